@@ -1,0 +1,1 @@
+"""From an exact range of the log to a published model."""

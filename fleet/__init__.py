@@ -1,0 +1,1 @@
+"""Keys, rollouts and their gates."""

@@ -1,0 +1,171 @@
+"""From readings to feature vectors: the same arithmetic at the edge and in the trainer.
+
+A window is `window` consecutive usable readings of one asset; after the first full window one follows every
+`step` readings. A channel that is missing keeps its last value for at most `hold` readings in a row. When it is
+missing for longer, or sensor time jumps by more than `max_gap_s` either way, the window starts anew.
+
+Each channel is scaled by the centre and scale of its asset (or of the class, key ""), then gives two
+features: the mean of the window, and log(standard deviation + LOG_FLOOR), in which a frozen sensor stands out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from headwater.contract.canonical import digest
+from headwater.contract.errors import BadInput
+from headwater.contract.reading import Reading
+
+LOG_FLOOR = 0.02  # in units of the channel's scale
+CLASS_WIDE = ""  # key of the scaling and threshold for assets without one of their own
+Floats = npt.NDArray[np.float64]
+Vector = npt.NDArray[np.float32]
+
+
+class Scaling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Centre and scale of each channel, in the channel's own unit; scales are positive."""
+
+    centre: tuple[float, ...]
+    scale: tuple[float, ...]
+
+
+class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that decides a vector. `scaling` is keyed `site/asset`, and "" for the class."""
+
+    channels: tuple[str, ...]
+    window: int
+    step: int
+    scaling: dict[str, Scaling]
+    max_gap_s: float = 30.0
+    hold: int = 5
+    v: int = 1
+
+    def check(self) -> None:
+        """Raise BadInput unless this agent can compute these features."""
+        if self.v != 1:
+            raise BadInput(f"feature specification of version {self.v}, this agent knows 1")
+        if not (
+            2 <= self.window <= 10_000 and 1 <= self.step <= self.window and 1 <= len(self.channels) <= 256
+        ):
+            raise BadInput(
+                f"window {self.window}, step {self.step}, {len(self.channels)} channels: out of bounds"
+            )
+        if len(set(self.channels)) != len(self.channels):
+            raise BadInput("a channel is named twice in the feature specification")
+        if CLASS_WIDE not in self.scaling:
+            raise BadInput("no class-wide scaling in the feature specification")
+        width = len(self.channels)
+        for asset, scaling in self.scaling.items():
+            right_width = len(scaling.centre) == len(scaling.scale) == width
+            if not right_width or not all(s > 0 and np.isfinite(s) for s in scaling.scale):
+                raise BadInput(f"scaling of {asset or 'the class'!r} does not fit {width} channels")
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON, the name of these features in manifests and headers."""
+        return digest(self)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features in vector order."""
+        return tuple(f"{c}.mean" for c in self.channels) + tuple(f"{c}.spread" for c in self.channels)
+
+    def scaling_of(self, asset_key: str) -> Scaling:
+        """Scaling of `site/asset`, or the class-wide one."""
+        return self.scaling.get(asset_key) or self.scaling[CLASS_WIDE]
+
+
+class Window(NamedTuple):
+    """Consecutive readings of one asset: offsets in the log, sensor times in ms, values [window, channels]."""
+
+    first_offset: int
+    last_offset: int
+    t_first: int
+    t_last: int
+    values: Floats
+
+
+def vector(spec: FeatureSpec, scaling: Scaling, values: Floats) -> Vector:
+    """Feature vector of one window: values [window, channels] in channel units to float32 [2 * channels].
+
+    The memory layout is fixed to C order first, because numpy's sums differ in the last bit between layouts.
+    """
+    scaled = (np.ascontiguousarray(values, dtype=np.float64) - scaling.centre) / scaling.scale
+    means = scaled.mean(axis=0)
+    spreads = np.log(scaled.std(axis=0) + LOG_FLOOR)
+    return np.concatenate([means, spreads]).astype(np.float32)
+
+
+class Windower:
+    """The sliding window of one asset: push readings in log order, get windows when they are due."""
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        self._spec = spec
+        self._rows: list[tuple[int, int, tuple[float, ...]]] = []  # offset, t, values
+        self._fresh = 0  # readings since the last window
+        self._held = [0] * len(spec.channels)
+
+    def push(self, offset: int, reading: Reading) -> Window | None:
+        """Take one reading; the window that it completes, if any."""
+        if self._rows and abs(reading.t - self._rows[-1][1]) > self._spec.max_gap_s * 1000:
+            self._restart()
+        values = self._complete(reading.values)
+        if values is None:
+            self._restart()
+            return None
+        first_time = len(self._rows) < self._spec.window
+        self._rows.append((offset, reading.t, values))
+        self._fresh += 1
+        if len(self._rows) > self._spec.window:
+            del self._rows[0]
+        full = len(self._rows) == self._spec.window
+        if not full or not (first_time or self._fresh >= self._spec.step):
+            return None
+        self._fresh = 0
+        return self._window()
+
+    def _window(self) -> Window:
+        first, last = self._rows[0], self._rows[-1]
+        return Window(first[0], last[0], first[1], last[1], np.array([row[2] for row in self._rows]))
+
+    def _restart(self) -> None:
+        self._rows.clear()
+        self._fresh = 0
+        self._held = [0] * len(self._spec.channels)
+
+    def _complete(self, values: Mapping[str, float | None]) -> tuple[float, ...] | None:
+        """Values in channel order with gaps held, or None where a gap cannot be held."""
+        complete = []
+        for i, channel in enumerate(self._spec.channels):
+            value = values.get(channel)
+            if value is None:
+                self._held[i] += 1
+                if not self._rows or self._held[i] > self._spec.hold:
+                    return None
+                value = self._rows[-1][2][i]
+            else:
+                self._held[i] = 0
+            complete.append(value)
+        return tuple(complete)
+
+    def snapshot(self) -> dict[str, Any]:
+        """The whole state as JSON-able values; floats read back to the same bits."""
+        return {
+            "rows": [[o, t, list(v)] for o, t, v in self._rows],
+            "fresh": self._fresh,
+            "held": list(self._held),
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Take over a state that `snapshot` gave under the same channels; BadInput for another shape."""
+        width = len(self._spec.channels)
+        rows: Sequence[Any] = snapshot["rows"]
+        if len(snapshot["held"]) != width or any(len(row[2]) != width for row in rows):
+            raise BadInput("window state has other channels than the feature specification")
+        self._rows = [(int(o), int(t), tuple(float(x) for x in v)) for o, t, v in rows][-self._spec.window :]
+        self._fresh = int(snapshot["fresh"])
+        self._held = [int(n) for n in snapshot["held"]]

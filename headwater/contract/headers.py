@@ -1,0 +1,86 @@
+"""Kafka record headers: lower-case, prefix `hw-`, values UTF-8 or big-endian int64.
+
+| header | on | value |
+|---|---|---|
+| hw-mqtt-topic | readings | MQTT topic, UTF-8 |
+| hw-class | readings | asset class, UTF-8 |
+| hw-session | readings | MQTT client id and the start of its session in ms, `id@ms`, UTF-8 |
+| hw-packet-id | readings | MQTT packet identifier, int64; 0 at QoS 0 |
+| hw-sequence | readings | receive sequence in the session, int64 |
+| hw-received-at | readings | Unix time in ms, int64 |
+| hw-source-offset | scores, alarms, dead-letters, state; status in the cloud | offset of the record that caused this one, int64 |
+| hw-source-topic | dead-letters | Kafka topic of the refused record, UTF-8 |
+| hw-first-offset | scores | offset of the first reading of the window, int64 |
+| hw-model | scores, alarms | SHA-256 of the .tflite, hex |
+| hw-version | scores, alarms | version of the model, int64 |
+| hw-features | scores | digest of the feature specification, hex |
+| hw-runtime | scores | runtime class, such as `litert/2.3.0/x86_64` |
+| hw-reason | dead-letters | reason code, UTF-8 |
+| hw-detail | dead-letters | a sentence for people, UTF-8 |
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+from headwater.contract.errors import BadInput
+
+MQTT_TOPIC = "hw-mqtt-topic"
+CLASS = "hw-class"
+SESSION = "hw-session"
+PACKET_ID = "hw-packet-id"
+SEQUENCE = "hw-sequence"
+RECEIVED_AT = "hw-received-at"
+SOURCE_OFFSET = "hw-source-offset"
+SOURCE_TOPIC = "hw-source-topic"
+FIRST_OFFSET = "hw-first-offset"
+MODEL = "hw-model"
+VERSION = "hw-version"
+FEATURES = "hw-features"
+RUNTIME = "hw-runtime"
+REASON = "hw-reason"
+DETAIL = "hw-detail"
+
+Headers = tuple[tuple[str, bytes | None], ...]
+_INT = struct.Struct(">q")
+
+
+def number(value: int) -> bytes:
+    """Encode an int64, big-endian."""
+    return _INT.pack(value)
+
+
+def text(value: str) -> bytes:
+    """Encode UTF-8."""
+    return value.encode()
+
+
+def find(headers: Iterable[tuple[str, bytes | None]], name: str) -> bytes | None:
+    """Value of the last header called `name` (Kafka allows several), or None."""
+    found = None
+    for key, value in headers:
+        if key == name:
+            found = value
+    return found
+
+
+def find_number(headers: Iterable[tuple[str, bytes | None]], name: str) -> int | None:
+    """Value of an int64 header, or None where it is absent; BadInput if it is not eight bytes."""
+    value = find(headers, name)
+    if value is None:
+        return None
+    if len(value) != _INT.size:
+        raise BadInput(f"header {name} has {len(value)} bytes, expected 8")
+    return int(_INT.unpack(value)[0])
+
+
+def find_text(headers: Iterable[tuple[str, bytes | None]], name: str) -> str | None:
+    """Value of a UTF-8 header, or None where it is absent; BadInput if it is not UTF-8."""
+    value = find(headers, name)
+    if value is None:
+        return None
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"header {name} is not UTF-8") from error

@@ -1,0 +1,100 @@
+"""The manifest that travels with a model: what it is, what it learned from, how to prove it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headwater.contract.alarm import AlarmRule
+from headwater.contract.canonical import canonical_json
+from headwater.contract.errors import BadInput
+from headwater.contract.features import CLASS_WIDE, FeatureSpec
+from headwater.contract.names import check_name
+
+MAX_MODEL_BYTES = 16 << 20
+MAX_MANIFEST_BYTES = 4 << 20
+MODEL_FILE = "model.tflite"
+MANIFEST_FILE = "manifest.json"
+
+
+class Dataset(msgspec.Struct, frozen=True):
+    """An exact range of the log: per topic and partition [start, end) and the SHA-256 of what is in it."""
+
+    offsets: dict[str, dict[str, tuple[int, int]]]
+    sha256: str
+    records: int
+    excluded: dict[str, int] = {}  # records left out, by reason
+
+
+class Golden(msgspec.Struct, frozen=True):
+    """Feature vectors with the scores that the trainer computed; a runtime must agree within `tolerance` (relative)."""
+
+    inputs: list[list[float]]
+    scores: list[float]
+    tolerance: float = 1e-5
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """One version of a model of an asset class. Unknown fields are ignored, so that old edges outlive new clouds."""
+
+    asset_class: str
+    version: int
+    sha256: str  # of the .tflite
+    size_bytes: int  # of the .tflite
+    features: FeatureSpec
+    features_digest: str
+    thresholds: dict[str, float]  # keyed as the scaling is: `site/asset`, "" for the class
+    alarm: AlarmRule
+    golden: Golden
+    dataset: Dataset
+    created_at: str  # ISO 8601, UTC
+    request_id: str
+    algorithm: str
+    parity: dict[str, float] = {}  # runtime class: largest relative difference of a score
+    metrics: dict[str, Any] = {}
+    v: int = 1
+
+    def check(self) -> None:
+        """Raise BadInput unless the parts fit each other."""
+        check_name(self.asset_class, "asset class")
+        self.features.check()
+        self.alarm.check()
+        if self.v != 1:
+            raise BadInput(f"manifest of version {self.v}, this agent knows 1", hint="update the agent")
+        if self.features.digest() != self.features_digest:
+            raise BadInput("features_digest is not the digest of the feature specification")
+        if self.version < 1 or not 0 < self.size_bytes <= MAX_MODEL_BYTES:
+            raise BadInput(f"version {self.version} or size {self.size_bytes} bytes is out of bounds")
+        if CLASS_WIDE not in self.thresholds or not all(0 < t < 1e30 for t in self.thresholds.values()):
+            raise BadInput("thresholds lack the class-wide one, or are not positive")
+        width = 2 * len(self.features.channels)
+        if not self.golden.inputs or len(self.golden.inputs) != len(self.golden.scores):
+            raise BadInput("golden vectors are missing")
+        if any(len(row) != width for row in self.golden.inputs):
+            raise BadInput(f"golden vectors do not have {width} features")
+
+    def threshold_of(self, asset_key: str) -> float:
+        """Threshold of `site/asset`, or the class-wide one."""
+        return self.thresholds.get(asset_key) or self.thresholds[CLASS_WIDE]
+
+    def encode(self) -> bytes:
+        """Canonical JSON."""
+        return canonical_json(self)
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """A manifest that passed `check`; BadInput otherwise."""
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise BadInput(f"manifest of {len(data)} bytes, at most {MAX_MANIFEST_BYTES}")
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput(f"not a manifest: {error}") from error
+    manifest.check()
+    return manifest
+
+
+def model_path(asset_class: str, version: int, file: str) -> str:
+    """Name of a signed target: `models/pump/3/model.tflite`."""
+    return f"models/{check_name(asset_class, 'asset class')}/{version}/{file}"

@@ -1,0 +1,129 @@
+"""JSON on the wire, one struct a topic. Unknown fields are ignored by readers; `v` is the version of the format.
+
+Times named `t…` are sensor time, times named `…_at` the clock of the machine that wrote the record; all in ms of
+Unix time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from headwater.contract.canonical import canonical_json
+from headwater.contract.errors import BadInput
+
+
+class Score(msgspec.Struct, frozen=True):
+    """A model's verdict on one window. `score` is None where the model gave no number."""
+
+    asset: str
+    asset_class: str
+    t_first: int
+    t_last: int
+    score: float | None
+    threshold: float
+    version: int
+    v: int = 1
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """An episode that opened or closed; `channels` names the largest contributions first, as shares of the score."""
+
+    site: str
+    asset: str
+    asset_class: str
+    episode: str
+    state: Literal["opened", "closed"]
+    t: int
+    score: float
+    threshold: float
+    peak: float
+    version: int
+    channels: list[tuple[str, float]]
+    raised_at: int
+    v: int = 1
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A version that this edge refused, with a code (docs/design.md lists them) and a sentence."""
+
+    asset_class: str
+    version: int
+    reason: str
+    detail: str
+    generation: int
+    at: int
+
+
+class Active(msgspec.Struct, frozen=True):
+    """The version that decides, and the first offset of `readings` that it judges, by partition."""
+
+    version: int
+    sha256: str
+    since: dict[str, int]
+    swapped_at: int
+    swap_ms: int  # from the desired version being placed to the swap record being acknowledged
+    source: Literal["download", "disk"]
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The whole state of one edge; `seq` only grows."""
+
+    site: str
+    seq: int
+    at: int
+    agent: str
+    runtime: str
+    active: dict[str, Active]  # by asset class
+    generation: dict[str, int]  # by asset class: highest rollout generation seen
+    refused: list[Refusal]
+    updater: dict[str, Any]  # phase, last_error, fetched_bytes, freshness
+    counts: dict[str, int]  # windows, before_model, dead_letters, readings
+    v: int = 1
+
+
+class RetrainRequest(msgspec.Struct, frozen=True):
+    """A command to train. Offsets are per cloud topic and partition [start, end); None means all there is by now."""
+
+    request_id: str
+    asset_class: str
+    offsets: dict[str, dict[str, tuple[int, int]]] | None = None
+    requested_by: str = ""
+    reason: str = ""
+    v: int = 1
+
+
+class TrainingRun(msgspec.Struct, frozen=True):
+    """What became of a request."""
+
+    request_id: str
+    asset_class: str
+    state: Literal["started", "published", "failed"]
+    at: int
+    version: int | None = None
+    sha256: str | None = None
+    dataset_sha256: str | None = None
+    records: int = 0
+    seconds: float = 0.0
+    detail: str = ""
+    v: int = 1
+
+
+Message = TypeVar("Message", bound=msgspec.Struct)
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """Canonical JSON of a message."""
+    return canonical_json(message)
+
+
+def decode(data: bytes | memoryview | None, kind: type[Message]) -> Message:
+    """The message in a record's value; BadInput when it is not one of this kind and version."""
+    try:
+        message = msgspec.json.decode(data or b"", type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput(f"not a {kind.__name__}: {error}") from error
+    if getattr(message, "v", 1) != 1:
+        raise BadInput(f"{kind.__name__} of an unknown version", hint="update this program")
+    return message

@@ -1,0 +1,92 @@
+"""Every topic that Headwater uses, and the only place that spells one.
+
+A dot in a name belongs to the replicator: `<site>.<topic>` is that site's topic in the cloud.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from headwater.contract.errors import BadInput
+from headwater.contract.names import check_site
+
+READINGS = "readings"  # key asset, value the MQTT payload byte for byte
+SCORES = "scores"  # key asset; partition n answers partition n of readings
+ALARMS = "alarms"  # key asset; episodes opened and closed
+DEAD_LETTERS = "dead-letters"  # key of the source; the refused bytes
+STATE = "state"  # compacted; feature and alarm state with the offset that it stands for
+STATUS = "status"  # compacted; key site, the whole state of one edge
+RETRAIN_REQUESTS = "retrain-requests"  # cloud; key request id
+TRAINING_RUNS = "training-runs"  # cloud; key request id
+MODEL_EVENTS = "model-events"  # cloud; key class, one record a published version
+FLEET_EVENTS = "fleet-events"  # cloud; key rollout
+
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class TopicSpec:
+    """A topic as it is created: `configs` are Kafka's own names, values as text."""
+
+    name: str
+    partitions: int
+    configs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def compacted(self) -> bool:
+        """Whether counts of a range may change, so that it is copied record by record."""
+        return self.configs.get("cleanup.policy") == "compact"
+
+
+COMPACT = {"cleanup.policy": "compact"}
+
+
+def _kept(days: int) -> dict[str, str]:
+    return {"cleanup.policy": "delete", "retention.ms": str(days * DAY_MS)}
+
+
+def edge_topics(partitions: int = 4, retention_days: int = 7) -> list[TopicSpec]:
+    """The topics of one edge cluster; `scores`, `alarms` and `state` mirror the partitions of `readings`."""
+    kept = _kept(retention_days)
+    return [
+        TopicSpec(READINGS, partitions, kept),
+        TopicSpec(SCORES, partitions, kept),
+        TopicSpec(ALARMS, partitions, _kept(90)),
+        TopicSpec(DEAD_LETTERS, partitions, kept),
+        TopicSpec(STATE, partitions, COMPACT),
+        TopicSpec(STATUS, 1, COMPACT),
+    ]
+
+
+def cloud_topics() -> list[TopicSpec]:
+    """The cloud's own topics. Those of the sites are made by their replicators."""
+    return [
+        TopicSpec(name, 1, _kept(90))
+        for name in (RETRAIN_REQUESTS, TRAINING_RUNS, MODEL_EVENTS, FLEET_EVENTS)
+    ]
+
+
+REPLICATED = (READINGS, SCORES, ALARMS, STATUS)  # dead letters stay where they can be repaired
+POSITIONS_SUFFIX = "positions.internal"
+
+
+def remote(site: str, topic: str) -> str:
+    """Name in the cloud of a site's topic: `lyon.readings`."""
+    if "." in topic:
+        raise BadInput(
+            f"topic {topic!r} has a dot: it was replicated already", hint="replicate local topics only"
+        )
+    return f"{check_site(site)}.{topic}"
+
+
+def local(name: str) -> tuple[str, str]:
+    """Site and topic of a replicated topic's name: `lyon.readings` gives (`lyon`, `readings`)."""
+    site, dot, topic = name.partition(".")
+    if not dot or "." in topic:
+        raise BadInput(f"{name!r} is not the name of a replicated topic", hint="expected <site>.<topic>")
+    return check_site(site), topic
+
+
+def positions(site: str) -> TopicSpec:
+    """The compacted topic at the target in which a link remembers its producer and its positions."""
+    return TopicSpec(f"{check_site(site)}.{POSITIONS_SUFFIX}", 1, COMPACT)

@@ -1,0 +1,1 @@
+"""The wires: one outside system a module. Foreign exceptions end here."""
