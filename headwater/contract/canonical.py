@@ -19,9 +19,7 @@ def canonical_json(value: Any) -> bytes:
     """Canonical JSON of a builtin value or a msgspec struct; BadInput for NaN or infinity."""
     plain = msgspec.to_builtins(value, str_keys=True)
     try:
-        return json.dumps(
-            plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        ).encode()
+        return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:
         raise BadInput(f"not a number that JSON can carry: {error}") from error
 

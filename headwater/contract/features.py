@@ -49,12 +49,8 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Raise BadInput unless this agent can compute these features."""
         if self.v != 1:
             raise BadInput(f"feature specification of version {self.v}, this agent knows 1")
-        if not (
-            2 <= self.window <= 10_000 and 1 <= self.step <= self.window and 1 <= len(self.channels) <= 256
-        ):
-            raise BadInput(
-                f"window {self.window}, step {self.step}, {len(self.channels)} channels: out of bounds"
-            )
+        if not (2 <= self.window <= 10_000 and 1 <= self.step <= self.window and 1 <= len(self.channels) <= 256):
+            raise BadInput(f"window {self.window}, step {self.step}, {len(self.channels)} channels: out of bounds")
         if len(set(self.channels)) != len(self.channels):
             raise BadInput("a channel is named twice in the feature specification")
         if CLASS_WIDE not in self.scaling:
@@ -89,7 +85,7 @@ class Window(NamedTuple):
     values: Floats
 
 
-def vector(spec: FeatureSpec, scaling: Scaling, values: Floats) -> Vector:
+def vector(scaling: Scaling, values: Floats) -> Vector:
     """Feature vector of one window: values [window, channels] in channel units to float32 [2 * channels].
 
     The memory layout is fixed to C order first, because numpy's sums differ in the last bit between layouts.

@@ -8,7 +8,7 @@
 | hw-packet-id | readings | MQTT packet identifier, int64; 0 at QoS 0 |
 | hw-sequence | readings | receive sequence in the session, int64 |
 | hw-received-at | readings | Unix time in ms, int64 |
-| hw-source-offset | scores, alarms, dead-letters, state; status in the cloud | offset of the record that caused this one, int64 |
+| hw-source-offset | scores, alarms, dead-letters, state; status in the cloud | offset of the cause, int64 |
 | hw-source-topic | dead-letters | Kafka topic of the refused record, UTF-8 |
 | hw-first-offset | scores | offset of the first reading of the window, int64 |
 | hw-model | scores, alarms | SHA-256 of the .tflite, hex |

@@ -50,9 +50,7 @@ class Rollout(msgspec.Struct, frozen=True):
         for site in (*self.sites, *self.pins):
             check_site(site)
         if self.v != 1:
-            raise BadInput(
-                f"rollout document of version {self.v}, this agent knows 1", hint="update the agent"
-            )
+            raise BadInput(f"rollout document of version {self.v}, this agent knows 1", hint="update the agent")
         if self.generation < 1 or not 0 <= self.reached <= len(self.sites):
             raise BadInput(f"generation {self.generation} or reached {self.reached} is out of bounds")
 
@@ -90,9 +88,7 @@ def desired(rollout: Rollout, site: str) -> Target | None:
 
 def rank(rollout_id: str, sites: Sequence[str]) -> tuple[str, ...]:
     """Sites by the hash of rollout id and site, so that no site is always the first to try."""
-    return tuple(
-        sorted(set(sites), key=lambda site: hashlib.sha256(f"{rollout_id}/{site}".encode()).digest())
-    )
+    return tuple(sorted(set(sites), key=lambda site: hashlib.sha256(f"{rollout_id}/{site}".encode()).digest()))
 
 
 def wave_size(share: float, sites: int) -> int:

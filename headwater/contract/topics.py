@@ -60,10 +60,7 @@ def edge_topics(partitions: int = 4, retention_days: int = 7) -> list[TopicSpec]
 
 def cloud_topics() -> list[TopicSpec]:
     """The cloud's own topics. Those of the sites are made by their replicators."""
-    return [
-        TopicSpec(name, 1, _kept(90))
-        for name in (RETRAIN_REQUESTS, TRAINING_RUNS, MODEL_EVENTS, FLEET_EVENTS)
-    ]
+    return [TopicSpec(name, 1, _kept(90)) for name in (RETRAIN_REQUESTS, TRAINING_RUNS, MODEL_EVENTS, FLEET_EVENTS)]
 
 
 REPLICATED = (READINGS, SCORES, ALARMS, STATUS)  # dead letters stay where they can be repaired
@@ -73,9 +70,7 @@ POSITIONS_SUFFIX = "positions.internal"
 def remote(site: str, topic: str) -> str:
     """Name in the cloud of a site's topic: `lyon.readings`."""
     if "." in topic:
-        raise BadInput(
-            f"topic {topic!r} has a dot: it was replicated already", hint="replicate local topics only"
-        )
+        raise BadInput(f"topic {topic!r} has a dot: it was replicated already", hint="replicate local topics only")
     return f"{check_site(site)}.{topic}"
 
 

@@ -1,0 +1,47 @@
+"""Files that survive a power cut."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from headwater.contract.errors import Permanent
+
+
+def replace_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """After a power cut `path` holds the old bytes or the new ones, never a mix.
+
+    Raises Permanent when the disk is full or the folder cannot be written; the old file is then still whole.
+    """
+    new = path.with_name(f".{path.name}.new-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise file_error(error, path) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def file_error(error: OSError, path: Path) -> Permanent:
+    """The error for people: what could not be done with which file, and what to do."""
+    if error.errno == errno.ENOSPC:
+        return Permanent(f"no space left while writing {path}", hint="free some space on that disk, then try again")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return Permanent(f"{path} cannot be written: {error.strerror}", hint="check the owner and mode of its folder")
+    return Permanent(f"{path}: {error.strerror or error}")

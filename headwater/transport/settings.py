@@ -1,0 +1,166 @@
+"""Settings from the command line, the environment, `headwater.toml` and a secrets folder, in that order.
+
+`HEADWATER_EDGE__KAFKA__BROKERS=...` and
+```toml
+[edge.kafka]
+brokers = "..."
+```
+set the same thing. The file is `headwater.toml` in the working folder, or what HEADWATER_CONFIG names. A secret
+may be a file called `edge__kafka__password` in the folder that HEADWATER_SECRETS names. What does not exist is
+refused with the nearest name that does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from headwater.contract.errors import BadSetting
+
+SECTIONS = ("edge", "replicator", "trainer", "fleet")
+PREFIX = "HEADWATER_"
+PLAIN_VARIABLES = ("HOME", "CONFIG", "SECRETS", "DATA", "MOSQUITTO")  # read elsewhere, not settings of a part
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def home() -> Path:
+    """Folder of everything that Headwater keeps on this machine."""
+    return Path(os.environ.get("HEADWATER_HOME") or Path.home() / ".local/share/headwater")
+
+
+def load(section: str, model: type[Model], overrides: Mapping[str, Any] | None = None) -> Model:
+    """The settings of one part; BadSetting names what is wrong and where it was set.
+
+    `overrides` are nested like the model and win over everything: they come from the command line.
+    """
+    path = Path(os.environ.get("HEADWATER_CONFIG") or "headwater.toml")
+    table = _table(path, section)
+    _refuse_unknown(table, model, section, str(path))
+    _refuse_unknown_variables(section, model)
+    loader = _loader(section, model, table)
+    try:
+        loaded = loader(**(overrides or {}))
+    except ValidationError as error:
+        raise _explained(error, section) from error
+    return model.model_validate(loaded.model_dump(exclude_unset=True, round_trip=True))
+
+
+def _loader(section: str, model: type[BaseModel], table: Mapping[str, Any]) -> type[BaseSettings]:
+    class FromTable(PydanticBaseSettingsSource):
+        def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+            del field
+            return table.get(field_name), field_name, False
+
+        def __call__(self) -> dict[str, Any]:
+            return dict(table)
+
+    class Loader(model, BaseSettings):  # type: ignore[misc,valid-type]  # the part's model, read from outside
+        model_config = SettingsConfigDict(
+            env_prefix=f"{PREFIX}{section.upper()}__",
+            env_nested_delimiter="__",
+            extra="forbid",
+            frozen=True,
+            secrets_dir=os.environ.get("HEADWATER_SECRETS"),
+        )
+
+        @classmethod
+        def settings_customise_sources(  # pydantic-settings calls it so
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            del dotenv_settings
+            return init_settings, env_settings, FromTable(settings_cls), file_secret_settings
+
+    return Loader
+
+
+def _table(path: Path, section: str) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        if "HEADWATER_CONFIG" in os.environ:
+            raise BadSetting(f"HEADWATER_CONFIG names {path}, which does not exist") from None
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{path} is not TOML: {error}") from error
+    except OSError as error:
+        raise BadSetting(f"{path} cannot be read: {error.strerror}") from error
+    for name in document:
+        if name not in SECTIONS:
+            raise BadSetting(f"{path} has a section [{name}], which does not exist", hint=_nearest(name, SECTIONS))
+    table = document.get(section, {})
+    if not isinstance(table, dict):
+        raise BadSetting(f"{path}: `{section}` is not a section")
+    return table
+
+
+def nested(annotation: Any) -> type[BaseModel] | None:
+    """The settings model inside of a field's annotation, if there is one."""
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def _refuse_unknown(table: Mapping[str, Any], model: type[BaseModel], where: str, source: str) -> None:
+    for name, value in table.items():
+        field = model.model_fields.get(name)
+        if field is None:
+            raise BadSetting(
+                f"{source}: there is no setting {where}.{name}", hint=_nearest(name, model.model_fields, where + ".")
+            )
+        inner = nested(field.annotation)
+        if inner is not None and isinstance(value, dict):
+            _refuse_unknown(value, inner, f"{where}.{name}", source)
+
+
+def variables(section: str, model: type[BaseModel]) -> Iterator[tuple[str, str, Any]]:
+    """Each setting of a part: environment variable, dotted name, pydantic's field."""
+    for name, field in model.model_fields.items():
+        inner = nested(field.annotation)
+        if inner is None:
+            yield f"{PREFIX}{section}__{name}".upper().replace(".", "__"), f"{section}.{name}", field
+        else:
+            yield from variables(f"{section}.{name}", inner)
+
+
+def _refuse_unknown_variables(section: str, model: type[BaseModel]) -> None:
+    known = {variable for variable, _, _ in variables(section, model)}
+    mine = f"{PREFIX}{section.upper()}__"
+    others = tuple(f"{PREFIX}{other.upper()}__" for other in SECTIONS if other != section)
+    plain = {PREFIX + name for name in PLAIN_VARIABLES}
+    for variable in os.environ:
+        upper = variable.upper()
+        if not upper.startswith(PREFIX) or upper.startswith(others) or upper in known | plain:
+            continue
+        if upper.startswith(mine) and any(k.startswith(upper + "__") for k in known):
+            continue  # a whole table as JSON
+        raise BadSetting(
+            f"environment: {variable} is not a setting of Headwater", hint=_nearest(upper, [*known, *plain])
+        )
+
+
+def _nearest(name: str, known: Any, prefix: str = "") -> str:
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"did you mean {prefix}{found[0]}?" if found else "see docs/settings.md for all of them"
+
+
+def _explained(error: ValidationError, section: str) -> BadSetting:
+    first = error.errors(include_input=False, include_url=False)[0]
+    name = ".".join([section, *(str(part) for part in first["loc"])])
+    variable = PREFIX + name.upper().replace(".", "__")
+    if first["type"] == "missing":
+        return BadSetting(f"the setting {name} is missing", hint=f"set {variable}, or put it into headwater.toml")
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return BadSetting(f"the setting {name}: {first['msg']}{more}", hint=f"it can be set by {variable}")
