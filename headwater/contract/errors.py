@@ -14,7 +14,8 @@ HeadwaterError
 │   └── Fenced           another life of this writer has taken over
 └── Defect               a rule of our own is broken (exit 70)
 
-The first line of a message says what happened and where; `hint` says what to do next.
+The first line of a message says what happened and where; `hint` says what to do next; `reason` is a code for
+programs where there is one (headwater/contract/refusals.py).
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ class HeadwaterError(Exception):
 
     exit_code = 70
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", reason: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        self.reason = reason
 
 
 class Transient(HeadwaterError):
