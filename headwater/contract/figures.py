@@ -11,7 +11,7 @@ import msgspec
 
 
 class Figure(msgspec.Struct, frozen=True, omit_defaults=False):
-    """One counted value. `value` is None where nothing was promised or nothing could be counted; then `met` is False."""
+    """One counted value; `value` is None, and `met` False, where nothing was promised or could be counted."""
 
     name: str
     value: float | int | None
@@ -33,7 +33,7 @@ def figure(
     spread: tuple[float, float] | None = None,
     note: str = "",
 ) -> Figure:
-    """A figure that is met when its value is on the right side of its goal; one without a goal is met by having a value."""
+    """A figure, met when its value is on the right side of its goal; without a goal, met by having a value."""
     if value is None:
         met = False
     elif goal is None:

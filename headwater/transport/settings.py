@@ -44,7 +44,7 @@ def load(section: str, model: type[Model], overrides: Mapping[str, Any] | None =
     table = _table(path, section)
     _refuse_unknown(table, model, section, str(path))
     _refuse_unknown_variables(section, model)
-    loader = _loader(section, model, table)
+    loader = _loader(section, model, table, _secrets(section, model))
     try:
         loaded = loader(**(overrides or {}))
     except ValidationError as error:
@@ -52,14 +52,22 @@ def load(section: str, model: type[Model], overrides: Mapping[str, Any] | None =
     return model.model_validate(loaded.model_dump(exclude_unset=True, round_trip=True))
 
 
-def _loader(section: str, model: type[BaseModel], table: Mapping[str, Any]) -> type[BaseSettings]:
-    class FromTable(PydanticBaseSettingsSource):
+def _loader(
+    section: str, model: type[BaseModel], table: Mapping[str, Any], secrets: Mapping[str, Any]
+) -> type[BaseSettings]:
+    class Given(PydanticBaseSettingsSource):
+        """Values that were read already, nested as the model is."""
+
+        def __init__(self, settings_cls: type[BaseSettings], values: Mapping[str, Any]) -> None:
+            super().__init__(settings_cls)
+            self._values = values
+
         def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
             del field
-            return table.get(field_name), field_name, False
+            return self._values.get(field_name), field_name, False
 
         def __call__(self) -> dict[str, Any]:
-            return dict(table)
+            return dict(self._values)
 
     class Loader(model, BaseSettings):  # type: ignore[misc,valid-type]  # the part's model, read from outside
         model_config = SettingsConfigDict(
@@ -67,7 +75,6 @@ def _loader(section: str, model: type[BaseModel], table: Mapping[str, Any]) -> t
             env_nested_delimiter="__",
             extra="forbid",
             frozen=True,
-            secrets_dir=os.environ.get("HEADWATER_SECRETS"),
         )
 
         @classmethod
@@ -79,10 +86,25 @@ def _loader(section: str, model: type[BaseModel], table: Mapping[str, Any]) -> t
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            del dotenv_settings
-            return init_settings, env_settings, FromTable(settings_cls), file_secret_settings
+            del dotenv_settings, file_secret_settings  # that one cannot read nested names
+            return init_settings, env_settings, Given(settings_cls, table), Given(settings_cls, secrets)
 
     return Loader
+
+
+def _secrets(section: str, model: type[BaseModel]) -> dict[str, Any]:
+    """Files of the secrets folder, named as the dotted setting with `__` for the dots."""
+    folder = os.environ.get("HEADWATER_SECRETS")
+    values: dict[str, Any] = {}
+    for _, dotted, _ in variables(section, model) if folder else ():
+        path = Path(str(folder)) / dotted.replace(".", "__")
+        if not path.is_file():
+            continue
+        inner, names = values, dotted.split(".")[1:]
+        for name in names[:-1]:
+            inner = inner.setdefault(name, {})
+        inner[names[-1]] = path.read_text().strip()
+    return values
 
 
 def _table(path: Path, section: str) -> dict[str, Any]:
