@@ -121,7 +121,8 @@ def send(pid: int, service: str, folder: Path, signum: signal.Signals) -> None:
 def stop(folder: Path, services: Iterable[str] | None = None, *, grace_s: float | None = 10.0) -> list[str]:
     """End every marked process of these services (all when None): SIGTERM, then SIGKILL after `grace_s` seconds.
 
-    Without a grace (None) SIGKILL at once. Children of children included. Returns the names of the services that ran. Raises Unreachable when one survives.
+    Without a grace (None) SIGKILL at once. Children of children included.
+    Returns the names of the services that ran. Raises Unreachable when one survives.
     """
     names = None if services is None else set(services)
     ran: set[str] = set()

@@ -43,7 +43,7 @@ class Service(Protocol):
     def prepare(self, folder: Path, ports: Mapping[str, int]) -> Command:
         """Write its configuration below `folder`; raises HeadwaterError when the program is missing."""
 
-    def answers(self, folder: Path, ports: Mapping[str, int]) -> bool:
+    def answers(self, ports: Mapping[str, int]) -> bool:
         """Whether it answered one real request; OSError counts as no."""
 
 
@@ -77,7 +77,7 @@ class Runner:
     def answers(self, service: Service) -> bool:
         """Whether the service answers a real request now."""
         try:
-            return service.answers(self.folder / service.name, self.ports(service))
+            return service.answers(self.ports(service))
         except OSError:
             return False
 
@@ -96,8 +96,7 @@ class Runner:
         try:
             with _plainly(self.folder):
                 pid = self._launch(service, cancelled)
-            if not self._wait(service, pid, deadline_s, cancelled):
-                raise self._failure(service, pid, deadline_s)
+            self._await(service, pid, deadline_s, cancelled)
         except BaseException:
             process.stop(self.folder, [service.name], grace_s=3.0)
             raise
@@ -115,7 +114,7 @@ class Runner:
                     hint="stop that program, or choose new ports with `headwater stack up --new-ports`",
                 )
         if cancelled.is_set():
-            raise Conflict(f"the start of {service.kind} {service.name} was given up")
+            raise _given_up(service)
         env = {**process.pass_on(os.environ), **command.env}
         return process.spawn(
             command.argv, folder=self.folder, service=service.name, log=self.log(service.name), env=env
@@ -131,10 +130,14 @@ class Runner:
             cancelled.wait(0.03)
         return False
 
-    def _failure(self, service: Service, pid: int, deadline_s: float) -> Unreachable:
+    def _await(self, service: Service, pid: int, deadline_s: float, cancelled: threading.Event) -> None:
+        if self._wait(service, pid, deadline_s, cancelled):
+            return
+        if cancelled.is_set():
+            raise _given_up(service)
         what = f"did not answer within {deadline_s:.0f} s" if self.pids(service.name) else "ended while it started"
         tail = self.tail(service.name, 12)
-        return Unreachable(
+        raise Unreachable(
             f"{service.kind} {service.name} (process {pid}) {what}; the end of its log:\n{tail}",
             hint=f"the whole log is {self.log(service.name)}",
         )
@@ -157,6 +160,10 @@ class Runner:
         """SIGKILL one service and its children, and wait until they are gone."""
         if not process.stop(self.folder, [name], grace_s=None):
             raise BadInput(f"{name} is not running in {self.folder}", hint="`headwater stack status` shows what is")
+
+
+def _given_up(service: Service) -> Conflict:
+    return Conflict(f"the start of {service.kind} {service.name} was given up because another one failed")
 
 
 @contextmanager
