@@ -94,14 +94,15 @@ class KafkaService:
         return Command(self.tools.command("kafka.Kafka", str(properties), options=options))
 
     def answers(self, ports: Mapping[str, int]) -> bool:
-        """Whether the broker is in its own metadata and gives out producer ids (the last thing it learns)."""
+        """Whether it is in its own metadata, coordinates groups and gives out producer ids, so that no client waits."""
         with socket.create_connection(("127.0.0.1", ports["client"]), timeout=2) as connection:
             connection.settimeout(2)
             metadata = _ask(connection, 3, 1, struct.pack(">i", 0))
             if struct.unpack(">i", metadata[:4])[0] < 1:
                 return False
-            answer = _ask(connection, 22, 0, struct.pack(">hi", -1, 1000))
-            return bool(struct.unpack(">ih", answer[:6])[1] == 0)
+            coordinator = _ask(connection, 10, 0, struct.pack(">h", 9) + b"headwater")
+            producer_id = _ask(connection, 22, 0, struct.pack(">hi", -1, 1000))
+            return coordinator[:2] == producer_id[4:6] == b"\0\0"
 
 
 def write_properties(data: Path, ports: Mapping[str, int]) -> str:
