@@ -1,0 +1,141 @@
+"""The runtimes that execute a .tflite: ai-edge-litert where it is installed, tflite-runtime otherwise.
+
+A model has the input `features` float32 [1, F] and the outputs `score` float32 [1] and `contributions` float32
+[1, F]; `cloud_trainer/export.py` writes it. One thread and no delegate: at this size they cost more than they
+give, and the same kernels then run wherever the model runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import platform
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from headwater.contract.errors import BadInput, Permanent, Untrusted
+from headwater.contract.manifest import MAX_MODEL_BYTES
+
+INPUT = "features"
+SCORE = "score"
+CONTRIBUTIONS = "contributions"
+MAGIC = b"TFL3"  # file identifier of the schema, bytes 4 to 8 (tensorflow/lite/schema/schema.fbs)
+MAX_FEATURES = 512
+Floats = npt.NDArray[np.float32]
+
+# Import name, distribution, and the name in runtime classes; the first that imports is used.
+_RUNTIMES = (
+    ("ai_edge_litert.interpreter", "ai-edge-litert", "litert"),
+    ("tflite_runtime.interpreter", "tflite-runtime", "tflite-runtime"),
+)
+
+
+class _Runtime(NamedTuple):
+    module: Any
+    name: str
+    version: str
+
+
+class _Shape(NamedTuple):
+    """Where a model's tensors are, and how many features it takes."""
+
+    features: int
+    input: int
+    score: int
+    contributions: int
+
+
+@functools.cache
+def _runtime() -> _Runtime:
+    for module, distribution, name in _RUNTIMES:
+        try:
+            return _Runtime(importlib.import_module(module), name, importlib.metadata.version(distribution))
+        except ImportError:
+            continue
+    raise Permanent(
+        "no TFLite runtime is installed",
+        hint="install ai-edge-litert, or on Python 3.11 and ARMv7 the extra `tflite`",
+    )
+
+
+def runtime_class() -> str:
+    """Runtime, version and machine whose arithmetic runs here, such as `litert/2.3.0/x86_64`."""
+    runtime = _runtime()
+    return f"{runtime.name}/{runtime.version}/{platform.machine().lower()}"
+
+
+class Model:
+    """A model held in memory, ready to score. Not for use by several threads at once.
+
+    Raises Untrusted for bytes that are no TFLite model, and BadInput for a model of another shape or with
+    operators that this runtime lacks.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._interpreter = _open(data)
+        self._shape = _shape(self._interpreter)
+
+    @property
+    def features(self) -> int:
+        """Number of features of a vector."""
+        return self._shape.features
+
+    def score(self, vectors: Floats) -> tuple[Floats, Floats]:
+        """Scores [n] and contributions [n, F] of feature vectors [n, F], all float32.
+
+        Numbers that are not finite are passed on, in and out; BadInput for another shape.
+        """
+        rows = np.ascontiguousarray(vectors, dtype=np.float32)
+        if rows.ndim != 2 or rows.shape[1] != self.features:
+            raise BadInput(f"vectors of shape {rows.shape}, the model takes [n, {self.features}]")
+        scores = np.empty(len(rows), np.float32)
+        contributions = np.empty(rows.shape, np.float32)
+        run, shape = self._interpreter, self._shape
+        for i in range(len(rows)):
+            run.set_tensor(shape.input, rows[i : i + 1])
+            run.invoke()
+            scores[i] = run.get_tensor(shape.score)[0]
+            contributions[i] = run.get_tensor(shape.contributions)[0]
+        return scores, contributions
+
+
+def _open(data: bytes) -> Any:
+    if len(data) > MAX_MODEL_BYTES:
+        raise Untrusted(f"model of {len(data)} bytes, at most {MAX_MODEL_BYTES} are loaded")
+    if len(data) < 8 or data[4:8] != MAGIC:
+        raise Untrusted(f"not a TFLite model: bytes 4 to 8 are {data[4:8]!r}, expected {MAGIC!r}")
+    module = _runtime().module
+    resolver = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    try:
+        interpreter = module.Interpreter(model_content=data, num_threads=1, experimental_op_resolver_type=resolver)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise BadInput(f"{runtime_class()} does not load the model: {_first_line(error)}") from error
+    return interpreter
+
+
+def _shape(interpreter: Any) -> _Shape:
+    inputs = {_name(d): d for d in interpreter.get_input_details()}
+    outputs = {_name(d): d for d in interpreter.get_output_details()}
+    if set(inputs) != {INPUT} or set(outputs) != {SCORE, CONTRIBUTIONS}:
+        raise BadInput(f"model takes {sorted(inputs)} and gives {sorted(outputs)}: not a Headwater model")
+    source, score, contributions = inputs[INPUT], outputs[SCORE], outputs[CONTRIBUTIONS]
+    shape = tuple(int(n) for n in source["shape"])
+    if len(shape) != 2 or shape[0] != 1 or not 1 <= shape[1] <= MAX_FEATURES:
+        raise BadInput(f"model input has shape {shape}, expected (1, 1 to {MAX_FEATURES})")
+    if tuple(score["shape"]) != (1,) or tuple(contributions["shape"]) != shape:
+        raise BadInput(f"model outputs have shapes {tuple(score['shape'])} and {tuple(contributions['shape'])}")
+    if any(d["dtype"] != np.float32 for d in (source, score, contributions)):
+        raise BadInput("model inputs and outputs are not all float32")
+    return _Shape(shape[1], int(source["index"]), int(score["index"]), int(contributions["index"]))
+
+
+def _name(detail: dict[str, Any]) -> str:
+    return str(detail["name"])
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
