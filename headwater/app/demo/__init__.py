@@ -1,0 +1,1 @@
+"""The whole loop on this machine: what it promises, counted."""
