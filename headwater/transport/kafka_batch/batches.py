@@ -1,0 +1,133 @@
+"""Record batches, version 2 (kafka.apache.org/documentation, "Record Batch"; DefaultRecordBatch.java).
+
+Offset: size of the header: 0:8 base offset, 8:4 length of what follows, 12:4 leader epoch, 16:1 magic (2), 17:4 CRC-32C
+of everything from 21, 21:2 attributes (bits 0-2 codec, 3 append time, 4 transactional, 5 control, 6 delete horizon),
+23:4 last offset delta, 27:8 base timestamp, 35:8 max timestamp, 43:8 producer id, 51:2 producer epoch, 53:4 base
+sequence, 57:4 count, 61 records. Base offset, length, leader epoch and magic are outside the checksum.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from headwater.contract.errors import BadInput
+from headwater.transport.kafka_batch.compression import CODECS, Codec
+from headwater.transport.kafka_batch.crc import checksum, mended
+
+HEADER_BYTES = 61
+CRC_START = 21
+HEADER = struct.Struct(">qiibIhiqqqhii")
+_LENGTH_START = 12  # the length field does not count itself and the base offset
+_FRONT = struct.Struct(">qiib")
+_BEHIND_CRC = struct.Struct(">hiqqqhii")
+
+CODEC_BITS = 0x07
+APPEND_TIME_BIT = 0x08
+TRANSACTIONAL_BIT = 0x10
+CONTROL_BIT = 0x20
+
+
+class Batch(NamedTuple):
+    """The header of a batch and its bytes. Offsets are of the log it was read from; timestamps in ms since 1970."""
+
+    base_offset: int
+    last_offset: int
+    count: int  # type: ignore[assignment]  # the field is meant to hide tuple.count
+    attributes: int
+    producer_id: int
+    producer_epoch: int
+    base_sequence: int
+    base_timestamp: int
+    max_timestamp: int
+    crc: int
+    raw: memoryview
+
+    @property
+    def codec(self) -> Codec:
+        """How the records are compressed; BadInput for a number that Kafka does not define."""
+        number = self.attributes & CODEC_BITS
+        if number >= len(CODECS):
+            raise BadInput(f"the batch at offset {self.base_offset} has unknown codec {number}")
+        return CODECS[number]
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it holds a transaction's marker and no data."""
+        return bool(self.attributes & CONTROL_BIT)
+
+    @property
+    def is_transactional(self) -> bool:
+        """Whether it belongs to a transaction."""
+        return bool(self.attributes & TRANSACTIONAL_BIT)
+
+    @property
+    def is_append_time(self) -> bool:
+        """Whether every record counts as written at `max_timestamp` (LogAppendTime)."""
+        return bool(self.attributes & APPEND_TIME_BIT)
+
+    def crc_ok(self) -> bool:
+        """Whether the bytes are those that were written (one pass over them)."""
+        return checksum(self.raw[CRC_START:]) == self.crc
+
+    def is_abort(self) -> bool:
+        """Whether a control batch aborts its transaction (control key: int16 version, int16 type, 0 for abort)."""
+        return self.is_control and bytes(self.raw[HEADER_BYTES:])[_CONTROL_TYPE] == b"\0\0"
+
+
+_CONTROL_TYPE = slice(7, 9)  # length, attributes, two deltas, key length: a byte each; then the key's version
+
+
+def batches(view: memoryview) -> Iterator[Batch]:
+    """Yield the batches of a fetched view; one cut short at the end is dropped. BadInput: not version 2."""
+    at, end = 0, len(view)
+    while end - at >= HEADER_BYTES:
+        base_offset, length, _epoch, magic = _FRONT.unpack_from(view, at)
+        if magic != 2:
+            raise BadInput(
+                f"the batch at offset {base_offset} has format version {magic}, expected 2",
+                hint="it was written by a client older than Kafka 0.11; copy it through a newer one",
+            )
+        size = length + _LENGTH_START
+        if size < HEADER_BYTES:
+            raise BadInput(f"the batch at offset {base_offset} claims {length} bytes, fewer than its header")
+        if at + size > end:
+            return
+        yield _batch(view[at : at + size])
+        at += size
+
+
+def _batch(raw: memoryview) -> Batch:
+    base, _length, _leader, _magic, crc, attributes, delta, first, last, pid, epoch, sequence, count = (
+        HEADER.unpack_from(raw)
+    )
+    if delta < 0 or count < 0 or base < 0:
+        raise BadInput(f"the batch at offset {base} has {count} records up to offset delta {delta}")
+    return Batch(base, base + delta, count, attributes, pid, epoch, sequence, first, last, crc, raw)
+
+
+def restamp(batch: Batch, *, producer_id: int, epoch: int, sequence: int) -> bytearray:
+    """Copy a batch under another producer's name, records untouched.
+
+    Base offset becomes 0, leader epoch -1; of the attributes only the codec stays (append-time, transaction and delete
+    horizon bits mean nothing elsewhere). The checksum is carried over (crc.py), so that a batch that was corrupt before
+    is refused by the next broker too.
+    """
+    out = bytearray(batch.raw)
+    old_head = bytes(batch.raw[CRC_START:HEADER_BYTES])
+    attributes = batch.attributes & CODEC_BITS
+    new_head = _BEHIND_CRC.pack(
+        attributes,
+        batch.last_offset - batch.base_offset,
+        batch.base_timestamp,
+        batch.max_timestamp,
+        producer_id,
+        epoch,
+        sequence,
+        batch.count,
+    )
+    crc = mended(batch.crc, old_head, new_head, len(out) - HEADER_BYTES)
+    struct.pack_into(">qiibI", out, 0, 0, len(out) - _LENGTH_START, -1, 2, crc)
+    out[CRC_START:HEADER_BYTES] = new_head
+    return out

@@ -1,0 +1,96 @@
+"""The codecs of record batches: none, gzip, snappy (raw and xerial framing), lz4 frames, zstd.
+
+What is inflated is bounded, so that a small batch cannot fill the memory.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Literal
+
+import cramjam
+import lz4.frame
+import zstandard
+
+from headwater.contract.errors import BadInput
+from headwater.transport.kafka_batch.wire import Buffer
+
+Codec = Literal["none", "gzip", "snappy", "lz4", "zstd"]
+CODECS: tuple[Codec, ...] = ("none", "gzip", "snappy", "lz4", "zstd")  # in the order of the attribute's low three bits
+
+INFLATED_BYTES = 256 << 20
+_XERIAL = b"\x82SNAPPY\x00"
+_ZSTD_LEVEL = 1  # the next levels cost more CPU than they save in bytes on readings
+
+
+def compress(codec: Codec, data: bytes) -> bytes:
+    """Compress the records of a batch; BadInput for a codec that is only read (gzip, snappy)."""
+    if codec == "none":
+        return data
+    if codec == "lz4":  # a broker refuses linked blocks with -1 UNKNOWN_SERVER_ERROR above 64 KiB
+        return bytes(lz4.frame.compress(data, block_linked=False, store_size=False))
+    if codec == "zstd":
+        return zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(data)
+    raise BadInput(f"batches are not written with {codec}", hint="use none, lz4 or zstd")
+
+
+def inflate(code: int, data: memoryview) -> Buffer:
+    """Inflate the records of a batch by its codec number; BadInput if that fails or exceeds 256 MiB."""
+    if code == 0:
+        return data
+    if not 0 < code < len(CODECS):
+        raise BadInput(f"a batch with unknown codec {code}")
+    try:
+        return _INFLATERS[CODECS[code]](data)
+    except (zlib.error, cramjam.DecompressionError, RuntimeError, zstandard.ZstdError, ValueError, EOFError) as error:
+        raise BadInput(f"a batch whose {CODECS[code]} data cannot be inflated: {error}") from error
+
+
+def _bounded(data: bytes, finished: bool) -> bytes:
+    if not finished:
+        raise BadInput(f"a batch that ends early or inflates to more than {INFLATED_BYTES} bytes")
+    return data
+
+
+def _gzip(data: memoryview) -> bytes:
+    stream = zlib.decompressobj(wbits=31)
+    return _bounded(stream.decompress(data, INFLATED_BYTES), stream.eof)
+
+
+def _lz4(data: memoryview) -> bytes:
+    stream = lz4.frame.LZ4FrameDecompressor()
+    return _bounded(stream.decompress(data, INFLATED_BYTES), stream.eof)
+
+
+def _zstd(data: memoryview) -> bytes:
+    stream = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True)
+    inflated = stream.read(INFLATED_BYTES + 1)
+    return _bounded(inflated, len(inflated) <= INFLATED_BYTES)
+
+
+def _snappy(data: memoryview) -> bytes:
+    """Raw snappy, or the framing of snappy-java: 8 bytes magic, 8 bytes versions, then int32 length and block each."""
+    if bytes(data[:8]) != _XERIAL:
+        return _snappy_block(data, INFLATED_BYTES)
+    out = bytearray()
+    at = 16
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if at + 4 + size > len(data):
+            raise BadInput("a snappy block that ends early")
+        out += _snappy_block(data[at + 4 : at + 4 + size], INFLATED_BYTES - len(out))
+        at += 4 + size
+    return bytes(out)
+
+
+def _snappy_block(block: memoryview, most: int) -> bytes:
+    raw = bytes(block)
+    return _bounded(bytes(cramjam.snappy.decompress_raw(raw)), True) if _promised(raw, most) else _bounded(b"", False)
+
+
+def _promised(block: bytes, most: int) -> bool:
+    return int(cramjam.snappy.decompress_raw_len(block)) <= most
+
+
+_INFLATERS: dict[Codec, Callable[[memoryview], bytes]] = {"gzip": _gzip, "snappy": _snappy, "lz4": _lz4, "zstd": _zstd}

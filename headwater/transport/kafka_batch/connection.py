@@ -1,0 +1,280 @@
+"""One pipelined connection to one broker, over asyncio's BufferedProtocol (streams cost twice the CPU).
+
+Kafka answers the requests of a connection in their order, so a request waits in a queue for its answer. A connection
+ends whole: when it is lost, or makes no progress for `request_timeout_s` while an answer is due, every request that
+waits fails with Unreachable, and whether it was carried out is not known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections import deque
+from typing import Any, TypeVar
+
+from headwater.contract.errors import BadInput, HeadwaterError, Unreachable, Untrusted
+from headwater.transport.kafka_batch.login import Step, authenticate, login
+from headwater.transport.kafka_batch.settings import KafkaSettings
+from headwater.transport.kafka_batch.wire import Call, string
+
+T = TypeVar("T")
+
+_SCRATCH_BYTES = 64 << 10
+_ANSWER_BYTES = 512 << 20  # above this the peer is not a Kafka broker
+_SEND_BYTES = 4 << 20  # unsent bytes above which new requests wait
+
+
+class Connection(asyncio.BufferedProtocol):
+    """Made by `Connection.open`; `request` sends a call and waits for its answer."""
+
+    def __init__(self, settings: KafkaSettings, where: str, client_id: str) -> None:
+        self.where = where
+        self._settings = settings
+        self._client_id = string(client_id)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._failure: HeadwaterError | None = None
+        self._answers: deque[tuple[int, Call[Any], asyncio.Future[Any]]] = deque()
+        self._correlation_id = 0
+        self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
+        self._scratch_used = 0
+        self._answer: memoryview | None = None
+        self._answer_used = 0
+        self._progress = self._loop.time()
+        self._unsent = 0
+        self._room = asyncio.Event()
+        self._room.set()
+        self._clear = asyncio.Event()  # unset while a session is renewed: nothing may come between its calls
+        self._clear.set()
+        self._held_until = 0.0
+        self._timers: list[asyncio.TimerHandle] = []
+        self._renewal: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls, settings: KafkaSettings, address: tuple[str, int], tls: ssl.SSLContext | None, client_id: str
+    ) -> Connection:
+        """Connect and log in within `connect_timeout_s`.
+
+        Unreachable: no answer. Untrusted: its certificate or its SCRAM proof is wrong. Refused: see `login`.
+        """
+        host, port = address
+        connection = cls(settings, f"{host}:{port}", client_id)
+        try:
+            async with asyncio.timeout(settings.connect_timeout_s):
+                await connection._loop.create_connection(
+                    lambda: connection, host, port, ssl=tls, server_hostname=host if tls else None
+                )
+                await connection._log_in(login(settings, connection.where))
+        except ssl.SSLCertVerificationError as error:
+            raise Untrusted(
+                f"the certificate of broker {connection.where} is not trusted: {error.verify_message}",
+                hint="set ca_file to the authority that signed it, and name the broker as the certificate does",
+            ) from error
+        except TimeoutError as error:
+            raise connection._unreachable(f"did not answer within {settings.connect_timeout_s:g} s") from error
+        except OSError as error:
+            raise connection._unreachable(f"cannot be connected to: {error}") from error
+        finally:
+            if not connection.ready:
+                connection.close()
+        connection._watch()
+        return connection
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests can be sent."""
+        return self._transport is not None and self._failure is None
+
+    @property
+    def clear(self) -> bool:
+        """Whether a request would be sent at once: live, with room, neither throttled nor in the middle of a login."""
+        return self.ready and self._room.is_set() and self._clear.is_set() and self._loop.time() >= self._held_until
+
+    async def request(self, call: Call[T]) -> T:
+        """Send when there is room, and wait for the answer.
+
+        Unreachable: the connection ended first. BadInput: the answer is malformed (the connection ends then).
+        """
+        await self.room()
+        return await self.send(call)
+
+    async def room(self) -> None:
+        """Wait until a request may be sent."""
+        while self.ready and not self.clear:
+            await self._room.wait()
+            await self._clear.wait()
+            await asyncio.sleep(max(0.0, self._held_until - self._loop.time()))
+
+    def send(self, call: Call[T]) -> asyncio.Future[T]:
+        """Send now, in the order of the calls of this method; the future ends as `request` does."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        if self._transport is None or self._failure is not None:
+            future.set_exception(self._failure or self._unreachable("is not connected"))
+            return future
+        if not self._answers:
+            self._progress = self._loop.time()
+        self._correlation_id = (self._correlation_id + 1) & 0x7FFFFFFF
+        self._answers.append((self._correlation_id, call, future))
+        self._transport.writelines(call.frame(self._correlation_id, self._client_id))
+        return future
+
+    def hold(self, throttle_ms: int) -> None:
+        """Send nothing for a while: the broker's quota demands it (KIP-219)."""
+        self._held_until = max(self._held_until, self._loop.time() + throttle_ms / 1000)
+
+    def close(self) -> None:
+        """End the connection; what waits for an answer fails with Unreachable."""
+        self._end(self._unreachable("was closed by us"))
+
+    def _unreachable(self, what: str) -> Unreachable:
+        return Unreachable(f"broker {self.where} {what}", hint="check its address, and that it runs")
+
+    def _end(self, failure: HeadwaterError) -> None:
+        if self._failure is None:
+            self._failure = failure
+        for timer in self._timers:
+            timer.cancel()
+        if self._renewal is not None and self._renewal is not asyncio.current_task(self._loop):
+            self._renewal.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        self._room.set()
+        self._clear.set()
+        while self._answers:
+            _, _, future = self._answers.popleft()
+            if not future.done():
+                future.set_exception(self._failure)
+                future.exception()  # a caller that was cancelled does not ask for it
+
+    async def _log_in(self, steps: Step) -> None:
+        call = next(steps)
+        lifetime_ms = 0
+        while True:
+            answer = await self.send(call)
+            try:
+                call = steps.send(answer)
+            except StopIteration as end:
+                lifetime_ms = end.value
+                break
+        if lifetime_ms > 0:
+            early = lifetime_ms / 1000 * random.uniform(0.75, 0.9)  # not all connections at once
+            self._timers.append(self._loop.call_later(early, self._renew))
+
+    def _renew(self) -> None:
+        self._timers = [timer for timer in self._timers if not timer.when() <= self._loop.time()]
+        self._renewal = self._loop.create_task(self._renew_session())
+
+    async def _renew_session(self) -> None:
+        self._clear.clear()
+        try:
+            await self._log_in(authenticate(self._settings, self.where))
+        except HeadwaterError as error:
+            self._end(error)
+        finally:
+            self._clear.set()
+
+    def _watch(self) -> None:
+        """Every second: give up if nothing was sent or received for too long while an answer is due."""
+        now = self._loop.time()
+        unsent = self._unsent_bytes()
+        if unsent < self._unsent or not self._answers:
+            self._progress = now
+        self._unsent = unsent
+        limit_s = self._settings.request_timeout_s
+        if now - self._progress > limit_s:
+            self._end(self._unreachable(f"has neither taken nor sent a byte for {limit_s:g} s"))
+            return
+        self._timers = [self._loop.call_later(1.0, self._watch), *(t for t in self._timers if t.when() > now)]
+
+    def _unsent_bytes(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport; wait with new requests above 4 MiB unsent."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  create_connection makes nothing else
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_SEND_BYTES)
+
+    def pause_writing(self) -> None:
+        """Hold new requests back."""
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        """Let new requests through."""
+        self._room.set()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  the protocol's signature
+        """Receive large answers in place; small ones share a scratch buffer, so that one read can bring many."""
+        if self._answer is not None:
+            return self._answer[self._answer_used :]
+        return self._scratch[self._scratch_used :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Hand over what is complete."""
+        self._progress = self._loop.time()
+        if self._answer is not None:
+            self._answer_used += nbytes
+            if self._answer_used == len(self._answer):
+                whole, self._answer = self._answer, None
+                self._deliver(whole)
+            return
+        self._scratch_used += nbytes
+        self._split()
+
+    def _split(self) -> None:
+        """Cut the scratch buffer into answers; the last may go on in a buffer of its own."""
+        at, used, scratch = 0, self._scratch_used, self._scratch
+        while used - at >= 4 and self._failure is None:
+            size = int.from_bytes(scratch[at : at + 4], "big", signed=True)
+            if not 4 <= size <= _ANSWER_BYTES:
+                self._end(self._unreachable(f"sends no Kafka answer (length {size})"))
+                return
+            whole = memoryview(bytearray(size))
+            have = min(size, used - at - 4)
+            whole[:have] = scratch[at + 4 : at + 4 + have]
+            at += 4 + have
+            if have < size:
+                self._answer, self._answer_used = whole, have
+                break
+            self._deliver(whole)
+        rest = bytes(scratch[at:used])
+        scratch[: len(rest)] = rest
+        self._scratch_used = len(rest)
+
+    def _deliver(self, whole: memoryview) -> None:
+        correlation_id = int.from_bytes(whole[:4], "big", signed=True)
+        if not self._answers or self._answers[0][0] != correlation_id:
+            self._end(self._unreachable("answers a request that was not made"))
+            return
+        _, call, future = self._answers.popleft()
+        if future.done():  # the caller was cancelled
+            return
+        try:
+            future.set_result(call.answer(whole[4:]))
+        except BadInput as error:
+            future.set_exception(error)
+            self._end(self._unreachable("sent an answer that cannot be read"))
+
+    def eof_received(self) -> None:
+        """Let asyncio close."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail everything that waits."""
+        self._end(self._unreachable(f"closed the connection{f': {exc}' if exc else ''}"))
+
+
+async def first_reachable(
+    settings: KafkaSettings, addresses: list[tuple[str, int]], tls: ssl.SSLContext | None, client_id: str
+) -> Connection:
+    """Connect to any of `addresses`, in random order; Unreachable names every one that failed."""
+    failures = []
+    for address in random.sample(addresses, len(addresses)):
+        try:
+            return await Connection.open(settings, address, tls, client_id)
+        except Unreachable as error:
+            failures.append(str(error))
+    raise Unreachable("; ".join(failures), hint="check `brokers`, and that one of them runs")

@@ -1,0 +1,169 @@
+"""One partition of a fenced writer: batches leave in order, and stay until they are acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from headwater.contract.errors import DataMissing, Defect, Fenced, HeadwaterError
+from headwater.transport.kafka_batch import codes
+from headwater.transport.kafka_batch.calls import Produced
+from headwater.transport.kafka_batch.cluster import Cluster
+from headwater.transport.kafka_batch.compression import Codec
+from headwater.transport.kafka_batch.outbox import Outbox
+from headwater.transport.kafka_batch.records import Out, encode
+from headwater.transport.kafka_batch.transactions import Producer
+from headwater.transport.retry import retrying
+
+IN_FLIGHT = 5  # a broker recognises repeats of the last five batches (ProducerStateEntry.NUM_BATCHES_TO_RETAIN)
+_SEQUENCES = 1 << 31  # they wrap to 0
+_DOUBTS = 5  # settling this often without one acknowledgement between is no accident
+_FIRST_PAUSE_S = 0.05
+
+
+class _Piece(NamedTuple):
+    batch: bytearray
+    sequence: int
+    count: int  # type: ignore[assignment]  # the field is meant to hide tuple.count
+    done: asyncio.Future[int]
+
+
+class Lane:
+    """Batches of one partition, sent by at most one session at a time."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        topic: str,
+        partition: int,
+        producer: Producer,
+        codec: Codec,
+        give_up: Callable[[HeadwaterError], None],
+    ) -> None:
+        self._cluster = cluster
+        self._topic = topic
+        self._partition = partition
+        self._producer = producer
+        self._codec: Codec = codec
+        self._give_up = give_up
+        self._unacked: deque[_Piece] = deque()
+        self._flights: deque[asyncio.Future[Produced]] = deque()
+        self._outbox: Outbox | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._next_sequence = 0
+        self._doubts = 0
+
+    def push(self, pieces: Sequence[Sequence[Out]]) -> list[asyncio.Future[int]]:
+        """Queue a batch of each piece; their place in the order is fixed here. The futures bring the base offsets."""
+        loop = asyncio.get_running_loop()
+        pid, epoch = self._producer
+        sequence = self._next_sequence
+        queued = []
+        for outs in pieces:
+            batch = encode(outs, codec=self._codec, producer_id=pid, epoch=epoch, sequence=sequence)
+            queued.append(_Piece(batch, sequence, len(outs), loop.create_future()))
+            sequence = (sequence + len(outs)) % _SEQUENCES
+        self._next_sequence = sequence
+        self._unacked += queued
+        if self._outbox is not None:
+            self._fill(self._outbox)
+        elif self._task is None:
+            self._task = loop.create_task(self._run())
+            self._task.add_done_callback(self._ended)
+        return [piece.done for piece in queued]
+
+    def fail(self, failure: HeadwaterError) -> None:
+        """Fail all that waits and send no more."""
+        while self._unacked:
+            piece = self._unacked.popleft()
+            if not piece.done.done():
+                piece.done.set_exception(failure)
+                piece.done.exception()  # a caller that was cancelled does not ask for it
+
+    async def stop(self) -> None:
+        """End the session, if there is one."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        try:
+            while self._unacked:
+                await retrying(f"writing to {self._topic}[{self._partition}]", self._session, first_s=_FIRST_PAUSE_S)
+        except HeadwaterError as failure:
+            self._give_up(failure)
+        finally:
+            self._task = None
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._give_up(Defect(f"writing to {self._topic}[{self._partition}] broke: {error!r}"))
+
+    async def _session(self) -> None:
+        """Send everything, oldest first, until nothing is left. Transient: begin again with the oldest that waits.
+
+        It ends only when no batch is under way any more, so that a batch sent again cannot overtake its first copy.
+        """
+        outbox = await self._cluster.reach(self._topic, self._partition)
+        if self._doubts:
+            await self._settle_doubt()
+        self._outbox = outbox
+        try:
+            self._fill(outbox)
+            while self._flights:
+                produced = await self._flights[0]
+                if not self._unacked:  # the writer gave up meanwhile
+                    return
+                self._acknowledge(produced)
+                self._fill(outbox)
+        finally:
+            self._outbox = None
+            await asyncio.gather(*self._flights, return_exceptions=True)
+            self._flights.clear()
+
+    def _fill(self, outbox: Outbox) -> None:
+        while len(self._flights) < min(IN_FLIGHT, len(self._unacked)):
+            piece = self._unacked[len(self._flights)]
+            self._flights.append(outbox.put(self._topic, self._partition, piece.batch))
+
+    def _acknowledge(self, produced: Produced) -> None:
+        if produced.error not in _WRITTEN:
+            self._cluster.note(self._topic, produced.error)
+            self._doubts += produced.error in _DOUBTFUL
+            raise codes.failure(
+                produced.error, f"writing to {self._topic}[{self._partition}] as {self._producer}", produced.detail
+            )
+        self._doubts = 0
+        self._flights.popleft()
+        piece = self._unacked.popleft()
+        if not piece.done.done():
+            piece.done.set_result(produced.base_offset)
+
+    async def _settle_doubt(self) -> None:
+        """A sequence did not fit: ask the leader which one it has, within this life, and decide."""
+        where = f"{self._topic}[{self._partition}]"
+        if not self._unacked:
+            return
+        if self._doubts > _DOUBTS:
+            raise DataMissing(f"{where}: sequences of {self._producer} do not fit, {self._doubts} times in a row")
+        states = (await self._cluster.describe_producers(self._topic, [self._partition]))[self._partition]
+        known = next((state for state in states if state.producer.id == self._producer.id), None)
+        if known is None:
+            return  # forgotten (producer.id.expiration.ms): any sequence is accepted now
+        if known.producer.epoch > self._producer.epoch:
+            raise Fenced(f"{where}: epoch {known.producer.epoch} of producer {known.producer.id} has taken over")
+        oldest = self._unacked[0]
+        last_sequence = known.last_sequence if known.producer == self._producer else -1
+        ahead = (last_sequence + 1 - oldest.sequence) % _SEQUENCES
+        if ahead > sum(piece.count for piece in self._unacked):
+            raise DataMissing(
+                f"{where}: the leader has sequences up to {last_sequence}, {oldest.sequence} is the first "
+                "that is not acknowledged: acknowledged records are gone",
+                hint="a broker lost its disk or an unclean leader was elected; restart this process, it reads its tail",
+            )
+
+
+_WRITTEN = frozenset({codes.NONE, codes.DUPLICATE_SEQUENCE})
+_DOUBTFUL = frozenset({codes.OUT_OF_ORDER_SEQUENCE, codes.UNKNOWN_PRODUCER_ID})

@@ -1,0 +1,101 @@
+"""What leaves for one broker: batches handed in during one turn of the event loop share a Produce request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import NamedTuple
+
+from headwater.contract.errors import BadInput, HeadwaterError
+from headwater.transport.kafka_batch import calls
+from headwater.transport.kafka_batch.calls import Produced
+from headwater.transport.kafka_batch.connection import Connection
+from headwater.transport.kafka_batch.wire import Buffer
+
+_REQUEST_BYTES = 4 << 20  # a broker's socket.request.max.bytes is 100 MiB by default
+_SHARE_OF_TIMEOUT = 0.75  # the broker gives up on its replicas before we give up on the connection
+
+
+class _Entry(NamedTuple):
+    topic: str
+    partition: int
+    batch: Buffer
+    done: asyncio.Future[Produced]
+
+
+class Outbox:
+    """Keeps the order of each partition. A broker takes one batch a partition in a request; more make more requests."""
+
+    def __init__(self, connection: Connection, request_timeout_s: float) -> None:
+        self._connection = connection
+        self._timeout_ms = int(request_timeout_s * 1000 * _SHARE_OF_TIMEOUT)
+        self._queue: deque[_Entry] = deque()
+        self._flush_due = False
+        self._waiter: asyncio.Task[None] | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """The connection that it leaves on."""
+        return self._connection
+
+    def put(self, topic: str, partition: int, batch: Buffer) -> asyncio.Future[Produced]:
+        """Queue one batch, which must not change any more; the future fails with Unreachable if the connection ends."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Produced] = loop.create_future()
+        self._queue.append(_Entry(topic, partition, batch, done))
+        if not self._flush_due:
+            self._flush_due = True
+            loop.call_soon(self._flush)
+        return done
+
+    def _flush(self) -> None:
+        while self._queue:
+            if not self._connection.clear and self._connection.ready:
+                self._waiter = asyncio.get_running_loop().create_task(self._flush_later())
+                return
+            self._send(self._next_request())
+        self._flush_due = False
+
+    async def _flush_later(self) -> None:
+        await self._connection.room()
+        self._flush()
+
+    def _next_request(self) -> list[_Entry]:
+        taken: dict[tuple[str, int], _Entry] = {}
+        left: deque[_Entry] = deque()
+        size = 0
+        for entry in self._queue:
+            pair = (entry.topic, entry.partition)
+            if pair in taken or left or (taken and size + len(entry.batch) > _REQUEST_BYTES):
+                left.append(entry)
+            else:
+                taken[pair] = entry
+                size += len(entry.batch)
+        self._queue = left
+        return list(taken.values())
+
+    def _send(self, entries: list[_Entry]) -> None:
+        call = calls.produce([(e.topic, e.partition, e.batch) for e in entries], self._timeout_ms)
+        answer = self._connection.send(call)
+        answer.add_done_callback(lambda future: self._answered(entries, future))
+
+    def _answered(self, entries: list[_Entry], answer: asyncio.Future[tuple[int, list[Produced]]]) -> None:
+        failure = answer.exception()
+        results: dict[tuple[str, int], Produced] = {}
+        if failure is None:
+            throttle_ms, produced = answer.result()
+            self._connection.hold(throttle_ms)
+            results = {(p.topic, p.partition): p for p in produced}
+        for entry in entries:
+            if entry.done.done():  # the caller was cancelled; the batch went out all the same
+                continue
+            result = results.get((entry.topic, entry.partition))
+            if result is not None:
+                entry.done.set_result(result)
+            else:
+                entry.done.set_exception(failure or _unanswered(self._connection, entry))
+                entry.done.exception()  # a caller that was cancelled does not ask for it
+
+
+def _unanswered(connection: Connection, entry: _Entry) -> HeadwaterError:
+    return BadInput(f"broker {connection.where} does not answer for {entry.topic}[{entry.partition}]")

@@ -1,0 +1,66 @@
+"""Where a Kafka cluster is and how to log in to it; shared with headwater/transport/kafka.py."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from headwater.contract.errors import BadSetting
+
+Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+
+class KafkaSettings(BaseModel):
+    """One cluster. Times are in seconds; `ca_file` replaces the system's certificate authorities."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    brokers: str = Field(description="bootstrap brokers, host:port separated by commas")
+    tls: bool = False
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    sasl_mechanism: Mechanism | None = None
+    username: str | None = None
+    password: SecretStr | None = None
+    request_timeout_s: float = Field(default=30.0, gt=0, description="a connection without progress is given up")
+    connect_timeout_s: float = Field(default=10.0, gt=0, description="TCP, TLS and login together")
+
+    @model_validator(mode="after")
+    def _complete(self) -> KafkaSettings:
+        self.addresses()
+        if self.sasl_mechanism and (self.username is None or self.password is None):
+            raise ValueError(f"sasl_mechanism {self.sasl_mechanism} needs username and password")
+        if not self.tls and (self.ca_file or self.cert_file or self.key_file):
+            raise ValueError("ca_file, cert_file and key_file have no effect without tls = true")
+        if self.key_file and not self.cert_file:
+            raise ValueError("key_file needs cert_file")
+        return self
+
+    def addresses(self) -> list[tuple[str, int]]:
+        """Host and port of each bootstrap broker; ValueError if the text is not host:port,host:port."""
+        found = []
+        for part in filter(None, (piece.strip() for piece in self.brokers.split(","))):
+            host, colon, port = part.rpartition(":")
+            if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+                raise ValueError(f"brokers: {part!r} is not host:port")
+            found.append((host.strip("[]"), int(port)))
+        if not found:
+            raise ValueError("brokers: no broker is named")
+        return found
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Build the TLS context, or None without TLS; BadSetting if a file cannot be read or is no PEM."""
+        if not self.tls:
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            if self.cert_file:
+                context.load_cert_chain(self.cert_file, self.key_file)
+        except OSError as error:  # ssl.SSLError is one too
+            files = ", ".join(str(f) for f in (self.ca_file, self.cert_file, self.key_file) if f)
+            raise BadSetting(f"the TLS files of {self.brokers} cannot be used ({files}): {error}") from error
+        return context
