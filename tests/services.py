@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,8 +20,11 @@ import pytest
 from headwater.app.stack import process
 from headwater.app.stack.kafka import KafkaService, KafkaTools
 from headwater.app.stack.kafka_tools import prepare_kafka
+from headwater.app.stack.mqtt import Mosquitto, find_mosquitto
 from headwater.app.stack.runner import Runner
-from headwater.contract.errors import HeadwaterError
+from headwater.app.stack.s3 import SeaweedFs, credentials_of, find_weed
+from headwater.app.stack.state import S3Address
+from headwater.contract.errors import BadInput, HeadwaterError
 
 _T = TypeVar("_T")
 _PREFIX = "headwater-test-"
@@ -115,9 +118,111 @@ def private_kafka(service_runner: Runner, kafka_tools: KafkaTools, unique: str) 
 
 def start_kafka(runner: Runner, tools: KafkaTools, name: str) -> Broker:
     """Start a cluster in the runner's folder."""
-    service = KafkaService(name, tools)
+    service = KafkaService(name, lambda: tools)
     runner.start(service)
     return Broker(name, runner.address(service), runner, service)
+
+
+@dataclass
+class Mqtt:
+    """One Mosquitto that keeps what persistent sessions are owed, even over SIGKILL."""
+
+    host: str
+    port: int
+    name: str
+    runner: Runner = field(repr=False)
+    service: Mosquitto = field(repr=False)
+
+    def kill(self) -> None:
+        """SIGKILL it and wait until it is gone."""
+        self.runner.kill(self.name)
+
+    def stop(self) -> None:
+        """Stop it in order."""
+        self.runner.stop(self.name)
+
+    def start(self) -> None:
+        """Start it on the same port with the same sessions; returns when it answers."""
+        self.runner.start(self.service)
+
+
+def _mosquitto_program() -> Path:
+    program = find_mosquitto()
+    if program is None:
+        raise BadInput("mosquitto is not installed", hint="install the mosquitto package")
+    return program
+
+
+def start_mosquitto(runner: Runner, name: str) -> Mqtt:
+    """Start a Mosquitto in the runner's folder."""
+    service = Mosquitto(demand(_mosquitto_program), name=name)
+    runner.start(service)
+    return Mqtt("127.0.0.1", runner.ports(service)["client"], name, runner, service)
+
+
+@pytest.fixture(scope="session")
+def mosquitto(service_runner: Runner) -> Mqtt:
+    """A real Mosquitto shared by the session: use client ids and topics of your own (`unique`)."""
+    return start_mosquitto(service_runner, "mosquitto")
+
+
+@pytest.fixture
+def private_mosquitto(service_runner: Runner, unique: str) -> Iterator[Mqtt]:
+    """A Mosquitto for one test, to be killed and restarted."""
+    broker = start_mosquitto(service_runner, f"mqtt-{unique}")
+    yield broker
+    service_runner.stop(broker.name, grace_s=2.0)
+
+
+@pytest.fixture(scope="session")
+def s3_server(service_runner: Runner) -> S3Address:
+    """A real S3 server (SeaweedFS) shared by the session, with the bucket `headwater`."""
+    demand(find_weed)
+    service = SeaweedFs(credentials_of(service_runner.folder / "s3"))
+    service_runner.start(service)
+    keys = service.credentials
+    return S3Address(f"http://{service_runner.address(service)}", keys.access_key, keys.secret_key, "headwater")
+
+
+@pytest.fixture
+def s3(s3_server: S3Address, unique: str) -> S3Address:
+    """Endpoint and keys of the real S3 server, with a fresh bucket of this test."""
+    return _with_bucket(s3_server, unique)
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[S3Address]:
+    """A fake S3 over HTTP, in this process and in memory."""
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - half a second, for the tests that ask
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield S3Address(f"http://{host}:{port}", "moto", "moto-secret", "headwater")
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def moto(moto_server: S3Address, unique: str) -> S3Address:
+    """Endpoint and keys of the fake S3 server, with a fresh bucket of this test."""
+    return _with_bucket(moto_server, unique)
+
+
+def _with_bucket(server: S3Address, bucket: str) -> S3Address:
+    import boto3  # noqa: PLC0415 - half a second, for the tests that ask
+
+    client = boto3.client(
+        "s3",
+        endpoint_url=server.endpoint,
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=server.secret_key,
+        region_name="us-east-1",
+    )
+    client.create_bucket(Bucket=bucket)
+    client.close()
+    return replace(server, bucket=bucket)
 
 
 @pytest.fixture

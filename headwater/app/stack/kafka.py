@@ -7,7 +7,7 @@ import shutil
 import socket
 import struct
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,28 +70,29 @@ class KafkaTools:
 
 @dataclass(frozen=True, slots=True)
 class KafkaService:
-    """The cluster `name`; `options` are further options of its Java machine."""
+    """The cluster `name`; `tools` is asked at its start, `options` are further options of its Java machine."""
 
     name: str
-    tools: KafkaTools
+    tools: Callable[[], KafkaTools]
     options: tuple[str, ...] = ()
     kind: str = "Kafka"
     port_names: tuple[str, ...] = ("client", "controller")
 
     def prepare(self, folder: Path, ports: Mapping[str, int]) -> Command:
         """Write `server.properties`, and at the first start a data folder with a cluster id of its own."""
+        tools = self.tools()
         data = folder / "data"
         if not (data / "meta.properties").exists():
             shutil.rmtree(data, ignore_errors=True)
             fresh = folder / "data.new"
             shutil.rmtree(fresh, ignore_errors=True)
-            shutil.copytree(self.tools.template, fresh)
+            shutil.copytree(tools.template, fresh)
             (fresh / "meta.properties").write_text(_meta_properties())
             fresh.rename(data)  # whole or not at all
         properties = folder / "server.properties"
         properties.write_text(write_properties(data, ports))
         options = (f"-XX:ErrorFile={folder}/java-error-%p.log", *self.options)
-        return Command(self.tools.command("kafka.Kafka", str(properties), options=options))
+        return Command(tools.command("kafka.Kafka", str(properties), options=options))
 
     def answers(self, ports: Mapping[str, int]) -> bool:
         """Whether it is in its own metadata, coordinates groups and gives out producer ids, so that no client waits."""

@@ -90,7 +90,7 @@ def _archives(tools: KafkaTools, folder: Path, progress: Callable[[str], None]) 
 def _train(tools: KafkaTools, folder: Path, archive: Path) -> None:
     runner = Runner(folder)
     try:
-        runner.start(KafkaService("training", tools, options=(f"-XX:ArchiveClassesAtExit={archive}",)))
+        runner.start(KafkaService("training", lambda: tools, options=(f"-XX:ArchiveClassesAtExit={archive}",)))
     finally:
         runner.stop(grace_s=60)
 

@@ -74,6 +74,10 @@ class Runner:
         """Living processes of a service, the first started first."""
         return sorted(process.marked(self.folder, name))
 
+    def running(self) -> list[str]:
+        """Names of the services that have a living process."""
+        return sorted(set(process.marked(self.folder).values()))
+
     def answers(self, service: Service) -> bool:
         """Whether the service answers a real request now."""
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import random
 import socket
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.contract.errors import BadInput, Conflict
+from headwater.transport.files import replace_durably
 
 # Below Linux's range for outgoing connections (ip_local_port_range, 32768 up), so that a remembered
 # port is not taken by some client while the stack is down.
@@ -62,26 +62,6 @@ class ServiceStatus:
     pid: int | None
 
 
-def replace_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Replace a file so that after a crash either the old or the new content is there, whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 class Ledger:
     """The ports of each service, chosen once and remembered in `<folder>/state.json`.
 
@@ -113,9 +93,11 @@ class Ledger:
     def ports(self, service: str, names: tuple[str, ...]) -> dict[str, int]:
         """The remembered ports of a service, choosing free ones for names not seen before."""
         with self._lock:
+            if not set(names) <= self._ports.get(service, {}).keys():
+                self._ports = self._read()  # another process may have chosen meanwhile
             known = self._ports.get(service, {})
             if not set(names) <= known.keys():
-                taken = {port for ports in self._ports.values() for port in ports.values()} | set(known.values())
+                taken = {port for ports in self._ports.values() for port in ports.values()}
                 for name in names:
                     if name not in known:
                         known[name] = _free_port(taken)
@@ -123,11 +105,6 @@ class Ledger:
                 self._ports[service] = known
                 self._write()
             return dict(known)
-
-    def port(self, service: str, name: str) -> int | None:
-        """One remembered port, or None when none was chosen yet."""
-        with self._lock:
-            return self._ports.get(service, {}).get(name)
 
     def forget(self) -> None:
         """Forget every port, so that the next start chooses new ones."""
@@ -137,7 +114,7 @@ class Ledger:
 
     def _write(self) -> None:
         content = json.dumps({"v": 1, "ports": self._ports}, indent=1)
-        replace_durably(self._path, content.encode())
+        replace_durably(self._path, content.encode(), mode=0o600)
 
 
 def is_free(port: int) -> bool:
