@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from headwater.contract.errors import BadInput, Permanent, Untrusted
 from headwater.contract.manifest import MAX_MODEL_BYTES
+from headwater.contract.refusals import NOT_A_MODEL
 
 INPUT = "features"
 SCORE = "score"
@@ -104,16 +105,18 @@ class Model:
 
 def _open(data: bytes) -> Any:
     if len(data) > MAX_MODEL_BYTES:
-        raise Untrusted(f"model of {len(data)} bytes, at most {MAX_MODEL_BYTES} are loaded")
+        raise Untrusted(f"model of {len(data)} bytes, at most {MAX_MODEL_BYTES} are loaded", reason=NOT_A_MODEL)
     if len(data) < 8 or data[4:8] != MAGIC:
-        raise Untrusted(f"not a TFLite model: bytes 4 to 8 are {data[4:8]!r}, expected {MAGIC!r}")
+        message = f"not a TFLite model: bytes 4 to 8 are {data[4:8]!r}, expected {MAGIC!r}"
+        raise Untrusted(message, reason=NOT_A_MODEL)
     module = _runtime().module
     resolver = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
         interpreter = module.Interpreter(model_content=data, num_threads=1, experimental_op_resolver_type=resolver)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise BadInput(f"{runtime_class()} does not load the model: {_first_line(error)}") from error
+        message = f"{runtime_class()} does not load the model: {_first_line(error)}"
+        raise BadInput(message, reason=NOT_A_MODEL) from error
     return interpreter
 
 
@@ -121,16 +124,20 @@ def _shape(interpreter: Any) -> _Shape:
     inputs = {_name(d): d for d in interpreter.get_input_details()}
     outputs = {_name(d): d for d in interpreter.get_output_details()}
     if set(inputs) != {INPUT} or set(outputs) != {SCORE, CONTRIBUTIONS}:
-        raise BadInput(f"model takes {sorted(inputs)} and gives {sorted(outputs)}: not a Headwater model")
+        raise _unfit(f"takes {sorted(inputs)} and gives {sorted(outputs)}")
     source, score, contributions = inputs[INPUT], outputs[SCORE], outputs[CONTRIBUTIONS]
     shape = tuple(int(n) for n in source["shape"])
     if len(shape) != 2 or shape[0] != 1 or not 1 <= shape[1] <= MAX_FEATURES:
-        raise BadInput(f"model input has shape {shape}, expected (1, 1 to {MAX_FEATURES})")
+        raise _unfit(f"takes an input of shape {shape}, expected (1, 1 to {MAX_FEATURES})")
     if tuple(score["shape"]) != (1,) or tuple(contributions["shape"]) != shape:
-        raise BadInput(f"model outputs have shapes {tuple(score['shape'])} and {tuple(contributions['shape'])}")
+        raise _unfit(f"gives outputs of shapes {tuple(score['shape'])} and {tuple(contributions['shape'])}")
     if any(d["dtype"] != np.float32 for d in (source, score, contributions)):
-        raise BadInput("model inputs and outputs are not all float32")
+        raise _unfit("has an input or output that is not float32")
     return _Shape(shape[1], int(source["index"]), int(score["index"]), int(contributions["index"]))
+
+
+def _unfit(what: str) -> BadInput:
+    return BadInput(f"the model {what}: not a Headwater model", reason=NOT_A_MODEL)
 
 
 def _name(detail: dict[str, Any]) -> str:
