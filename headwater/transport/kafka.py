@@ -1,0 +1,300 @@
+"""Kafka by single records, groups and administration: the only place that imports confluent_kafka.
+
+Whole batches and the writer that loses and doubles nothing are in kafka_batch. Calls here block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NamedTuple, cast
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from headwater.contract.errors import BadInput, BadSetting, Conflict, HeadwaterError, Refused, Transient, Unreachable
+from headwater.contract.topics import TopicSpec
+from headwater.transport.kafka_batch import codes
+from headwater.transport.kafka_batch.settings import KafkaSettings
+
+_log = structlog.get_logger(__name__)
+
+_CREATE_TIMEOUT_S = 30.0
+_POLL_S = 0.5
+_ANY_PARTITION = -1  # RD_KAFKA_PARTITION_UA: by key
+_UNKNOWN_TOPIC_MS = 5000  # how long a topic made a moment ago may stay unknown to a broker
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+class GroupRecord(NamedTuple):
+    """A record as a group reads it. `timestamp_ms`: since 1970."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+@dataclass(frozen=True)
+class ClusterDescription:
+    """What a cluster says of itself: its id, and host:port of its brokers by node."""
+
+    cluster_id: str
+    brokers: dict[int, str]
+    topics: tuple[str, ...]
+
+
+def librdkafka(settings: KafkaSettings, client_id: str = "headwater") -> dict[str, Any]:
+    """Turn settings into librdkafka's configuration (CONFIGURATION.md)."""
+    config: dict[str, Any] = {
+        "bootstrap.servers": settings.brokers,
+        "client.id": client_id,
+        "security.protocol": ("SASL_" if settings.sasl_mechanism else "") + ("SSL" if settings.tls else "PLAINTEXT"),
+        "socket.connection.setup.timeout.ms": int(settings.connect_timeout_s * 1000),
+        "socket.timeout.ms": int(settings.request_timeout_s * 1000),
+        "log_level": 0,  # what went wrong is raised, not printed on stderr
+    }
+    files = {"ssl.ca.location": settings.ca_file, "ssl.certificate.location": settings.cert_file}
+    files["ssl.key.location"] = settings.key_file
+    config |= {name: str(path) for name, path in files.items() if path is not None}
+    if settings.sasl_mechanism and settings.password:
+        config["sasl.mechanism"] = settings.sasl_mechanism
+        config["sasl.username"] = settings.username
+        config["sasl.password"] = settings.password.get_secret_value()
+    return config
+
+
+def ensure_topics(settings: KafkaSettings, specs: Sequence[TopicSpec], *, replication_factor: int = 1) -> list[str]:
+    """Create the topics that are missing and return their names; harmless to repeat, also by two at once.
+
+    Conflict: a topic exists with another number of partitions (never changed here: keys would move between them).
+    Unreachable, Refused: as the cluster answers. Configurations of existing topics stay as they are.
+    """
+    with _turned(f"creating topics at {settings.brokers}"):
+        admin = AdminClient(librdkafka(settings))
+        existing = _partition_counts(admin, settings)
+        missing = [spec for spec in specs if spec.name not in existing]
+        for spec in specs:
+            _check_partitions(spec, existing.get(spec.name, spec.partitions))
+        if not missing:
+            return []
+        wanted = [NewTopic(spec.name, spec.partitions, replication_factor, config=spec.configs) for spec in missing]
+        created = []
+        for name, future in admin.create_topics(wanted, operation_timeout=_CREATE_TIMEOUT_S).items():
+            if _created(future, name):
+                created.append(name)
+        existing = _partition_counts(admin, settings)
+        for spec in missing:
+            _check_partitions(spec, existing.get(spec.name, spec.partitions))
+        return created
+
+
+def _created(future: Future[None], name: str) -> bool:
+    try:
+        future.result(_CREATE_TIMEOUT_S)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+            return False  # another process was faster
+        raise _error(error.args[0], f"creating topic {name}") from error
+    return True
+
+
+def _partition_counts(admin: AdminClient, settings: KafkaSettings) -> dict[str, int]:
+    listed = admin.list_topics(timeout=settings.request_timeout_s)
+    return {name: len(topic.partitions) for name, topic in listed.topics.items()}
+
+
+def _check_partitions(spec: TopicSpec, found: int) -> None:
+    if found != spec.partitions:
+        raise Conflict(
+            f"topic {spec.name} has {found} partitions, expected {spec.partitions}",
+            hint=f"set partitions to {found}, or remove the topic if its records may go",
+        )
+
+
+def send(
+    settings: KafkaSettings,
+    topic: str,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Headers = (),
+    partition: int | None = None,
+) -> tuple[int, int]:
+    """Write one record and wait for all in-sync replicas; returns (partition, offset).
+
+    Unreachable: not acknowledged within `request_timeout_s`; it may or may not have been written.
+    """
+    outcome: list[tuple[Any, Message]] = []
+    with _turned(f"writing to {topic} at {settings.brokers}"):
+        config = {"enable.idempotence": True, "delivery.timeout.ms": int(settings.request_timeout_s * 1000)}
+        producer = Producer(
+            {**librdkafka(settings), **config, "linger.ms": 0, "topic.metadata.propagation.max.ms": _UNKNOWN_TOPIC_MS}
+        )
+        producer.produce(
+            topic,
+            value,
+            key,
+            partition=_ANY_PARTITION if partition is None else partition,
+            headers=list(headers),
+            on_delivery=lambda error, message: outcome.append((error, message)),
+        )
+        producer.flush(settings.request_timeout_s + 1)
+    if not outcome:
+        raise Unreachable(f"{settings.brokers} did not acknowledge a record for {topic}")
+    error, message = outcome[0]
+    if error is not None:
+        raise _error(error, f"writing to {topic} at {settings.brokers}")
+    return message.partition() or 0, message.offset() or 0
+
+
+class GroupReader:
+    """Reads topics as a member of a consumer group, each record at least once.
+
+    Iterating ends never; a record counts as done, and is committed, when the next one is asked for. A member that dies
+    in between leaves its last record to the next one. Use as a context manager: leaving it leaves the group.
+    """
+
+    def __init__(self, settings: KafkaSettings, group: str, topics: Sequence[str]) -> None:
+        self._doing = f"reading {', '.join(topics)} as group {group} at {settings.brokers}"
+        self._done: Message | None = None
+        with _turned(self._doing):
+            self._consumer = Consumer(
+                {
+                    **librdkafka(settings),
+                    "group.id": group,
+                    "auto.offset.reset": "earliest",
+                    "enable.auto.commit": False,
+                    "isolation.level": "read_committed",
+                    "allow.auto.create.topics": False,
+                }
+            )
+            self._consumer.subscribe(list(topics))
+
+    def __iter__(self) -> Iterator[GroupRecord]:
+        """Yield records for ever; errors that may pass are logged and waited for, others raised."""
+        while True:
+            record = self.next(_POLL_S)
+            if record is not None:
+                yield record
+
+    def next(self, timeout_s: float) -> GroupRecord | None:
+        """Commit the record handed out last and wait for the next one; None after `timeout_s` without one."""
+        with _turned(self._doing):
+            self._commit()
+            message = self._consumer.poll(timeout_s)
+        if message is None:
+            return None
+        failure = message.error()
+        if failure is not None:
+            error = _error(failure, self._doing)
+            if not isinstance(error, Transient):
+                raise error
+            _log.warning("waiting", doing=self._doing, why=str(error))
+            return None
+        self._done = message
+        return _record(message)
+
+    def _commit(self) -> None:
+        if self._done is None:
+            return
+        try:
+            self._consumer.commit(message=self._done, asynchronous=False)
+        except KafkaException as error:
+            if error.args[0].code() not in _LOST_PARTITION:
+                raise
+            _log.warning("partition went to another member", doing=self._doing, offset=self._done.offset())
+        self._done = None
+
+    def close(self) -> None:
+        """Leave the group; a record whose successor was not asked for is not committed."""
+        with _turned(self._doing):
+            self._consumer.close()
+
+    def __enter__(self) -> GroupReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+_LOST_PARTITION = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError._NO_OFFSET,  # noqa: SLF001  the client's own codes are public but begin with an underscore
+    }
+)
+
+
+def _record(message: Message) -> GroupRecord:
+    headers = cast(Headers, tuple(message.headers() or ()))  # its stub allows more than the wire does
+    place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
+    return GroupRecord(*place, message.timestamp()[1], message.key(), message.value(), headers)
+
+
+def describe(settings: KafkaSettings) -> ClusterDescription:
+    """Ask a cluster for its id, brokers and topics, for the doctor."""
+    with _turned(f"asking {settings.brokers} about itself"):
+        admin = AdminClient(librdkafka(settings))
+        listed = admin.list_topics(timeout=settings.request_timeout_s)
+        brokers = {node: f"{broker.host}:{broker.port}" for node, broker in listed.brokers.items()}
+        return ClusterDescription(listed.cluster_id or "", brokers, tuple(sorted(listed.topics)))
+
+
+def lag(settings: KafkaSettings, group: str, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    """Records that a group has not committed yet, by (topic, partition)."""
+    with _turned(f"asking for the positions of group {group} at {settings.brokers}"):
+        consumer = Consumer({**librdkafka(settings), "group.id": group, "enable.auto.commit": False})
+        try:
+            wanted = [TopicPartition(topic, partition) for topic, partition in places]
+            found = {}
+            for position in consumer.committed(wanted, timeout=settings.request_timeout_s):
+                low, high = consumer.get_watermark_offsets(position, timeout=settings.request_timeout_s)
+                found[position.topic, position.partition] = high - max(position.offset, low)
+            return found
+        finally:
+            consumer.close()
+
+
+@contextmanager
+def _turned(doing: str) -> Iterator[None]:
+    """Turn the client's exceptions into ours."""
+    try:
+        yield
+    except KafkaException as error:
+        raise _error(error.args[0], doing) from error
+    except BufferError as error:
+        raise Transient(f"{doing}: {error}") from error
+
+
+def _error(error: KafkaError, doing: str) -> HeadwaterError:
+    code = error.code()
+    if code >= 0 or code == KafkaError.UNKNOWN:
+        return codes.failure(code, doing, error.str())
+    if code in _REFUSED:
+        return Refused(f"{doing}: {error.str()}", hint="check username, password and ca_file")
+    if code in _BAD_INPUT:
+        return _BAD_INPUT[code](f"{doing}: {error.str()}")
+    return Unreachable(f"{doing}: {error.str()}", hint="check the address, and that the broker runs")
+
+
+# The client's own codes are public but begin with an underscore.
+_REFUSED = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})  # noqa: SLF001
+_BAD_INPUT: dict[int, type[HeadwaterError]] = {
+    KafkaError._INVALID_ARG: BadSetting,  # noqa: SLF001
+    KafkaError._UNKNOWN_TOPIC: BadInput,  # noqa: SLF001
+    KafkaError._UNKNOWN_PARTITION: BadInput,  # noqa: SLF001
+    KafkaError._MSG_TIMED_OUT: Unreachable,  # noqa: SLF001
+}
