@@ -239,7 +239,7 @@ _LOST_PARTITION = frozenset(
 
 
 def _record(message: Message) -> GroupRecord:
-    headers = cast(Headers, tuple(message.headers() or ()))  # its stub allows more than the wire does
+    headers = cast("Headers", tuple(message.headers() or ()))  # its stub allows more than the wire does
     place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
     return GroupRecord(*place, message.timestamp()[1], message.key(), message.value(), headers)
 
