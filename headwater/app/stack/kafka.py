@@ -59,6 +59,7 @@ class KafkaTools:
     class_path: str
     archives: tuple[Path, ...]
     template: Path
+    repository: Path
 
     def command(self, *program: str, options: Sequence[str] = (), archived: bool = True) -> list[str]:
         """A Java command line; `program` is the main class and its arguments."""

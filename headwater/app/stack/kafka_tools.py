@@ -41,12 +41,12 @@ def prepare_kafka(progress: Callable[[str], None], *, java: str | None = None, c
         repository = cache / "maven"
         path = jars.class_path(repository, progress)
         digest = hashlib.sha256(path.encode()).hexdigest()[:12]
-        tools = KafkaTools(runtime, path, (), cache / f"kafka-{jars.KAFKA_VERSION}-{digest}" / "template")
+        tools = KafkaTools(runtime, path, (), cache / f"kafka-{jars.KAFKA_VERSION}-{digest}" / "template", repository)
         if not tools.template.exists():
             progress("formatting a Kafka data folder to copy from, once")
             _format(tools)
         archives = _archives(tools, cache / f"kafka-{jars.KAFKA_VERSION}-{digest}", progress)
-    return KafkaTools(runtime, path, archives, tools.template)
+    return replace(tools, archives=archives)
 
 
 def _format(tools: KafkaTools) -> None:

@@ -44,9 +44,10 @@ def find_mosquitto(wanted: str | None = None) -> Path | None:
     wanted = os.environ.get("HEADWATER_MOSQUITTO") if wanted is None else wanted
     if wanted == "":
         return None
-    found = shutil.which(wanted or "mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    found = shutil.which(wanted or "mosquitto")
     if found is None and wanted:
         raise BadInput(f"HEADWATER_MOSQUITTO names {wanted}, which is not a program", hint="unset it, or set its path")
+    found = found or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
     return Path(found) if found else None
 
 

@@ -52,14 +52,14 @@ class Runner:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
-        with _plainly(self.folder):
+        with plainly(self.folder):
             (self.folder / "logs").mkdir(parents=True, exist_ok=True)
             self.folder.chmod(0o700)
         self.ledger = Ledger(self.folder)
 
     def ports(self, service: Service) -> dict[str, int]:
         """The service's ports, chosen at its first start and remembered."""
-        with _plainly(self.folder):
+        with plainly(self.folder):
             return self.ledger.ports(service.name, service.port_names)
 
     def address(self, service: Service) -> str:
@@ -98,7 +98,7 @@ class Runner:
                 return time.monotonic() - began
             process.stop(self.folder, [service.name])
         try:
-            with _plainly(self.folder):
+            with plainly(self.folder):
                 pid = self._launch(service, cancelled)
             self._await(service, pid, deadline_s, cancelled)
         except BaseException:
@@ -141,6 +141,8 @@ class Runner:
             raise _given_up(service)
         what = f"did not answer within {deadline_s:.0f} s" if self.pids(service.name) else "ended while it started"
         tail = self.tail(service.name, 12)
+        if os.strerror(errno.ENOSPC).lower() in tail.lower():
+            what += ", because the disk is full"
         raise Unreachable(
             f"{service.kind} {service.name} (process {pid}) {what}; the end of its log:\n{tail}",
             hint=f"the whole log is {self.log(service.name)}",
@@ -171,8 +173,8 @@ def _given_up(service: Service) -> Conflict:
 
 
 @contextmanager
-def _plainly(folder: Path) -> Iterator[None]:
-    """Say in a sentence what the file system refused."""
+def plainly(folder: Path) -> Iterator[None]:
+    """Say in a sentence what the file system refused: Transient for a full disk, else BadInput."""
     try:
         yield
     except OSError as exc:

@@ -94,10 +94,12 @@ class SeaweedFs:
                 "-ip=127.0.0.1",
                 "-ip.bind=127.0.0.1",
                 *listening,
+                *_local_socket(folder / "s3.sock"),
                 "-s3.port.iceberg=0",
                 "-s3.port.lance=0",
                 f"-s3.config={folder / 'credentials.json'}",
                 f"-bucket={BUCKET}",
+                "-volume.preStopSeconds=0",
                 "-admin.ui=false",
                 "-webdav=false",
                 "-master.telemetry=false",
@@ -107,6 +109,11 @@ class SeaweedFs:
     def answers(self, ports: Mapping[str, int]) -> bool:
         """Whether the bucket is there for these credentials."""
         return _head_bucket(ports["s3"], self.credentials) == http.client.OK
+
+
+def _local_socket(path: Path) -> list[str]:
+    """Keep its Unix socket out of /tmp, where a path fits into an address (unix(7): 108 bytes)."""
+    return [f"-s3.localSocket={path}"] if len(str(path).encode()) < 100 else []
 
 
 def _head_bucket(port: int, credentials: Credentials) -> int:

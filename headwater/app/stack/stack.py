@@ -18,7 +18,7 @@ from headwater.app.stack.mqtt import Amqtt, Mosquitto, mqtt_service
 from headwater.app.stack.runner import Runner, Service
 from headwater.app.stack.s3 import BUCKET, SeaweedFs, credentials_of
 from headwater.app.stack.state import MqttAddress, S3Address, ServiceStatus, StackState, only_one
-from headwater.contract.errors import BadInput
+from headwater.contract.errors import BadInput, Refused
 from headwater.contract.names import check_name
 
 CLUSTERS = ("lyon", "osaka", "cloud")
@@ -121,7 +121,8 @@ class Stack:
 
     def _start(self, name: str, cancelled: threading.Event) -> None:
         service = self._service(name)
-        self._say(name, f"starting {service.kind} on {self._runner.address(service)}")
+        if not self._runner.pids(name):
+            self._say(name, f"starting {service.kind} on {self._runner.address(service)}")
         seconds = self._runner.start(service, cancelled=cancelled)
         self._say(name, f"ready after {seconds:.1f} s")
 
@@ -138,6 +139,25 @@ class Stack:
         """Stop everything that runs in this folder, children of children included; return what ran."""
         with _undisturbed(), only_one(self.home / "lock", "working on this stack"):
             return self._runner.stop()
+
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Fetch and build what a first start would, without starting anything. Raises HeadwaterError."""
+        self._progress = progress or self._progress
+        self._kafka_tools()
+
+    def forget_ports(self) -> None:
+        """Choose new ports at the next start; Refused while anything runs."""
+        running = self._runner.running()
+        if running:
+            raise Refused(
+                f"{', '.join(running)} still run on the remembered ports", hint="`headwater stack down` first"
+            )
+        self._runner.ledger.forget()
+
+    @property
+    def credentials_file(self) -> Path:
+        """Where the S3 keys are kept, readable by their owner alone."""
+        return self.home / "s3" / "credentials.json"
 
     def status(self) -> list[ServiceStatus]:
         """Every service that this folder knows, whether it runs, and whether it answers."""
@@ -199,8 +219,9 @@ def _undisturbed() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    former = {signum: signal.signal(signum, signal.SIG_IGN) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, former)
+        for signum, handler in former.items():
+            signal.signal(signum, handler)
