@@ -1,0 +1,71 @@
+"""Where an MQTT broker is and how to log in to it."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from headwater.contract.errors import BadSetting
+
+WEEK_S = 7 * 86_400
+
+
+class MqttSettings(BaseModel):
+    """One broker and one session on it. `receive_maximum` and `session_expiry_s` are sent with MQTT 5 only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field(default="127.0.0.1", description="address of the broker")
+    port: int = Field(default=1883, gt=0, lt=65536, description="port of the broker; 8883 is usual with tls")
+    client_id: str | None = Field(
+        default=None, min_length=1, description="names the session on the broker; derived from the site when left out"
+    )
+    username: str | None = Field(default=None, description="user name, where the broker asks for one")
+    password: SecretStr | None = Field(default=None, description="password of `username`")
+    tls: bool = Field(default=False, description="encrypt, and check the broker's certificate")
+    ca_file: Path | None = Field(default=None, description="authorities to trust instead of the system's (PEM)")
+    cert_file: Path | None = Field(default=None, description="client certificate (PEM)")
+    key_file: Path | None = Field(default=None, description="key of the client certificate (PEM)")
+    protocol: Literal["5", "3.1.1"] = Field(default="5", description="version of MQTT to speak")
+    keepalive_s: int = Field(default=30, ge=5, le=65535, description="a broker that is silent for longer is left")
+    connect_timeout_s: float = Field(default=10.0, gt=0, description="TCP, TLS and login together")
+    receive_maximum: int = Field(
+        default=1000,
+        gt=0,
+        le=10_000,
+        description="messages the broker may send ahead of their acknowledgement; at 3.1.1 its own limit decides",
+    )
+    session_expiry_s: int = Field(
+        default=WEEK_S, ge=0, lt=1 << 32, description="how long the broker keeps messages for us while we are away"
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> MqttSettings:
+        if not self.tls and (self.ca_file or self.cert_file or self.key_file):
+            raise ValueError("ca_file, cert_file and key_file have no effect without tls = true")
+        if self.key_file and not self.cert_file:
+            raise ValueError("key_file needs cert_file")
+        if self.password is not None and self.username is None:
+            raise ValueError("password needs username")
+        return self
+
+    @property
+    def where(self) -> str:
+        """Host and port, for messages."""
+        return f"{self.host}:{self.port}"
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Build the TLS context, or None without TLS; BadSetting if a file cannot be read or is no PEM."""
+        if not self.tls:
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            if self.cert_file:
+                context.load_cert_chain(self.cert_file, self.key_file)
+        except OSError as error:  # ssl.SSLError is one too
+            files = ", ".join(str(f) for f in (self.ca_file, self.cert_file, self.key_file) if f)
+            raise BadSetting(f"the TLS files of {self.where} cannot be used ({files}): {error}") from error
+        return context

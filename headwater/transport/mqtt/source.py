@@ -1,0 +1,136 @@
+"""Messages from a session that the broker keeps, acknowledged when the caller says so.
+
+The caller acknowledges the n oldest messages of a connection, so acknowledgements leave in the order of receipt, as
+MQTT 5 demands ([MQTT-4.6.0-2]), and none can reach a connection that the message did not come from: each batch names
+the connection by its epoch. What is not acknowledged is sent again on the next connection, in its order, with DUP = 1
+([MQTT-4.4.0-1], [MQTT-4.6.0-1]).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from headwater.transport.mqtt.connection import Connection, Listener, Message
+from headwater.transport.mqtt.settings import MqttSettings
+from headwater.transport.retry import pauses, retrying
+
+_STEADY_S = 10.0  # a connection that lasted as long was a good one: the next pause starts small again
+
+_log = structlog.get_logger(__name__)
+
+
+class Batch(NamedTuple):
+    """What one read brought. A new connection begins with a batch without messages."""
+
+    epoch: int
+    session_present: bool  # of the connection: the broker still had our session
+    messages: list[Message]
+
+
+class MqttSource(Protocol):
+    """Batches of messages to be acknowledged in the order of receipt."""
+
+    async def read(self) -> Batch:
+        """Wait for messages or for a new connection. Raises Permanent when none will ever come."""
+        ...
+
+    def acknowledge(self, count: int, epoch: int) -> None:
+        """Acknowledge the `count` oldest messages of connection `epoch`; nothing when that connection is gone."""
+        ...
+
+
+class Subscriber(Listener):
+    """An MqttSource on paho: `async with Subscriber(...) as source`. Reconnects for as long as it lives.
+
+    What was read and not taken is bounded by `receive_maximum`; messages at QoS 0 have no such bound, so the caller
+    reads without waiting for anything else.
+    """
+
+    def __init__(self, settings: MqttSettings, client_id: str, topic_filter: str) -> None:
+        self.subscribed = asyncio.Event()
+        self.epoch = 0
+        self._settings = settings
+        self._client_id = client_id
+        self._filter = topic_filter
+        self._connection: Connection | None = None
+        self._session_present = False
+        self._batches: deque[Batch] = deque()
+        self._news = asyncio.Event()
+        self._unacknowledged: deque[int] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Subscriber:
+        """Begin to connect; nothing is waited for."""
+        self._task = asyncio.create_task(self._keep_connected())
+        self._task.add_done_callback(lambda _: self._news.set())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Send the acknowledgements that are due, then DISCONNECT; the broker keeps the session."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def read(self) -> Batch:
+        """See MqttSource. Raises Refused or Untrusted when the broker does not want us."""
+        while not self._batches:
+            if self._task is not None and self._task.done():
+                self._task.result()
+            self._news.clear()
+            await self._news.wait()
+        return self._batches.popleft()
+
+    def acknowledge(self, count: int, epoch: int) -> None:
+        """See MqttSource."""
+        if epoch != self.epoch or self._connection is None:
+            return
+        due = [self._unacknowledged.popleft() for _ in range(count)]
+        self._connection.acknowledge([packet_id for packet_id in due if packet_id])
+
+    async def _keep_connected(self) -> None:
+        waits = pauses()
+        while True:
+            connection = await retrying(f"connecting to MQTT broker {self._settings.where}", self._connect)
+            began = time.monotonic()
+            self.subscribed.set()
+            why = await connection.ended()
+            self.subscribed.clear()
+            if time.monotonic() - began > _STEADY_S:
+                waits = pauses()
+            pause = next(waits)
+            _log.warning("mqtt connection lost", broker=self._settings.where, why=why, pause_s=round(pause, 2))
+            await asyncio.sleep(pause)
+
+    async def _connect(self) -> Connection:
+        connection = await Connection.open(self._settings, self._client_id, self)
+        try:
+            await connection.subscribe(self._filter)
+        except BaseException:
+            await connection.close()
+            raise
+        _log.info("mqtt connected", broker=self._settings.where, session_present=connection.session_present)
+        return connection
+
+    def opened(self, connection: Connection) -> None:
+        """Begin an epoch."""
+        self.epoch += 1
+        self._connection = connection
+        self._session_present = connection.session_present
+        self._unacknowledged = deque()
+        self._put(Batch(self.epoch, connection.session_present, []))
+
+    def received(self, messages: list[Message]) -> None:
+        """Keep them for `read`."""
+        self._unacknowledged.extend([message.packet_id for message in messages])
+        self._put(Batch(self.epoch, self._session_present, messages))
+
+    def _put(self, batch: Batch) -> None:
+        self._batches.append(batch)
+        self._news.set()
