@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
+import traceback
 from typing import Any
 
 import typer
@@ -93,6 +94,10 @@ def main(arguments: list[str] | None = None) -> None:
         if error.hint:
             typer.echo(f"  hint: {error.hint}", err=True)
         sys.exit(error.exit_code)
+    except Exception:  # noqa: BLE001  # the outermost door: a defect of ours gets its own exit code
+        traceback.print_exc()
+        typer.echo("headwater: this is a defect of ours, please report it with the lines above", err=True)
+        sys.exit(70)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,12 @@ def load(section: str, model: type[Model], overrides: Mapping[str, Any] | None =
     return model.model_validate(loaded.model_dump(exclude_unset=True, round_trip=True))
 
 
+def is_configured(section: str) -> bool:
+    """Whether anything is set for this part, by the environment or the file."""
+    path = Path(os.environ.get("HEADWATER_CONFIG") or "headwater.toml")
+    return bool(_table(path, section)) or any(v.upper().startswith(f"{PREFIX}{section.upper()}__") for v in os.environ)
+
+
 def _loader(
     section: str, model: type[BaseModel], table: Mapping[str, Any], secrets: Mapping[str, Any]
 ) -> type[BaseSettings]:

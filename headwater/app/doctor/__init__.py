@@ -1,0 +1,1 @@
+"""Checks of the installation and of each configured service, in words."""

@@ -1,0 +1,69 @@
+"""`headwater doctor`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import typer
+
+from headwater.app.doctor.finding import Finding, failed
+from headwater.app.doctor.installation import check_installation
+from headwater.app.doctor.services import check_wire, wires
+from headwater.app.parts import SETTINGS, settings_model
+from headwater.contract.errors import BadSetting, HeadwaterError
+from headwater.transport import logs
+from headwater.transport.settings import is_configured, load
+
+app = typer.Typer(rich_markup_mode=None)
+SIGNS = {"good": "ok  ", "warning": "warn", "bad": "FAIL"}
+PUBLISHERS = ("trainer", "fleet")
+PARTS_HELP = f"Parts to check: {', '.join(SETTINGS)}. All configured ones if none."
+
+
+@app.command()
+def doctor(
+    parts: list[str] = typer.Argument(None, help=PARTS_HELP),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Check the installation and each configured service; say in words what is wrong and what to do.
+
+    Writes a record to the topic `headwater-doctor`, keeps an MQTT session for a minute, and (for parts that publish)
+    races writers for one small object. Exit code 0 when nothing is broken.
+
+    Example:  headwater doctor edge
+    """
+    logs.configure()
+    findings = check_installation()
+    for part in parts or list(SETTINGS):
+        findings += _part(part, asked=bool(parts))
+    if as_json:
+        typer.echo(json.dumps({"findings": [dataclasses.asdict(finding) for finding in findings]}, indent=2))
+    else:
+        _print(findings)
+    broken = [finding for finding in findings if finding.state == "bad"]
+    raise typer.Exit(broken[0].exit_code if broken else 0)
+
+
+def _part(part: str, *, asked: bool) -> list[Finding]:
+    model = settings_model(part)
+    if not asked and not is_configured(part):
+        return []
+    try:
+        settings = load(part, model)
+    except BadSetting as error:
+        return [failed(part, error)]
+    findings: list[Finding] = []
+    for name, wire in wires(settings, part):
+        try:
+            findings += check_wire(name, wire, publishes=part in PUBLISHERS)
+        except HeadwaterError as error:
+            findings.append(failed(name, error))
+    return findings
+
+
+def _print(findings: list[Finding]) -> None:
+    for finding in findings:
+        typer.echo(f"{SIGNS[finding.state]}  {finding.check}: {finding.says}")
+        if finding.fix:
+            typer.echo(f"      what to do: {finding.fix}")
