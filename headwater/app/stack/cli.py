@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from headwater.app.stack.kafka_tools import prepare_kafka
 from headwater.app.stack.progress import shown
 from headwater.app.stack.stack import CLUSTERS, Stack
 from headwater.app.stack.state import StackState
@@ -99,14 +100,14 @@ def logs(
 
 
 @app.command()
-def prepare(home: Path | None = _HOME) -> None:
+def prepare() -> None:
     """Fetch Kafka and make its quick starts, without starting anything (`make setup` does this).
 
     Example:  headwater stack prepare
     """
     _end_in_order()
     with shown() as progress:
-        _stack(home).prepare(progress)
+        prepare_kafka(lambda event: progress("kafka", event))
 
 
 def _told(stack: Stack, state: StackState) -> dict[str, object]:

@@ -140,11 +140,6 @@ class Stack:
         with _undisturbed(), only_one(self.home / "lock", "working on this stack"):
             return self._runner.stop()
 
-    def prepare(self, progress: Progress | None = None) -> None:
-        """Fetch and build what a first start would, without starting anything. Raises HeadwaterError."""
-        self._progress = progress or self._progress
-        self._kafka_tools()
-
     def forget_ports(self) -> None:
         """Choose new ports at the next start; Refused while anything runs."""
         running = self._runner.running()

@@ -1,0 +1,46 @@
+# What a newcomer and CI type. `make` alone lists it.
+.DEFAULT_GOAL := help
+.PHONY: help setup test demo lock clean
+MAKEFLAGS += --no-print-directory
+
+UV ?= uv
+COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --generate-hashes --no-header --no-emit-index-url \
+	--python-version 3.11
+
+help:
+	@echo 'make demo     The whole loop on this machine: sensors, alarms, training, a signed rollout. Two minutes.'
+	@echo '              DATA=FOLDER real recordings instead of the simulator   SITES=a,b,c   SEED=N'
+	@echo '              KEEP=1 leaves the services running                     JSON=1 prints figures as JSON'
+	@echo 'make test     Style, types, layers, and all tests. CI=true demands every real service.'
+	@echo '              ARGS="-k stack" goes to pytest.'
+	@echo 'make setup    Only what both do first: .venv, packages, Kafka. PYTHON=... chooses the Python.'
+	@echo 'make lock     Resolve the dependencies of pyproject.toml again into lock/ (needs uv; UPGRADE=1 for newer ones).'
+	@echo 'make clean    Remove .venv and what tools left; not what the local stack keeps.'
+
+setup:
+	@PYTHON='$(PYTHON)' .ci/setup
+
+# Each check runs whatever the one before said, and pytest comes last, so that its summary ends the output.
+test: setup
+	@failed=; \
+	.venv/bin/ruff check . || failed="$$failed ruff"; \
+	.venv/bin/mypy || failed="$$failed mypy"; \
+	.venv/bin/lint-imports || failed="$$failed lint-imports"; \
+	[ -z "$$failed" ] || echo "make test: FAILED already:$$failed"; \
+	.venv/bin/pytest $(ARGS) || failed="$$failed pytest"; \
+	[ -z "$$failed" ] || { echo "make test: failed:$$failed" >&2; exit 1; }
+
+demo: setup
+	@.venv/bin/headwater demo $(if $(DATA),--data '$(DATA)') $(if $(SITES),--sites '$(SITES)') \
+	  $(if $(SEED),--seed '$(SEED)') $(if $(KEEP),--keep) $(if $(JSON),--json)
+
+lock:
+	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: pip install uv, or UV=/path/to/uv' >&2; exit 1; }
+	$(COMPILE) $(if $(UPGRADE),--upgrade) -c lock/constraints.txt --extra report --extra stack --extra dev -o lock/dev.txt
+	$(COMPILE) -c lock/dev.txt -o lock/edge.txt
+	cp lock/kafka-jars.txt headwater/app/stack/kafka-jars.txt
+	@! grep -nE 'https?://' lock/dev.txt lock/edge.txt || { echo 'a lock names an index' >&2; exit 1; }
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
