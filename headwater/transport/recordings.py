@@ -1,0 +1,119 @@
+"""Folders of recorded readings: one CSV file is one asset.
+
+The layout is SKAB's (github.com/waico/SKAB, README): fields divided by `;`, a header, `datetime` first
+(`2020-03-09 10:14:33`, taken as UTC), then one column a channel, and perhaps `anomaly` and `changepoint`, which are
+labels and never a channel. An empty field is a missing value.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from headwater.contract.errors import BadInput
+from headwater.contract.names import check_name
+
+_TIME = "datetime"
+_LABEL = "anomaly"
+_LABELS = (_LABEL, "changepoint")
+_EXPECTED = f"expected a header `{_TIME};<channel>;...` as in SKAB"
+
+
+class Row(NamedTuple):
+    """Sensor time in ms, the value of each channel, and whether the recording calls it abnormal, if it says so."""
+
+    t: int
+    values: dict[str, float | None]
+    label: bool | None
+
+
+class Recording(NamedTuple):
+    """One file: the asset that it is replayed as, its channels, its rows in order."""
+
+    asset: str
+    path: Path
+    channels: tuple[str, ...]
+    rows: list[Row]
+
+
+def recordings(folder: Path) -> Iterator[Recording]:
+    """Read every .csv below `folder`, in the order of their names.
+
+    `valve1/0.csv` is the asset `valve1-0`; a file named like its folder gets that name once. BadInput names the file
+    and line that cannot be used, and says so when there is no file or two would be the same asset.
+    """
+    if not folder.is_dir():
+        raise BadInput(f"{folder} is not a folder", hint="name a folder with recordings in .csv files")
+    paths = sorted(folder.rglob("*.csv"), key=lambda path: _natural(path.relative_to(folder).as_posix()))
+    if not paths:
+        raise BadInput(f"there is no .csv file below {folder}")
+    assets: dict[str, Path] = {}
+    for path in paths:
+        asset = _asset(path.relative_to(folder))
+        if asset in assets:
+            raise BadInput(f"{path} and {assets[asset]} would both be the asset {asset!r}", hint="rename one of them")
+        assets[asset] = path
+    for asset, path in assets.items():
+        yield read(path, asset)
+
+
+def read(path: Path, asset: str) -> Recording:
+    """One recording; BadInput names the line that cannot be used."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = csv.reader(file, delimiter=";")
+            header = next(lines, [])
+            channels = _channels(path, header)
+            rows = [_row(path, lines.line_num, header, line) for line in lines if line]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(f"{path} is not a CSV file in UTF-8: {error}") from error
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
+    if not rows:
+        raise BadInput(f"{path} has no rows")
+    return Recording(asset, path, channels, rows)
+
+
+def _channels(path: Path, header: list[str]) -> tuple[str, ...]:
+    channels = tuple(name for name in header[1:] if name not in _LABELS)
+    if not header or header[0] != _TIME or not channels:
+        raise BadInput(f"{path}, line 1: {';'.join(header)[:80]!r} is not a header of a recording", hint=_EXPECTED)
+    if len(set(header)) != len(header) or "" in header:
+        raise BadInput(f"{path}, line 1: a column has no name, or one that is used twice")
+    return channels
+
+
+def _row(path: Path, number: int, header: list[str], line: list[str]) -> Row:
+    if len(line) != len(header):
+        raise BadInput(f"{path}, line {number}: {len(line)} fields, the header has {len(header)}")
+    try:
+        t = int(datetime.fromisoformat(line[0]).replace(tzinfo=UTC).timestamp() * 1000)
+    except ValueError as error:
+        raise BadInput(f"{path}, line {number}: {line[0]!r} is not a time", hint="2020-03-09 10:14:33") from error
+    values: dict[str, float | None] = {}
+    for name, text in zip(header[1:], line[1:], strict=True):
+        try:
+            value = float(text) if text.strip() else None
+        except ValueError as error:
+            raise BadInput(f"{path}, line {number}, column {name}: {text!r} is not a number") from error
+        values[name] = value if value is None or math.isfinite(value) else None
+    labels = {name: values.pop(name) for name in _LABELS if name in values}
+    label = labels.get(_LABEL)
+    return Row(t, values, None if label is None else label > 0)
+
+
+def _asset(path: Path) -> str:
+    parts = [*path.parts[:-1], path.stem]
+    if len(parts) > 1 and parts[-1] == parts[-2]:
+        parts.pop()
+    return check_name(re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-"), f"{path} as an asset")
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """Sort key in which 2 comes before 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", text)]
