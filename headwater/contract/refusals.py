@@ -20,6 +20,7 @@ TOO_SLOW = "too-slow"
 PREFLIGHT_CRASHED = "preflight-crashed"
 PREFLIGHT_TIMEOUT = "preflight-timeout"
 REVOKED = "revoked"
+NOT_ON_DISK = "not-on-disk"
 
 MEANINGS: dict[str, str] = {
     BAD_SIGNATURE: "signed metadata does not have the signatures, versions or digests that its roles demand",
@@ -37,4 +38,5 @@ MEANINGS: dict[str, str] = {
     PREFLIGHT_CRASHED: "the trial process died: a signal, or more memory than allowed",
     PREFLIGHT_TIMEOUT: "the trial process did not end in time",
     REVOKED: "the version lies below the signed revocation floor",
+    NOT_ON_DISK: "the scorer cannot read a file of the version that the updater placed",
 }

@@ -1,0 +1,99 @@
+"""What the scorer holds in memory of one partition of `readings`. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from edge_agent.scorer.models import Id
+from headwater.contract import topics
+from headwater.contract.alarm import AlarmState
+from headwater.contract.checkpoint import AssetState
+from headwater.contract.windows import Charge, Windows
+
+READINGS = "readings"
+WINDOWS = "windows"
+BEFORE_MODEL = "before_model"
+DEAD_LETTERS = "dead_letters"
+NOT_FINITE = "not_finite"
+MISSED = "missed"  # readings that the log dropped before they were read
+
+OUTPUTS = (topics.SCORES, topics.ALARMS, topics.DEAD_LETTERS)
+
+
+@dataclass(slots=True)
+class Memory:
+    """What is remembered of one asset beside its sliding window."""
+
+    asset_class: str
+    alarm: AlarmState = AlarmState()  # noqa: RUF009  # frozen
+    windows: int = 0
+    not_finite: int = 0
+
+
+@dataclass
+class Partition:
+    """`position` is the next reading; every output of a reading below it is acknowledged.
+
+    `tails` are the highest source offsets that a former life has written, by topic (-1: none). `ahead` has the assets
+    whose restored state stands for more than `position`: their readings below that offset are passed over.
+    """
+
+    number: int
+    position: int = 0
+    windows: Windows = field(default_factory=Windows)
+    memories: dict[str, Memory] = field(default_factory=dict)
+    charges: dict[str, Charge] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    tails: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTPUTS, -1))
+    ahead: dict[str, int] = field(default_factory=dict)
+    dirty: set[str] = field(default_factory=set)
+    dead_letters_from: int = 0
+    checkpointed: int = -1  # `upto` of the last checkpoint, -1 before the first
+
+    def settled(self, *, can_score: bool = True) -> int:
+        """The highest offset that a former life may have judged; -1 if none.
+
+        Without the model in charge only what that life has scored is passed over: an alarm whose score is missing has
+        its window scored by the version that takes over.
+        """
+        tails = self.tails.values() if can_score else [self.tails[topics.SCORES]]
+        return max(*tails, *(upto - 1 for upto in self.ahead.values()), -1)
+
+    def count(self, what: str, by: int = 1) -> None:
+        """Add to a count of this partition."""
+        self.counts[what] = self.counts.get(what, 0) + by
+
+    def memory(self, asset: str, asset_class: str) -> Memory:
+        """Memory of an asset; a new alarm begins when its class changed."""
+        memory = self.memories.get(asset)
+        if memory is None:
+            memory = self.memories[asset] = Memory(asset_class)
+        elif memory.asset_class != asset_class:
+            memory.asset_class = asset_class
+            memory.alarm = AlarmState()
+        return memory
+
+    def totals(self) -> dict[str, int]:
+        """All counts, those of the assets summed."""
+        windows = sum(memory.windows for memory in self.memories.values())
+        not_finite = sum(memory.not_finite for memory in self.memories.values())
+        return {**self.counts, WINDOWS: windows, NOT_FINITE: not_finite}
+
+    def state_of(self, asset: str) -> AssetState:
+        """What is written to the topic `state` for an asset."""
+        memory = self.memories[asset]
+        cadence = self.windows.cadence(memory.asset_class)
+        return AssetState(
+            asset_class=memory.asset_class,
+            upto=self.position,
+            cadence=cadence.digest() if cadence else "",
+            window=self.windows.snapshot(asset),
+            alarm=memory.alarm,
+            windows=memory.windows,
+            not_finite=memory.not_finite,
+        )
+
+    def unloaded(self, loaded: Collection[Id]) -> list[Charge]:
+        """The versions in charge that cannot score."""
+        return [c for c in self.charges.values() if (c.asset_class, c.version, c.sha256) not in loaded]

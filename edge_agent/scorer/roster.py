@@ -1,0 +1,61 @@
+"""The versions that are held in memory, and those that were refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import structlog
+
+from edge_agent.scorer.models import Id, Loaded, Rejected, load
+from headwater.contract import refusals
+from headwater.contract.messages import Refusal
+
+_log = structlog.get_logger(__name__)
+_MOST_REFUSALS = 16
+
+
+class Roster:
+    """Loads versions from below a state folder; a refusal stands until a later generation asks for the version."""
+
+    def __init__(self, state: Path) -> None:
+        self.loaded: dict[Id, Loaded] = {}
+        self._state = state
+        self._refused: dict[Id, Refusal] = {}
+
+    @property
+    def refused(self) -> list[Refusal]:
+        """The last refusals of this life, oldest first."""
+        return list(self._refused.values())
+
+    def want(self, wanted: Id, generation: int, now_ms: int) -> Loaded | None:
+        """The version, loaded when it is not yet; None when it is refused.
+
+        What was missing on the disk is looked for each time; any other refusal is final within a generation.
+        """
+        if wanted in self.loaded:
+            return self.loaded[wanted]
+        before = self._refused.get(wanted)
+        if before is not None and before.generation >= generation and before.reason != refusals.NOT_ON_DISK:
+            return None
+        try:
+            self.loaded[wanted] = load(self._state, wanted)
+        except Rejected as error:
+            self._refuse(wanted, error, generation, now_ms)
+            return None
+        self._refused.pop(wanted, None)
+        return self.loaded[wanted]
+
+    def keep(self, ids: Iterable[Id]) -> None:
+        """Forget every loaded version but these."""
+        kept = set(ids)
+        self.loaded = {each: loaded for each, loaded in self.loaded.items() if each in kept}
+
+    def _refuse(self, wanted: Id, error: Rejected, generation: int, now_ms: int) -> None:
+        before = self._refused.pop(wanted, None)
+        if before is None or (before.reason, before.generation) != (error.reason, generation):
+            _log.warning("model refused", asset_class=wanted[0], version=wanted[1], reason=error.reason, why=str(error))
+            before = Refusal(wanted[0], wanted[1], error.reason, str(error), generation, now_ms)
+        self._refused[wanted] = before
+        while len(self._refused) > _MOST_REFUSALS:
+            del self._refused[next(iter(self._refused))]
