@@ -39,6 +39,7 @@ class Rollout(msgspec.Struct, frozen=True):
     reached: int
     state: Literal["running", "paused", "complete", "cancelled"]
     pins: dict[str, Target] = {}
+    begun: int = 0  # generation with which this rollout began: refusals of earlier ones do not count
     reason: str = ""
     created_at: str = ""
     v: int = 1

@@ -1,0 +1,158 @@
+"""A rollout as it happens: wave after wave, watched, and taken back when a site refuses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from fleet import documents
+from fleet.documents import Documents
+from fleet.events import Journal
+from fleet.gate import verdict
+from fleet.reports import Reports
+from headwater.contract.errors import BadInput, GateFailed, Refused
+from headwater.contract.rollout import Rollout, desired
+
+Progress = Callable[[str], None]
+
+
+class Rollouts:
+    """Starts, pauses, resumes and undoes rollouts. `progress` gets one line a step."""
+
+    def __init__(
+        self,
+        store: Documents,
+        reports: Reports,
+        journal: Journal,
+        progress: Progress,
+        *,
+        timeout_s: float,
+        poll_s: float,
+    ) -> None:
+        self._store, self._reports, self._journal, self._progress = store, reports, journal, progress
+        self._timeout_s, self._poll_s = timeout_s, poll_s
+
+    def planned(self, asset_class: str, version: int, sites: Sequence[str], shares: Sequence[float]) -> list[list[str]]:
+        """The sites of each wave, without publishing anything."""
+        rollout = documents.begin(
+            self._store.current(asset_class), asset_class, self._store.target(asset_class, version), sites, ""
+        )
+        ends = documents.waves(shares, len(rollout.sites))
+        return [list(rollout.sites[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
+
+    def start(
+        self, asset_class: str, version: int, sites: Sequence[str], shares: Sequence[float], reason: str = ""
+    ) -> Rollout:
+        """Publish wave after wave, each after the one before has passed its gate.
+
+        A crash between two waves leaves the rollout running at the wave that was published; `resume` goes on.
+        GateFailed, after the document was taken back to the previous version, names the site and its reason.
+        """
+        target = self._store.target(asset_class, version)
+        rollout = documents.begin(self._store.current(asset_class), asset_class, target, sites, reason)
+        return self._go_on(rollout, shares)
+
+    def resume(self, asset_class: str, shares: Sequence[float]) -> Rollout:
+        """Go on with an open rollout: watch the present wave again, then the later ones."""
+        rollout = self._open(asset_class)
+        return self._go_on(rollout, shares)
+
+    def pause(self, asset_class: str) -> Rollout:
+        """Publish no further wave; the sites that were reached keep the new version. Refused unless it runs."""
+        rollout = self._open(asset_class)
+        return self._publish("paused", documents.changed(rollout, state="paused"))
+
+    def rollback(self, asset_class: str, site: str | None, version: int | None, reason: str) -> Rollout:
+        """Send one site back by a pin, or (without `site`) every site by cancelling the rollout.
+
+        Without `version`, to what the site ran before the rollout. BadInput when there is nothing to go back to.
+        """
+        rollout = self._of(asset_class)
+        if site is None:
+            if rollout.previous is None:
+                raise BadInput(f"there is no version before {rollout.target.version} of {asset_class}")
+            return self._publish("cancelled", documents.changed(rollout, state="cancelled", reason=reason))
+        target = rollout.previous if version is None else self._store.target(asset_class, version)
+        if target is None or target == desired(rollout, site):
+            raise BadInput(f"{site} has nothing to go back to", hint="name a version with --to")
+        return self._publish("pinned", documents.pinned(rollout, site, target, reason), f"{site}: {target.version}")
+
+    def unpin(self, asset_class: str, site: str) -> Rollout:
+        """Let a site follow the rollout again; BadInput unless it is pinned."""
+        rollout = self._of(asset_class)
+        if site not in rollout.pins:
+            raise BadInput(f"{site} is not pinned", hint=f"pinned: {', '.join(rollout.pins) or 'none'}")
+        pins = {name: target for name, target in rollout.pins.items() if name != site}
+        return self._publish("unpinned", documents.changed(rollout, pins=pins), site)
+
+    def wait_for(self, asset_class: str, site: str) -> None:
+        """Wait until a site reports the version that it should run; GateFailed after the wave timeout."""
+        rollout = self._of(asset_class)
+        wanted = desired(rollout, site)
+        end = time.monotonic() + self._timeout_s
+        while wanted is not None:
+            status = self._reports.read([site]).get(site)
+            active = status.active.get(asset_class) if status else None
+            if active is not None and active.sha256 == wanted.sha256:
+                self._progress(f"{site} runs version {wanted.version}")
+                return
+            if time.monotonic() > end:
+                raise GateFailed(f"{site} did not report version {wanted.version} within {self._timeout_s:.0f} s")
+            time.sleep(self._poll_s)
+
+    def _go_on(self, rollout: Rollout, shares: Sequence[float]) -> Rollout:
+        ends = documents.waves(shares, len(rollout.sites))
+        if rollout.reached:
+            self._watch(rollout)
+        for number, end in enumerate(ends, start=1):
+            if end <= rollout.reached:
+                continue
+            new = list(rollout.sites[rollout.reached : end])
+            rollout = self._publish("wave", documents.reach(rollout, end), f"wave {number}")
+            self._progress(f"wave {number} of {len(ends)}: version {rollout.target.version} to {', '.join(new)}")
+            self._watch(rollout)
+        return self._publish("complete", documents.changed(rollout, state="complete"))
+
+    def _watch(self, rollout: Rollout) -> None:
+        began = time.monotonic()
+        said: tuple[str, ...] = ()
+        while True:
+            statuses = self._reports.read(rollout.sites)
+            found = verdict(rollout, statuses, waited_s=time.monotonic() - began, timeout_s=self._timeout_s)
+            if found.state == "passed":
+                self._progress(f"{', '.join(found.sites) or 'no site'}: version {rollout.target.version} is active")
+                return
+            if found.state == "failed":
+                self._take_back(rollout, f"{', '.join(found.sites)}: {found.reason}")
+                raise GateFailed(
+                    f"{', '.join(found.sites)} refused version {rollout.target.version} of {rollout.asset_class}: "
+                    f"{found.reason} ({found.detail})",
+                    hint="the rollout was cancelled; every site runs, or goes back to, the previous version",
+                )
+            if found.sites != said:
+                self._progress(f"waiting for {', '.join(found.sites)}")
+                said = found.sites
+            time.sleep(self._poll_s)
+
+    def _take_back(self, rollout: Rollout, why: str) -> None:
+        current = self._of(rollout.asset_class)
+        if current.rollout_id == rollout.rollout_id and current.state in documents.OPEN:
+            self._publish("cancelled", documents.changed(current, state="cancelled", reason=why[:500]), why)
+
+    def _publish(self, event: str, rollout: Rollout, detail: str = "") -> Rollout:
+        """Sign first, then tell: an event that is missing after a crash shows in the document's generation."""
+        self._store.publish(rollout)
+        self._journal.write(event, rollout, detail)
+        return rollout
+
+    def _of(self, asset_class: str) -> Rollout:
+        found = self._store.current(asset_class)
+        if found is None:
+            raise BadInput(f"there is no rollout of {asset_class}", hint="headwater fleet rollout start --help")
+        return found
+
+    def _open(self, asset_class: str) -> Rollout:
+        rollout = self._of(asset_class)
+        if rollout.state not in documents.OPEN:
+            raise Refused(f"rollout {rollout.rollout_id} is {rollout.state}", hint="start a new one")
+        return rollout
