@@ -19,7 +19,7 @@ class FleetSettings(BaseModel):
         KafkaSettings(brokers="127.0.0.1:9092"), description="The cloud's Kafka cluster, where the sites report."
     )
     objects: ObjectSettings = Field(
-        default_factory=lambda: ObjectSettings(), description="The store that signed models and rollouts are kept in."
+        default_factory=ObjectSettings, description="The store that signed models and rollouts are kept in."
     )
     keys: Path = Field(Path("keys"), description="Folder with root.json and the signing keys.")
     wave_timeout_s: float = Field(

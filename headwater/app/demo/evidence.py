@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from headwater.contract.figures import Figure
-from headwater.contract.messages import Alarm, TrainingRun
+from headwater.contract.messages import Alarm
 
 Asset = tuple[str, str]  # site, asset
 
@@ -51,6 +50,18 @@ class Episode:
 
 
 @dataclass
+class Marks:
+    """What the scenario noted while it ran."""
+
+    kills: int = 0
+    learned: list[Learned] = field(default_factory=list)
+    refusals: dict[int, tuple[int, str]] = field(default_factory=dict)  # version: exit code, what was said
+    bad_versions: list[int] = field(default_factory=list)
+    rollback_bytes: int = 0
+    memory_mb: dict[str, float] = field(default_factory=dict)  # by site
+
+
+@dataclass
 class Evidence:
     """Everything that the table and the report are made of."""
 
@@ -64,6 +75,4 @@ class Evidence:
     swaps: list[tuple[str, int, int]] = field(default_factory=list)  # site, version, sensor time in ms
     lag: dict[str, list[tuple[float, int]]] = field(default_factory=dict)  # site: seconds since start, records
     learned: list[Learned] = field(default_factory=list)
-    runs: list[TrainingRun] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    extra: dict[str, Any] = field(default_factory=dict)

@@ -63,6 +63,10 @@ class Feed:
             self._thread.join()
         self.check()
 
+    def abandon(self) -> None:
+        """End soon without waiting: for a demo that was interrupted."""
+        self._stop.set()
+
     def check(self) -> None:
         """Raise what ended the thread, if anything did."""
         if self._error is not None:

@@ -1,0 +1,156 @@
+"""From what ran to what is told: counts every record again and lays it beside the promises."""
+
+from __future__ import annotations
+
+from headwater.app.demo import count, promises
+from headwater.app.demo.console import Steps
+from headwater.app.demo.evidence import Asset, Evidence
+from headwater.app.demo.labels import label_figures, labelled_spans
+from headwater.app.demo.promises import exactly, told, zero
+from headwater.app.demo.scenario import Scenario
+from headwater.app.plant.simulator import Truth
+from headwater.contract import topics
+from headwater.contract.figures import Figure, figure
+from headwater.contract.messages import Alarm
+from headwater.contract.windows import Charge
+
+ALARM_GOAL_S = 60.0
+SWAP_GOAL_S = 5.0
+MEMORY_GOAL_MB = 220.0
+
+
+def evidence(scenario: Scenario, steps: Steps) -> Evidence:
+    """Read all topics of all clusters and count; takes a few seconds."""
+    with steps.waiting("reading every topic of every cluster again, and counting"):
+        sites = {site: _Site(scenario, site) for site in scenario.options.sites}
+    found = Evidence(
+        title=f"Headwater demo: {', '.join(sites)}" + (f", {scenario.options.data}" if scenario.options.data else ""),
+        programs=dict(scenario.state.programs),
+        episodes=scenario.watch.episodes,
+        faults=_fault_spans(scenario),
+        lag=scenario.watch.lag,
+        learned=scenario.marks.learned,
+    )
+    watched = set(found.faults) or {(site, alarm.asset) for site, alarm in _alarmed(scenario)[:4]}
+    for name, site in sites.items():
+        found.readings |= count.traces(name, site.edge[topics.READINGS], watched)
+        found.scores |= count.score_traces(name, site.edge[topics.SCORES])
+        found.swaps += site.swap_times()
+    found.figures = [*_transport(scenario, sites), *_alarms(scenario), *_models(scenario, sites)]
+    if scenario.options.data:
+        found.notes.append("Labels were used for the counts of this table only; no model has seen them.")
+    return found
+
+
+class _Site:
+    """The logs of one site, at the edge and as they arrived in the cloud."""
+
+    def __init__(self, scenario: Scenario, site: str) -> None:
+        self.name = site
+        local, remote = scenario.state.clusters[site], scenario.state.clusters["cloud"]
+        shipped = [topics.READINGS, topics.SCORES, topics.ALARMS]
+        self.edge = count.read_topics(local, shipped)
+        cloud = count.read_topics(remote, [topics.remote(site, topic) for topic in shipped])
+        self.cloud = {topic: cloud[topics.remote(site, topic)] for topic in shipped}
+        self.swaps = count.read_swaps(local)
+        published = {m.asset: counted for m, counted in scenario.feed.published().items() if m.site == site}
+        self.transport = count.transport(published, self.edge[topics.READINGS])
+        self.copied = count.copied(self.edge, self.cloud)
+        self.judged = count.judged(self.edge[topics.READINGS], self.edge[topics.SCORES], self.swaps)
+
+    def charges(self) -> list[Charge]:
+        """Every swap, once a partition."""
+        return [charge for charges in self.swaps.values() for charge in charges]
+
+    def swap_times(self) -> list[tuple[str, int, int]]:
+        """Site, version and sensor time of each swap, where readings followed it."""
+        found: dict[tuple[int, int], int] = {}
+        for partition, charges in self.swaps.items():
+            for one in count.arrivals(self.edge[topics.READINGS].partitions[partition]):
+                for charge in charges:
+                    if one.offset >= charge.since:
+                        found.setdefault((charge.swapped_at, charge.version), one.reading.t)
+        return [(self.name, version, t) for (_, version), t in sorted(found.items())]
+
+
+def _transport(scenario: Scenario, sites: dict[str, _Site]) -> list[Figure]:
+    persistent = scenario.state.mqtt.persistent_sessions
+    edge = [site.transport for site in sites.values()]
+    copied = [site.copied for site in sites.values()]
+    wrong = sum(t.wrong_digests for t in edge)
+    return [
+        told("demo.readings_published", sum(t.published for t in edge), "count"),
+        exactly("demo.kills", scenario.marks.kills, 2),
+        promises.from_broker("demo.readings_lost", sum(t.lost for t in edge), persistent=persistent),
+        promises.from_broker("demo.readings_duplicated", sum(t.duplicated for t in edge), persistent=persistent),
+        promises.from_broker("demo.edge_digests_wrong", wrong, persistent=persistent),
+        zero("demo.replication_lost", sum(c.lost for c in copied)),
+        zero("demo.replication_duplicated", sum(c.duplicated for c in copied)),
+        zero("demo.cloud_digests_wrong", sum(c.wrong_digests for c in copied)),
+    ]
+
+
+def _alarms(scenario: Scenario) -> list[Figure]:
+    if scenario.plan.plant is None:
+        return label_figures(scenario)
+    truths = scenario.plan.plant.truths()
+    opened = _alarmed(scenario)
+    faulty = {(truth.site, truth.asset): truth for truth in truths}
+    false = [1 for site, alarm in opened if not _is_true(alarm.t, faulty.get((site, alarm.asset)))]
+    delays: list[tuple[float, float, float]] = []
+    for truth in truths:
+        hits = [
+            e
+            for e in scenario.watch.episodes
+            if e.alarm.state == "opened" and (e.alarm.site, e.alarm.asset) == (truth.site, truth.asset)
+            and _is_true(e.alarm.t, truth)
+        ]  # fmt: skip
+        if hits and truth.onset is not None and truth.visible is not None:
+            begun = scenario.feed.published_at(truth.onset) or hits[0].seen_at
+            t = hits[0].alarm.t
+            delays.append(((t - truth.visible) / 1000, (t - truth.onset) / 1000, hits[0].seen_at - begun))
+    slowest = [max(values) for values in zip(*delays, strict=True)] if delays else [None, None, None]
+    return [
+        told("demo.faults", len(truths), "count", ", ".join(sorted({truth.kind for truth in truths}))),
+        exactly("demo.faults_found", len(delays), len(truths)),
+        figure("demo.alarm_delay_s", slowest[0], "s", ALARM_GOAL_S),
+        figure("demo.alarm_onset_s", slowest[1], "s", None),
+        figure("demo.alarm_real_s", slowest[2], "s", None),
+        zero("demo.false_alarms", len(false)),
+    ]
+
+
+def _models(scenario: Scenario, sites: dict[str, _Site]) -> list[Figure]:
+    marks = scenario.marks
+    charges = [charge for site in sites.values() for charge in site.charges()]
+    good = {(s.name, c.version) for s in sites.values() for c in s.charges() if c.version not in marks.bad_versions}
+    bad = {(s.name, c.version) for s in sites.values() for c in s.charges() if c.version in marks.bad_versions}
+    reasons = [said for code, said in marks.refusals.values() if code == 6]
+    judged = [site.judged for site in sites.values()]
+    swap = max((charge.swap_ms for charge in charges), default=None)
+    return [
+        exactly("demo.versions_activated", len(good), 2 * len(sites)),
+        figure("demo.swap_s", None if swap is None else swap / 1000, "s", SWAP_GOAL_S),
+        exactly("demo.bad_models_refused", len(reasons), 2),
+        zero("demo.bad_models_activated", len(bad)),
+        told("demo.windows", sum(j.windows for j in judged), "count"),
+        zero("demo.windows_unscored", sum(j.unscored for j in judged)),
+        zero("demo.windows_scored_twice", sum(j.twice for j in judged)),
+        zero("demo.rollback_bytes", marks.rollback_bytes),
+        figure("demo.edge_memory_mb", max(marks.memory_mb.values(), default=None), "MB", MEMORY_GOAL_MB),
+    ]
+
+
+def _alarmed(scenario: Scenario) -> list[tuple[str, Alarm]]:
+    return [(e.alarm.site, e.alarm) for e in scenario.watch.episodes if e.alarm.state == "opened"]
+
+
+def _is_true(t: int, truth: Truth | None) -> bool:
+    return truth is not None and truth.onset is not None and t >= truth.onset
+
+
+def _fault_spans(scenario: Scenario) -> dict[Asset, list[tuple[int, int]]]:
+    if scenario.plan.plant is None:
+        return labelled_spans(scenario)
+    end = scenario.feed.now_ms
+    return {(t.site, t.asset): [(t.onset, end)] for t in scenario.plan.plant.truths() if t.onset is not None}

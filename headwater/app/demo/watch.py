@@ -1,0 +1,98 @@
+"""Watches the clusters while the demo runs: lag over time, alarms as they reach the cloud, status of the sites."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Mapping
+
+from headwater.app.demo.evidence import Episode
+from headwater.contract import messages, topics
+from headwater.contract.errors import BadInput, DataMissing, Transient
+from headwater.contract.messages import Alarm, Status
+from headwater.transport.kafka_batch import Cluster, KafkaSettings, read_compacted, read_records
+
+EVERY_S = 0.2
+
+
+class Watch:
+    """A thread that polls; what it saw can be read at any time. Leaving the context ends it."""
+
+    def __init__(self, clusters: Mapping[str, str]) -> None:
+        self._cloud = clusters["cloud"]
+        self._edges = {site: brokers for site, brokers in clusters.items() if site != "cloud"}
+        self._read: dict[tuple[str, int], int] = {}  # alarms: next offset by topic and partition
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._poll()), name="watch", daemon=True)
+        self._started = time.monotonic()
+        self.lag: dict[str, list[tuple[float, int]]] = {site: [] for site in self._edges}
+        self.episodes: list[Episode] = []
+        self.status: dict[str, Status] = {}
+        self._ends: dict[str, int] = {}  # records in each cloud topic
+        self._moved = time.monotonic()
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def version(self, site: str, asset_class: str) -> int | None:
+        """The version that a site says it runs, as the cloud knows it."""
+        status = self.status.get(site)
+        active = status.active.get(asset_class) if status else None
+        return active.version if active else None
+
+    def arrived(self) -> dict[str, int]:
+        """Records by topic of the cloud, as of the last look."""
+        return dict(self._ends)
+
+    def quiet_s(self) -> float:
+        """Seconds since a reading, score or alarm last arrived."""
+        return time.monotonic() - self._moved
+
+    async def _poll(self) -> None:
+        async with Cluster(KafkaSettings(brokers=self._cloud), client_id="headwater-demo-watch") as cloud:
+            edges = {
+                site: Cluster(KafkaSettings(brokers=brokers), client_id="headwater-demo-watch")
+                for site, brokers in self._edges.items()
+            }
+            while not self._stop.is_set():
+                for site, edge in edges.items():
+                    try:
+                        await self._look(site, edge, cloud)
+                    except (Transient, BadInput, DataMissing):
+                        pass  # a topic that is not there yet, a broker that starts: looked at again
+                await asyncio.sleep(EVERY_S)
+            for edge in edges.values():
+                await edge.close()
+
+    async def _look(self, site: str, edge: Cluster, cloud: Cluster) -> None:
+        for topic in (topics.READINGS, topics.SCORES, topics.ALARMS):
+            name = topics.remote(site, topic)
+            end = sum((await cloud.offsets(name, "latest")).values())
+            if self._ends.get(name) != end:
+                self._ends[name], self._moved = end, time.monotonic()
+        there = self._ends[topics.remote(site, topics.READINGS)]
+        here = sum((await edge.offsets(topics.READINGS, "latest")).values())
+        self.lag[site].append((time.monotonic() - self._started, here - there))
+        await self._alarms(topics.remote(site, topics.ALARMS), cloud)
+        found = await read_compacted(cloud, topics.remote(site, topics.STATUS), 0)
+        newest = found.get(site.encode())
+        if newest is not None:
+            self.status[site] = messages.decode(newest.value, Status)
+
+    async def _alarms(self, topic: str, cloud: Cluster) -> None:
+        for partition, end in (await cloud.offsets(topic, "latest")).items():
+            start = self._read.get((topic, partition), 0)
+            async for records in read_records(cloud, topic, partition, start, end):
+                now = time.time()
+                self.episodes += [Episode(messages.decode(r.value, Alarm), now) for r in records]
+            self._read[topic, partition] = end

@@ -1,0 +1,50 @@
+"""The settings files of the demo: one a site and one for the cloud, the same that a user would write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from headwater.app.demo.processes import write_toml
+from headwater.app.stack.state import StackState
+
+
+def object_settings(state: StackState) -> dict[str, Any]:
+    """The store in which signed models lie."""
+    s3 = state.s3
+    return {
+        "endpoint": s3.endpoint,
+        "bucket": s3.bucket,
+        "prefix": "fleet/",
+        "access_key": s3.access_key,
+        "secret_key": s3.secret_key,
+    }
+
+
+def write_site(folder: Path, site: str, asset_class: str, state: StackState, root_file: Path) -> Path:
+    """`headwater.toml` of one plant: edge agent and replicator."""
+    path = folder / f"{site}.toml"
+    local = {"brokers": state.clusters[site]}
+    edge = {
+        "site": site,
+        "asset_classes": [asset_class],
+        "kafka": local,
+        "mqtt": {"host": state.mqtt.host, "port": state.mqtt.port},
+        "updater": {"poll_interval_s": 1.0, "root_file": str(root_file), "objects": object_settings(state)},
+        "scorer": {"status_interval_s": 1.0},
+    }
+    link = {"site": site, "source": local, "target": {"brokers": state.clusters["cloud"]}, "position_interval_s": 1.0}
+    write_toml(path, {"edge": edge, "replicator": link})
+    return path
+
+
+def write_cloud(folder: Path, state: StackState, keys: Path) -> Path:
+    """`headwater.toml` of the cloud: trainer and fleet."""
+    path = folder / "cloud.toml"
+    part = {
+        "kafka": {"brokers": state.clusters["cloud"]},
+        "objects": object_settings(state),
+        "keys": str(keys),
+    }
+    write_toml(path, {"trainer": part, "fleet": part})
+    return path
