@@ -1,0 +1,217 @@
+"""Rollouts: waves, gates, taking back, pins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from fleet import documents
+from fleet.documents import Documents
+from fleet.gate import verdict
+from fleet.rollout import Rollouts
+from headwater.contract.errors import BadInput, Conflict, GateFailed, Refused
+from headwater.contract.manifest import MODEL_FILE, model_path
+from headwater.contract.messages import Active, Refusal, Status
+from headwater.contract.rollout import Rollout, Target, desired
+from headwater.transport.objects import MemoryStore
+from headwater.transport.registry.publisher import Publisher
+from headwater.transport.registry.repository import init_repository
+
+SITES = ("lyon", "osaka", "paris", "quito")
+Behaviour = Callable[[str, Target], Refusal | None]
+
+
+class Plants:
+    """Edges that do at once what the newest document asks of them; `refuses` says which versions they will not run."""
+
+    def __init__(self, store: Documents) -> None:
+        self.store = store
+        self.refuses: dict[tuple[str, int], str] = {}
+        self.silent: set[str] = set()
+        self.active: dict[str, Target] = {}
+        self.refused: dict[str, list[Refusal]] = {}
+        self.asked: list[tuple[str, int]] = []
+
+    def read(self, sites: Sequence[str]) -> dict[str, Status]:
+        document = self.store.current("pump")
+        assert document
+        for site in set(sites) - self.silent:
+            target = desired(document, site)
+            if target is None or self.active.get(site) == target:
+                continue
+            self.asked.append((site, target.version))
+            reason = self.refuses.get((site, target.version))
+            if reason:
+                refusal = Refusal("pump", target.version, reason, "a sentence", document.generation, 0)
+                self.refused.setdefault(site, []).append(refusal)
+            else:
+                self.active[site] = target
+        return {site: self._status(site) for site in sites if site not in self.silent}
+
+    def _status(self, site: str) -> Status:
+        target = self.active.get(site)
+        active = {"pump": Active(target.version, target.sha256, {}, 0, 0, "download")} if target else {}
+        return Status(site, 1, 0, "", "", active, {}, self.refused.get(site, []), {}, {})
+
+
+class Events:
+    """A journal in memory."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, int]] = []
+
+    def write(self, event: str, rollout: Rollout, detail: str = "") -> None:
+        del detail
+        self.seen.append((event, rollout.generation))
+
+
+class Bench:
+    """A signed repository in memory with three versions, plants and a driver."""
+
+    def __init__(self, keys: Path) -> None:
+        store = MemoryStore()
+        init_repository(store, keys)
+        models = Publisher(store, keys, "models")
+        models.publish({model_path("pump", n, MODEL_FILE): b"model %d" % n for n in (1, 2, 3)})
+        self.documents = Documents(Publisher(store, keys, "rollout"))
+        self.plants, self.events, self.said = Plants(self.documents), Events(), list[str]()
+        self.rollouts = Rollouts(self.documents, self.plants, self.events, self.said.append, timeout_s=0.3, poll_s=0.01)
+
+    def versions(self) -> dict[str, int]:
+        return {site: target.version for site, target in self.plants.active.items()}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path / "keys")
+
+
+def test_a_rollout_reaches_every_site_wave_by_wave(bench: Bench) -> None:
+    """No site of a wave is asked before every site of the wave before runs the version."""
+    done = bench.rollouts.start("pump", 1, SITES, [0.25, 0.5, 1])
+
+    assert (done.state, done.generation) == ("complete", 4)
+    assert bench.versions() == dict.fromkeys(SITES, 1)
+    assert [site for site, _ in bench.plants.asked[:2]] == list(done.sites[:2])
+    assert bench.events.seen == [("wave", 1), ("wave", 2), ("wave", 3), ("complete", 4)]
+
+
+def test_a_refusal_ends_the_rollout_and_everybody_goes_back(bench: Bench) -> None:
+    """Sites behind the first wave never hear of a version that the first wave refused."""
+    bench.rollouts.start("pump", 1, SITES, [1])
+    for site in SITES:
+        bench.plants.refuses[site, 2] = "not-finite"
+    with pytest.raises(GateFailed, match="not-finite"):
+        bench.rollouts.start("pump", 2, SITES, [0.25, 1])
+
+    document = bench.documents.current("pump")
+    assert document
+    assert document.state == "cancelled"
+    assert bench.versions() == dict.fromkeys(SITES, 1)
+    assert len([1 for _, version in bench.plants.asked if version == 2]) == 1
+
+
+def test_after_a_cancelled_rollout_the_next_goes_back_to_the_last_good_one(bench: Bench) -> None:
+    """`previous` skips versions that were taken back, and an old refusal does not count against a new try."""
+    bench.rollouts.start("pump", 1, SITES, [1])
+    bench.plants.refuses["lyon", 2] = "golden-mismatch"
+    with pytest.raises(GateFailed):
+        bench.rollouts.start("pump", 2, SITES, [1])
+    bench.plants.refuses.clear()
+    done = bench.rollouts.start("pump", 2, SITES, [1])
+
+    assert (done.state, done.previous and done.previous.version) == ("complete", 1)
+    assert bench.versions() == dict.fromkeys(SITES, 2)
+
+
+def test_silence_fails_a_wave_after_its_time(bench: Bench) -> None:
+    """A site that does not report is neither success nor failure until the timeout."""
+    bench.plants.silent = {"lyon"}
+    with pytest.raises(GateFailed, match=r"lyon.*timeout"):
+        bench.rollouts.start("pump", 1, SITES, [1])
+
+
+def test_a_pin_sends_one_site_back(bench: Bench) -> None:
+    """Rolling one site back leaves the others, survives the next rollout, and ends with unpin."""
+    bench.rollouts.start("pump", 1, SITES, [1])
+    bench.rollouts.start("pump", 2, SITES, [1])
+    bench.rollouts.rollback("pump", "lyon", None, "noise")
+    bench.rollouts.wait_for("pump", "lyon")
+    assert bench.versions() == {**dict.fromkeys(SITES, 2), "lyon": 1}
+
+    bench.rollouts.start("pump", 3, SITES, [1])
+    assert bench.versions() == {**dict.fromkeys(SITES, 3), "lyon": 1}
+
+    bench.rollouts.unpin("pump", "lyon")
+    bench.rollouts.wait_for("pump", "lyon")
+    assert bench.versions() == dict.fromkeys(SITES, 3)
+
+
+def test_pause_holds_the_next_wave_and_resume_goes_on(bench: Bench) -> None:
+    """A paused rollout reaches nobody new; resume takes the waves that are left."""
+    target = bench.documents.target("pump", 1)
+    opened = documents.reach(documents.begin(None, "pump", target, SITES, ""), 1)
+    bench.documents.publish(opened)
+    paused = bench.rollouts.pause("pump")
+    bench.plants.read(SITES)
+    assert (paused.state, list(bench.versions())) == ("paused", [opened.sites[0]])
+    with pytest.raises(Refused):
+        bench.rollouts.start("pump", 2, SITES, [1])
+
+    assert bench.rollouts.resume("pump", [0.25, 1]).state == "complete"
+    assert bench.versions() == dict.fromkeys(SITES, 1)
+
+
+def test_two_operators_cannot_publish_the_same_generation(bench: Bench) -> None:
+    """The slower one gets a Conflict and nothing of his is seen."""
+    target = bench.documents.target("pump", 1)
+    first = documents.begin(None, "pump", target, ("lyon",), "one")
+    bench.documents.publish(first)
+    with pytest.raises(Conflict):
+        bench.documents.publish(documents.begin(None, "pump", target, ("osaka",), "two"))
+
+    assert bench.documents.current("pump") == first
+
+
+@pytest.mark.parametrize("shares", [[], [0.5], [0.5, 0.2, 1], [1, 1], [0, 1]])
+def test_waves_must_grow_to_all(bench: Bench, shares: list[float]) -> None:
+    """A wave list that would leave sites behind is refused before anything is published."""
+    with pytest.raises(BadInput):
+        bench.rollouts.start("pump", 1, SITES, shares)
+
+    assert bench.documents.current("pump") is None
+
+
+def test_an_unpublished_version_cannot_be_rolled_out(bench: Bench) -> None:
+    """The message names the versions that exist."""
+    with pytest.raises(BadInput) as caught:
+        bench.rollouts.start("pump", 9, SITES, [1])
+
+    assert "1, 2, 3" in caught.value.hint
+
+
+def test_a_dry_run_names_the_waves_and_changes_nothing(bench: Bench) -> None:
+    """What would happen can be read first."""
+    planned = bench.rollouts.planned("pump", 1, SITES, [0.25, 1])
+
+    assert [len(wave) for wave in planned] == [1, 3]
+    assert bench.documents.current("pump") is None
+
+
+def test_the_gate_waits_for_the_right_digest() -> None:
+    """The same version number with another digest has not arrived."""
+    rollout = Rollout("r-1", "pump", 1, Target(1, "a" * 64), None, ("lyon",), 1, "running", begun=1)
+    other = Status("lyon", 1, 0, "", "", {"pump": Active(1, "b" * 64, {}, 0, 0, "disk")}, {}, [], {}, {})
+
+    assert verdict(rollout, {"lyon": other}, waited_s=0, timeout_s=1).state == "waiting"
+    assert verdict(rollout, {"lyon": other}, waited_s=1, timeout_s=1).state == "failed"
+
+
+def test_events_are_json_of_their_own(bench: Bench) -> None:
+    """A document says who asked for what in plain fields."""
+    done = bench.rollouts.start("pump", 1, ["lyon"], [1], "drift")
+
+    assert json.loads(done.encode())["reason"] == "drift"
