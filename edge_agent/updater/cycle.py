@@ -1,0 +1,224 @@
+"""One look at the store: what is signed, what is asked of this site, and what becomes of it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+from msgspec.structs import replace
+
+from edge_agent.updater import plan
+from edge_agent.updater.fetch import Fetcher
+from edge_agent.updater.memory import Memory
+from edge_agent.updater.settings import UpdaterSettings
+from edge_agent.updater.shelf import Shelf
+from headwater.contract.desired import Desired, UpdaterState, Wanted
+from headwater.contract.errors import BadSetting, Conflict, HeadwaterError, Untrusted
+from headwater.contract.messages import Refusal
+from headwater.contract.refusals import REVOKED
+from headwater.contract.rollout import MAX_ROLLOUT_BYTES, Rollout, Target, desired, rollout_path
+from headwater.transport.files import file_error
+from headwater.transport.objects import ObjectStore, open_store
+from headwater.transport.registry.client import Client, Refreshed
+
+_log = structlog.get_logger(__name__)
+_LOCK_FILE = "updater.lock"
+ROOT_FILE = "root.json"
+
+
+def once(settings: UpdaterSettings, site: str, state: Path, store: ObjectStore | None = None) -> Desired:
+    """Look once and return what desired.json says now.
+
+    A store that is away, or what it serves, never raises: it is reported in `updater`, and what runs keeps running.
+    Raises Conflict when another updater works on the state folder, BadSetting without a root.json, Permanent when
+    the disk cannot be written.
+    """
+    with _alone(state):
+        store = store or open_store(settings.objects)
+        client = Client(store, state / "trust", _root(settings, state))
+        return Cycle(settings, site, state, client).run()
+
+
+class Cycle:
+    """The steps of one look. The caller holds the lock of `state`."""
+
+    def __init__(
+        self,
+        settings: UpdaterSettings,
+        site: str,
+        state: Path,
+        client: Client,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._settings = settings
+        self._site = site
+        self._client = client
+        self._clock_ms = clock_ms
+        self._shelf = Shelf(state)
+        self._memory = Memory(state)
+        self._fetcher = Fetcher(client, self._shelf, settings)
+
+    def run(self) -> Desired:
+        """Refresh, then follow each asset class; write desired.json after each, so that one cannot hold up another."""
+        refreshed = self._client.refresh()
+        problem = refreshed.problem
+        if problem is None:
+            for asset_class in self._settings.asset_classes:
+                problem = self._followed(asset_class) or problem
+        if problem is not None:
+            _log.warning("no newer model", site=self._site, why=str(problem), freshness=refreshed.freshness)
+        self._write(self._state(refreshed, problem))
+        return self._memory.desired
+
+    def _followed(self, asset_class: str) -> HeadwaterError | None:
+        """Follow one class; the problem, if the moment was bad."""
+        before = self._client.fetched_bytes
+        try:
+            self._follow(asset_class)
+        except HeadwaterError as error:
+            return error
+        finally:
+            self._count(self._client.fetched_bytes - before)
+        return None
+
+    def _follow(self, asset_class: str) -> None:
+        newest = plan.newest_generation(self._client.targets(f"rollout/{asset_class}/"), asset_class)
+        plan.check_generation(asset_class, newest, self._memory.floors.generation.get(asset_class, 0))
+        now = self._memory.desired
+        wanted = now.classes.get(asset_class)
+        if wanted is not None and not self._shelf.present(asset_class, wanted.version):
+            wanted = None  # its files are gone: fetch them again
+        if newest == 0 or plan.is_settled(asset_class, newest, wanted, now.refused):
+            return
+        self._memory.keep_floors(self._memory.floors.raised(asset_class, generation=newest))
+        self._write(replace(now, generations={**now.generations, asset_class: newest}))
+        version = 0
+        try:
+            document = self._document(asset_class, newest)
+            target = desired(document, self._site)
+            version = target.version if target else 0
+            self._obey(asset_class, document, target)
+        except HeadwaterError as error:
+            if not plan.is_refusal(error):
+                raise
+            self._refuse(Refusal(asset_class, version, error.reason, str(error), newest, self._clock_ms()))
+
+    def _document(self, asset_class: str, generation: int) -> Rollout:
+        before = self._client.fetched_bytes
+        data = self._client.read(rollout_path(asset_class, generation), max_bytes=MAX_ROLLOUT_BYTES)
+        self._client.fetched_bytes = before  # counted are models and manifests
+        return plan.read_document(data, asset_class, generation)
+
+    def _obey(self, asset_class: str, document: Rollout, target: Target | None) -> None:
+        wanted = self._memory.desired.classes.get(asset_class)
+        todo = plan.step(wanted, target)
+        if todo == "same" and wanted is not None and self._shelf.present(asset_class, wanted.version):
+            self._want(asset_class, replace(wanted, generation=document.generation, rollout_id=document.rollout_id))
+        elif todo != "stay" and target is not None:
+            self._place(asset_class, document, target)
+
+    def _place(self, asset_class: str, document: Rollout, target: Target) -> None:
+        on_disk = self._shelf.has(asset_class, target)
+        self._check_not_revoked(asset_class, target.version, on_disk=on_disk)
+        fetched = 0 if on_disk else self._fetcher.bring(asset_class, target)
+        source = "disk" if on_disk else "download"
+        new = Wanted(
+            version=target.version,
+            sha256=target.sha256,
+            generation=document.generation,
+            placed_at=self._clock_ms(),
+            source="disk" if on_disk else "download",
+            rollout_id=document.rollout_id,
+            fetched_bytes=fetched,
+        )
+        self._shelf.touch(asset_class, target.version)
+        self._want(asset_class, new)
+        _log.info("placed", site=self._site, asset_class=asset_class, version=target.version, source=source)
+        self._shelf.prune(asset_class, self._settings.keep_versions, target.version)
+
+    def _check_not_revoked(self, asset_class: str, version: int, *, on_disk: bool) -> None:
+        """The signed floor can be on any file of the class; a version on disk is judged by what was seen of it."""
+        try:
+            signed = self._client.targets(f"models/{asset_class}/")
+        except HeadwaterError:
+            if not on_disk:
+                raise
+            signed = {}
+        below = [info.custom.get("revoked_below", 0) for info in signed.values()]
+        floor = max([n for n in below if isinstance(n, int)], default=0)
+        self._memory.keep_floors(self._memory.floors.raised(asset_class, revoked_below=floor))
+        if version < self._memory.floors.revoked_below[asset_class]:
+            raise Untrusted(f"{asset_class} v{version} is revoked", reason=REVOKED)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        _log.error(
+            "version refused",
+            site=self._site,
+            asset_class=refusal.asset_class,
+            version=refusal.version,
+            reason=refusal.reason,
+            detail=refusal.detail,
+        )
+        now = self._memory.desired
+        self._write(replace(now, refused=plan.with_refusal(now.refused, refusal)))
+
+    def _want(self, asset_class: str, wanted: Wanted) -> None:
+        now = self._memory.desired
+        self._write(replace(now, classes={**now.classes, asset_class: wanted}))
+
+    def _count(self, fetched: int) -> None:
+        if fetched:
+            now = self._memory.desired
+            total = now.updater.fetched_bytes + fetched
+            self._write(replace(now, updater=replace(now.updater, fetched_bytes=total)))
+
+    def _state(self, refreshed: Refreshed, problem: HeadwaterError | None) -> Desired:
+        now = self._memory.desired
+        state = UpdaterState(
+            phase="idle" if problem is None else "waiting",
+            last_error="" if problem is None else str(problem),
+            fetched_bytes=now.updater.fetched_bytes,
+            freshness=refreshed.freshness,
+            checked_at=self._clock_ms(),
+        )
+        return replace(now, updater=state)
+
+    def _write(self, new: Desired) -> None:
+        self._memory.keep_desired(new)
+
+
+def _root(settings: UpdaterSettings, state: Path) -> bytes:
+    path = settings.root_file or state / ROOT_FILE
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadSetting(
+            f"the fleet's root of trust {path} cannot be read: {error.strerror}",
+            hint="copy root.json here from where `headwater fleet keys init` was run",
+        ) from error
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(state / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise file_error(error, state) from error
+    try:
+        _lock(descriptor, state)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, state: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Conflict(f"another updater works on {state}", hint="stop it, or give this one a state folder") from error

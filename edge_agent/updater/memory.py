@@ -1,0 +1,87 @@
+"""What the updater must not forget: desired.json, and floors that survive even its loss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from headwater.contract.canonical import canonical_json
+from headwater.contract.desired import DESIRED_FILE, Desired, decode_desired
+from headwater.contract.errors import BadInput
+from headwater.transport.files import file_error, replace_durably
+
+_log = structlog.get_logger(__name__)
+_FLOORS_FILE = "floors.json"
+_IDLE_MS = 60_000
+
+
+class Floors(msgspec.Struct, frozen=True):
+    """By asset class: the highest generation seen, and the version below which everything is revoked."""
+
+    generation: dict[str, int] = {}
+    revoked_below: dict[str, int] = {}
+
+    def raised(self, asset_class: str, *, generation: int = 0, revoked_below: int = 0) -> Floors:
+        """Floors that are at least these; they never go down."""
+        return Floors(
+            {**self.generation, asset_class: max(generation, self.generation.get(asset_class, 0))},
+            {**self.revoked_below, asset_class: max(revoked_below, self.revoked_below.get(asset_class, 0))},
+        )
+
+
+class Memory:
+    """The two files in a state folder. Floors are written first: desired.json never speaks of more than they do."""
+
+    def __init__(self, state: Path) -> None:
+        self._desired_path = state / DESIRED_FILE
+        self._floors_path = state / _FLOORS_FILE
+        self.desired = self._read_desired()
+        self.floors = self._read_floors()
+        for asset_class, generation in self.desired.generations.items():
+            self.floors = self.floors.raised(asset_class, generation=generation)
+
+    def keep_floors(self, floors: Floors) -> None:
+        """Write the floors if they rose."""
+        if floors != self.floors:
+            replace_durably(self._floors_path, canonical_json(floors))
+            self.floors = floors
+
+    def keep_desired(self, desired: Desired) -> None:
+        """Replace desired.json, unless only the time of the last look changed, and by less than a minute."""
+        before, now = self.desired, desired.updater.checked_at
+        same = msgspec.structs.replace(desired.updater, checked_at=before.updater.checked_at)
+        if msgspec.structs.replace(desired, updater=same) == before and now - before.updater.checked_at < _IDLE_MS:
+            return
+        replace_durably(self._desired_path, desired.encode())
+        self.desired = desired
+
+    def _read_desired(self) -> Desired:
+        data = _read(self._desired_path)
+        if data is None:
+            return Desired()
+        try:
+            return decode_desired(data)
+        except BadInput as error:
+            _log.warning("desired.json is made anew", path=str(self._desired_path), why=str(error))
+            return Desired()
+
+    def _read_floors(self) -> Floors:
+        data = _read(self._floors_path)
+        try:
+            return Floors() if data is None else msgspec.json.decode(data, type=Floors)
+        except msgspec.DecodeError as error:
+            raise BadInput(
+                f"{self._floors_path} is damaged: {error}",
+                hint="delete it only if older rollouts may be accepted again",
+            ) from error
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise file_error(error, path) from error
