@@ -1,0 +1,44 @@
+"""What became of every message: received = written + recognised + dead-lettered + dropped + waiting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+
+@dataclass
+class Counts:
+    """Messages of this life. `waiting` is counted by what is really held, not as a remainder."""
+
+    received: int = field(default=0, metadata={"help": "Messages that arrived, redeliveries included."})
+    written: int = field(default=0, metadata={"help": "Messages that Kafka has acknowledged in readings."})
+    recognised: int = field(default=0, metadata={"help": "Redeliveries of messages that were taken in before."})
+    dead_lettered: int = field(default=0, metadata={"help": "Messages that Kafka has acknowledged in dead-letters."})
+    dropped: int = field(default=0, metadata={"help": "Messages at QoS 0 that found no room."})
+    waiting: int = field(default=0, metadata={"help": "Messages held for Kafka now."})
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every message is accounted for."""
+        return self.received == self.written + self.recognised + self.dead_lettered + self.dropped + self.waiting
+
+    def as_dict(self) -> dict[str, int]:
+        """Name and value of each."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+
+def export(counts: Counts) -> None:
+    """Show the counts as `headwater_bridge_<what>_total` (and `headwater_bridge_waiting`) to Prometheus."""
+    from prometheus_client import REGISTRY  # noqa: PLC0415  # only where metrics are asked for: memory
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric  # noqa: PLC0415
+    from prometheus_client.registry import Collector  # noqa: PLC0415
+
+    class Collected(Collector):
+        def collect(self) -> list[Metric]:
+            found: list[Metric] = []
+            for each in fields(counts):
+                kind = GaugeMetricFamily if each.name == "waiting" else CounterMetricFamily
+                value = getattr(counts, each.name)
+                found.append(kind(f"headwater_bridge_{each.name}", each.metadata["help"], value=value))
+            return found
+
+    REGISTRY.register(Collected())

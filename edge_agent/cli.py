@@ -1,0 +1,133 @@
+"""`headwater edge`: one box in a plant."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="One box in a plant: bridge MQTT to Kafka, score readings, fetch models.\n\n"
+    "Example:  HEADWATER_EDGE__SITE=lyon headwater edge run",
+)
+SITE = typer.Option(None, "--site", help="Name of this plant; overrides the setting edge.site.")
+AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
+
+
+@app.command()
+def run(site: str | None = SITE) -> None:
+    """Run bridge, scorer and updater, each as a process that is started again when it ends.
+
+    Stops in order on SIGTERM or Ctrl-C: what was received is written, the MQTT broker keeps the rest.
+
+    Example:  headwater edge run --site lyon
+    """
+    _load(site)
+    # The supervisor needs nothing of what was loaded to read the command line.
+    os.execv(sys.executable, [sys.executable, "-m", "edge_agent", "run"])  # noqa: S606  no shell is wanted
+
+
+@app.command()
+def setup(site: str | None = SITE, dry_run: bool = typer.Option(False, "--dry-run", help="Only name them.")) -> None:
+    """Create the topics of the edge that are missing; waits for Kafka. `run` does it too.
+
+    Example:  headwater edge setup --dry-run
+    """
+    settings = _load(site)
+    if dry_run:
+        from headwater.contract.topics import edge_topics  # noqa: PLC0415
+
+        for spec in edge_topics(settings.partitions, settings.retention_days):
+            typer.echo(f"{spec.name}: {spec.partitions} partitions, {spec.configs}")
+        return
+    _run_part("setup")
+
+
+@app.command()
+def bridge(site: str | None = SITE) -> None:
+    """Run the bridge alone: MQTT to the topic `readings`, each message once.
+
+    Example:  headwater edge bridge --site lyon
+    """
+    _load(site)
+    _run_part("bridge")
+
+
+@app.command()
+def scorer(site: str | None = SITE) -> None:
+    """Run the scorer alone: readings to scores and alarms.
+
+    Example:  headwater edge scorer --site lyon
+    """
+    _load(site)
+    _run_part("scorer")
+
+
+@app.command()
+def updater(
+    site: str | None = SITE, once: bool = typer.Option(False, "--once", help="Look for new models once, then end.")
+) -> None:
+    """Run the updater alone: fetch signed models, verify and try them, and hand them to the scorer.
+
+    Example:  headwater edge updater --once
+    """
+    _load(site)
+    _run_part("updater", once=once)
+
+
+@app.command()
+def status(
+    site: str | None = SITE,
+    as_json: bool = AS_JSON,
+    check: bool = typer.Option(False, "--check", help="Exit with 5 unless everything works (for health checks)."),
+) -> None:
+    """Say what runs on this box: processes, the model of each class, what was refused and why.
+
+    Example:  headwater edge status --json
+    """
+    from edge_agent import status as outside  # noqa: PLC0415
+
+    settings = _load(site)
+    found = outside.report(settings)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, default=str))
+    else:
+        for line in _lines(found):
+            typer.echo(line)
+    if check:
+        outside.check(settings, found)
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    pid = found["bridge_pid"]
+    lines = [f"site     {found['site']}", f"bridge   {'not running' if pid is None else f'subscribed (process {pid})'}"]
+    state = found["status"] or {}
+    for name, active in sorted(state.get("active", {}).items()):
+        lines.append(f"model    {name}: version {active['version']} ({active['sha256'][:12]}), from {active['source']}")
+    lines += [
+        f"refused  {r['asset_class']} {r['version']}: {r['reason']}, {r['detail']}" for r in state.get("refused", [])
+    ]
+    lines += [f"{name:<9}{count}" for name, count in sorted(state.get("counts", {}).items())]
+    return lines + [f"problem  {problem}" for problem in found["problems"]]
+
+
+def _load(site: str | None) -> Any:
+    """The settings, checked before anything starts; children read them again from where these came."""
+    from edge_agent.settings import EdgeSettings  # noqa: PLC0415  # `--help` stays fast
+    from headwater.transport import settings  # noqa: PLC0415
+
+    if site is not None:
+        os.environ["HEADWATER_EDGE__SITE"] = site
+    return settings.load("edge", EdgeSettings)
+
+
+def _run_part(part: str, *, once: bool = False) -> None:
+    from edge_agent.parts import run_part  # noqa: PLC0415
+
+    run_part(part, once=once)

@@ -1,0 +1,85 @@
+"""What each process of an edge does. Imports wait until the part is known: memory on an edge box is dear."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from edge_agent import supervisor
+from headwater.contract.errors import BadInput, BadSetting, Conflict, HeadwaterError
+
+if TYPE_CHECKING:
+    from edge_agent.settings import EdgeSettings
+
+
+def main(arguments: list[str]) -> int:
+    """Run one part until SIGTERM or SIGINT; the exit status is in docs/exit-codes.md."""
+    if arguments == ["run"]:
+        return supervisor.run()
+    if not supervisor.die_with_parent():
+        return 0
+    try:
+        run_part(arguments[0] if arguments else "", once="--once" in arguments)
+    except HeadwaterError as error:
+        sys.stderr.write(f"headwater: {error}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
+        return error.exit_code
+    return 0
+
+
+def run_part(part: str, *, once: bool = False) -> None:
+    """Run one part in this process, with the settings of the section `edge`."""
+    from edge_agent.settings import EdgeSettings  # noqa: PLC0415
+    from headwater.transport import logs, settings  # noqa: PLC0415
+
+    known = {"setup": _setup, "bridge": _bridge, "scorer": _scorer, "updater": _updater_once if once else _updater}
+    if part not in known:
+        raise BadInput(f"the edge has no part {part!r}", hint=f"parts: {', '.join(known)}, run")
+    logs.configure(part=part)
+    known[part](settings.load("edge", EdgeSettings))
+
+
+def _setup(settings: EdgeSettings) -> None:
+    """Create the topics that are missing; waits for Kafka. A process of its own, so that librdkafka goes with it."""
+    import structlog  # noqa: PLC0415
+
+    from headwater.contract.topics import edge_topics  # noqa: PLC0415
+    from headwater.transport.kafka import ensure_topics  # noqa: PLC0415
+    from headwater.transport.retry import retrying_sync  # noqa: PLC0415
+
+    wanted = edge_topics(settings.partitions, settings.retention_days)
+
+    def create() -> list[str]:
+        try:
+            return ensure_topics(settings.kafka, wanted, replication_factor=settings.replication_factor)
+        except Conflict as error:  # other than the rest, waiting does not cure it
+            raise BadSetting(str(error), hint=error.hint) from error
+
+    made = retrying_sync(f"creating topics at {settings.kafka.brokers}", create)
+    structlog.get_logger(__name__).info("topics ready", site=settings.site, created=made)
+
+
+def _bridge(settings: EdgeSettings) -> None:
+    from edge_agent.bridge import process  # noqa: PLC0415
+    from headwater.transport import lifecycle  # noqa: PLC0415
+
+    lifecycle.run(lambda stop: process.run(settings, stop))
+
+
+def _scorer(settings: EdgeSettings) -> None:
+    from edge_agent.scorer.main import run_scorer  # noqa: PLC0415
+    from headwater.transport import lifecycle  # noqa: PLC0415
+
+    lifecycle.run(lambda stop: run_scorer(settings.site, settings.kafka, settings.folder, settings.for_scorer, stop))
+
+
+def _updater(settings: EdgeSettings) -> None:
+    from edge_agent.updater import process  # noqa: PLC0415
+    from headwater.transport import lifecycle  # noqa: PLC0415
+
+    lifecycle.run(lambda stop: process.run(settings.for_updater, settings.site, settings.folder, stop))
+
+
+def _updater_once(settings: EdgeSettings) -> None:
+    from edge_agent.updater.cycle import once  # noqa: PLC0415
+
+    once(settings.for_updater, settings.site, settings.folder)

@@ -1,0 +1,63 @@
+"""Settings of one edge box."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edge_agent.bridge.settings import BridgeSettings
+from edge_agent.scorer.settings import ScorerSettings
+from edge_agent.updater.settings import UpdaterSettings
+from headwater.contract.names import Name, Site
+from headwater.transport import settings as sources
+from headwater.transport.kafka_batch.settings import KafkaSettings
+from headwater.transport.mqtt.settings import MqttSettings
+
+
+class EdgeSettings(BaseModel):
+    """One site: its brokers, its state folder, and the three parts that run there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    site: Site = Field(description="Name of this plant: 1 to 40 of a-z, 0-9 and hyphen.")
+    asset_classes: tuple[Name, ...] | None = Field(
+        None, min_length=1, description="Asset classes whose models this site runs; updater.asset_classes when unset."
+    )
+    kafka: KafkaSettings = Field(KafkaSettings(brokers="127.0.0.1:9092"), description="The Kafka cluster of the edge.")
+    partitions: int = Field(4, ge=1, le=1000, description="Partitions of the edge topics, when they are created.")
+    replication_factor: int = Field(1, ge=1, le=16, description="Copies of each partition, when topics are created.")
+    retention_days: int = Field(7, ge=1, description="Days that readings and scores are kept, when topics are created.")
+    mqtt: MqttSettings = Field(MqttSettings(), description="The MQTT broker that machines publish to.")
+    bridge: BridgeSettings = Field(BridgeSettings(), description="From MQTT to Kafka.")
+    scorer: ScorerSettings = Field(ScorerSettings(), description="From readings to scores and alarms.")
+    updater: UpdaterSettings = Field(UpdaterSettings(), description="Signed models from the store to this box.")
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65533,
+        description="Port of the bridge's Prometheus metrics; scorer and updater take the next two, or their own.",
+    )
+    state_dir: Path | None = Field(
+        None, description="Folder for what Headwater keeps on disk; HEADWATER_HOME, or its default, when unset."
+    )
+
+    @property
+    def folder(self) -> Path:
+        """Where this site keeps its files: `edge/<site>` below the state folder."""
+        return (self.state_dir or sources.home()) / "edge" / self.site
+
+    @property
+    def for_scorer(self) -> ScorerSettings:
+        """The scorer's settings, with what is set for the whole box."""
+        return self.scorer.model_copy(update={"metrics_port": self.scorer.metrics_port or self._port(1)})
+
+    @property
+    def for_updater(self) -> UpdaterSettings:
+        """The updater's settings, with what is set for the whole box."""
+        classes = self.asset_classes or self.updater.asset_classes
+        port = self.updater.metrics_port or self._port(2)
+        return self.updater.model_copy(update={"asset_classes": classes, "metrics_port": port})
+
+    def _port(self, number: int) -> int | None:
+        return None if self.metrics_port is None else self.metrics_port + number

@@ -1,0 +1,75 @@
+"""What can be said about an edge from outside of its processes: its files, and its last status record."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge_agent.bridge.process import ready_file
+from edge_agent.settings import EdgeSettings
+from headwater.contract import topics
+from headwater.contract.desired import DESIRED_FILE, decode_desired
+from headwater.contract.errors import BadInput, HeadwaterError, Unreachable
+from headwater.contract.messages import Status, decode
+from headwater.transport.kafka_batch.cluster import Cluster
+from headwater.transport.kafka_batch.reading import read_compacted
+
+_OLD = 4  # status intervals without a status
+
+
+def report(settings: EdgeSettings) -> dict[str, Any]:
+    """Everything as JSON values; what cannot be had is None, with the reason in `problems`."""
+    found: dict[str, Any] = {"site": settings.site, "bridge_pid": _bridge_pid(ready_file(settings)), "problems": []}
+    try:
+        found["status"] = msgspec.to_builtins(asyncio.run(_last_status(settings)))
+    except HeadwaterError as error:
+        found["status"] = None
+        found["problems"].append(str(error))
+    path = settings.folder / DESIRED_FILE
+    try:
+        found["desired"] = msgspec.to_builtins(decode_desired(path.read_bytes())) if path.exists() else None
+    except HeadwaterError as error:
+        found["desired"] = None
+        found["problems"].append(str(error))
+    if found["bridge_pid"] is None:
+        found["problems"].append("the bridge is not subscribed to MQTT")
+    return found
+
+
+def check(settings: EdgeSettings, found: dict[str, Any]) -> None:
+    """Raise Unreachable unless the bridge is subscribed and the scorer has written a status lately."""
+    problems = list(found["problems"])
+    status = found["status"]
+    if status is not None:
+        age_s = time.time() - status["at"] / 1000
+        if age_s > _OLD * settings.scorer.status_interval_s:
+            problems.append(f"the last status of the scorer is {age_s:.0f} s old")
+    if problems:
+        raise Unreachable(
+            f"the edge of {settings.site} does not work: {'; '.join(problems)}",
+            hint="start it with `headwater edge run`",
+        )
+
+
+def _bridge_pid(path: Path) -> int | None:
+    """Process id of a bridge that is subscribed, if there is one."""
+    try:
+        pid = int(json.loads(path.read_bytes())["pid"])
+        os.kill(pid, 0)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return pid
+
+
+async def _last_status(settings: EdgeSettings) -> Status:
+    async with Cluster(settings.kafka, client_id="headwater-edge-status") as cluster:
+        record = (await read_compacted(cluster, topics.STATUS, 0)).get(settings.site.encode())
+    if record is None:
+        raise BadInput(f"the scorer of {settings.site} has not written a status yet")
+    return decode(record.value, Status)
