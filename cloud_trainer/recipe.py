@@ -42,6 +42,10 @@ class Recipe(BaseModel):
     margin: float = Field(1.7, ge=1, description="Factor between the highest healthy score held out and the threshold.")
     least: int = Field(5, ge=1, description="Windows that the fit needs for each feature.")
 
+    lead: int = Field(
+        60, ge=0, description="Readings before an alarm that are not learned from: the fault was growing unseen."
+    )
+
     @property
     def rule(self) -> AlarmRule:
         """When alarms open and close."""
