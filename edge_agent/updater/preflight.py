@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="preflight", description="Try a model against its golden vectors.")
     parser.add_argument("model", type=Path)
     parser.add_argument("manifest", type=Path)
-    parser.add_argument("--memory-bytes", type=int, default=2 << 30)
+    parser.add_argument("--memory-bytes", type=int, default=1 << 30)
     parser.add_argument("--cpu-s", type=int, default=30)
     parser.add_argument("--score-budget-ms", type=float, default=50.0)
     chosen = parser.parse_args(arguments)

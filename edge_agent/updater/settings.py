@@ -26,7 +26,7 @@ class UpdaterSettings(BaseModel):
     keep_versions: int = Field(3, ge=2, description="Versions of a class that stay on disk, for going back.")
     trial_timeout_s: float = Field(30.0, gt=0, description="How long the trial of a model may take, in seconds.")
     trial_memory_bytes: int = Field(
-        2 << 30, ge=256 << 20, description="Address space that the trial process may use, in bytes."
+        1 << 30, ge=64 << 20, description="Address space that the trial process may use, in bytes."
     )
     score_budget_ms: float = Field(50.0, gt=0, description="Longest median time of one score in the trial, in ms.")
     short_lived: bool = Field(
