@@ -1,0 +1,114 @@
+"""Each message is in Kafka once, whatever is killed or cut."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.edge_agent.bridge.conftest import Edge
+from tests.edge_agent.bridge.load import NOTHING_WRONG, Fate, Load, fate
+from tests.proxy import Proxy
+from tests.services import Broker, Mqtt
+
+SEED = 20261121
+BLIND = "from edge_agent.bridge.recogniser import Recogniser; Recogniser.find = lambda *_: None"
+ACK_DELAY_S = 0.03  # so that at each kill some dozens are written and not yet acknowledged
+
+
+@pytest.fixture
+async def road(edge: Edge, mosquitto: Mqtt) -> AsyncIterator[Proxy]:
+    """A relay between bridge and MQTT broker that is as slow as a plant's network."""
+    async with Proxy((mosquitto.host, mosquitto.port)) as proxy:
+        proxy.delay_s = ACK_DELAY_S
+        edge.environment["HEADWATER_EDGE__MQTT__PORT"] = str(proxy.port)
+        yield proxy
+
+
+async def kill_often(edge: Edge, broker: Mqtt, kills: int) -> Fate:
+    """SIGKILL the bridge under load at random instants, start-up included; what the far end counts."""
+    chance = random.Random(SEED)
+    await asyncio.to_thread(edge.start)  # from here on the broker keeps a session
+    async with Load(edge.site, broker) as load:
+        await asyncio.sleep(chance.uniform(0.5, 1.0))
+        edge.bridge.kill()
+        for _ in range(kills - 1):
+            edge.bridge.start()
+            await asyncio.sleep(chance.uniform(0.5, 2.0))
+            edge.bridge.kill()
+        await asyncio.to_thread(edge.start)
+        sent = await load.finish()
+    await edge.until_records(sent)
+    assert edge.bridge.stop() == 0
+    return fate(await edge.records(), sent)
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+async def test_kills_lose_and_repeat_nothing(edge: Edge, road: Proxy, mosquitto: Mqtt, protocol: str) -> None:
+    """SIGKILLs at random instants: no message is lost, written twice, or out of its asset's order."""
+    edge.environment["HEADWATER_EDGE__MQTT__PROTOCOL"] = protocol
+
+    assert await kill_often(edge, mosquitto, 5 if protocol == "5" else 3) == NOTHING_WRONG
+
+    assert '"balanced": true' in edge.bridge.log()
+
+
+async def test_without_recognition_kills_repeat_messages(edge: Edge, road: Proxy, mosquitto: Mqtt) -> None:
+    """The guard: the same kills with recognition taken away write messages twice, and the count sees it."""
+    edge.bridge.before = BLIND
+
+    lost, duplicated, _ = await kill_often(edge, mosquitto, 3)
+
+    assert lost == 0
+    assert duplicated > 0
+
+
+async def test_cuts_lose_and_repeat_nothing(edge: Edge, road: Proxy, mosquitto: Mqtt) -> None:
+    """The connection is cut while messages are on their way to Kafka and acknowledgements on theirs to MQTT."""
+    chance = random.Random(SEED)
+    await asyncio.to_thread(edge.start)
+    async with Load(edge.site, mosquitto) as load:
+        for _ in range(6):
+            await asyncio.sleep(chance.uniform(0.1, 0.5))
+            road.cut()
+        sent = await load.finish()
+
+    assert fate(await edge.until_records(sent), sent) == NOTHING_WRONG
+    assert edge.bridge.stop() == 0
+    assert edge.bridge.log().count("mqtt connection lost") >= 3
+
+
+async def test_kafka_may_be_killed(private_edge: Edge, private_kafka: Broker, mosquitto: Mqtt) -> None:
+    """While Kafka is away nothing is acknowledged, MQTT stays connected, and afterwards all is there once."""
+    edge = private_edge
+    await asyncio.to_thread(edge.start)
+    async with Load(edge.site, mosquitto) as load:
+        await edge.until_records(300)
+        await asyncio.to_thread(private_kafka.kill)
+        await asyncio.to_thread(private_kafka.start)
+        await edge.until_records(1200)
+        sent = await load.finish()
+
+    assert fate(await edge.until_records(sent), sent) == NOTHING_WRONG
+    assert edge.bridge.stop() == 0
+    assert "mqtt connection lost" not in edge.bridge.log()
+
+
+async def test_the_mqtt_broker_may_be_restarted(edge: Edge, private_mosquitto: Mqtt) -> None:
+    """A broker that goes away and comes back with its sessions loses and repeats nothing here."""
+    edge.environment["HEADWATER_EDGE__MQTT__PORT"] = str(private_mosquitto.port)
+    await asyncio.to_thread(edge.start)
+    async with Load(edge.site, private_mosquitto) as load:
+        await edge.until_records(300)
+        sent = await load.finish()
+    await asyncio.to_thread(private_mosquitto.stop)
+    await asyncio.to_thread(private_mosquitto.start)
+    async with Load(edge.site, private_mosquitto, first=sent) as load:
+        await edge.until_records(sent + 300)
+        sent = await load.finish()
+
+    assert fate(await edge.until_records(sent), sent) == NOTHING_WRONG
+    assert edge.bridge.stop() == 0
+    assert edge.bridge.log().count("mqtt connection lost") == 1
