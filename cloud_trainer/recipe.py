@@ -39,7 +39,7 @@ class Recipe(BaseModel):
     floor: float = Field(
         0.95, ge=0, le=1, description="Quantile of the class's blocks below which no asset's threshold is set."
     )
-    margin: float = Field(1.7, ge=1, description="Factor between the highest healthy score held out and the threshold.")
+    margin: float = Field(1.8, ge=1, description="Factor between the highest healthy score held out and the threshold.")
     least: int = Field(5, ge=1, description="Windows that the fit needs for each feature.")
 
     lead: int = Field(

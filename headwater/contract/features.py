@@ -21,7 +21,7 @@ from headwater.contract.canonical import digest
 from headwater.contract.errors import BadInput
 from headwater.contract.reading import Reading
 
-LOG_FLOOR = 0.005  # in units of the channel's scale; below the noise of a live sensor, far above a frozen one
+LOG_FLOOR = 0.001  # in units of the channel's scale; below the noise of a live sensor, far above a frozen one
 CLASS_WIDE = ""  # key of the scaling and threshold for assets without one of their own
 Floats = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float32]

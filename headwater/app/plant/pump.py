@@ -132,7 +132,7 @@ def clean(pump: Build, age_s: float, speed: float, severity: Severity, warmth: W
     pipe (1 % of its resistance an hour).
     """
     supply = pump.supply + 0.05 * math.sin(age_s * (2 * math.pi / 10_800) + pump.phase)
-    ambient = pump.ambient + 2.0 * math.sin(age_s * (2 * math.pi / 28_800) + pump.phase)
+    ambient = pump.ambient + 1.5 * math.sin(age_s * (2 * math.pi / 28_800) + pump.phase)
     cavitation, wear = severity.cavitation, severity.bearing_wear
     resistance = pump.k * (1 + 0.01 * age_s / 3600) * (1 + 5.0 * severity.blocked_valve)
     given = pump.a * speed * speed * (1 - 0.22 * cavitation)
