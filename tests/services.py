@@ -125,7 +125,7 @@ def start_kafka(runner: Runner, tools: KafkaTools, name: str) -> Broker:
 
 @dataclass
 class Mqtt:
-    """One Mosquitto that keeps what persistent sessions are owed, even over SIGKILL."""
+    """One Mosquitto; the private one keeps what persistent sessions are owed even over SIGKILL."""
 
     host: str
     port: int
@@ -153,9 +153,9 @@ def _mosquitto_program() -> Path:
     return program
 
 
-def start_mosquitto(runner: Runner, name: str) -> Mqtt:
-    """Start a Mosquitto in the runner's folder."""
-    service = Mosquitto(demand(_mosquitto_program), name=name)
+def start_mosquitto(runner: Runner, name: str, *, every_change: bool) -> Mqtt:
+    """Start a Mosquitto in the runner's folder; `every_change` saves its store at each (slow, safe to kill)."""
+    service = Mosquitto(demand(_mosquitto_program), name=name, every_change=every_change)
     runner.start(service)
     return Mqtt("127.0.0.1", runner.ports(service)["client"], name, runner, service)
 
@@ -163,13 +163,13 @@ def start_mosquitto(runner: Runner, name: str) -> Mqtt:
 @pytest.fixture(scope="session")
 def mosquitto(service_runner: Runner) -> Mqtt:
     """A real Mosquitto shared by the session: use client ids and topics of your own (`unique`)."""
-    return start_mosquitto(service_runner, "mosquitto")
+    return start_mosquitto(service_runner, "mosquitto", every_change=False)
 
 
 @pytest.fixture
 def private_mosquitto(service_runner: Runner, unique: str) -> Iterator[Mqtt]:
-    """A Mosquitto for one test, to be killed and restarted."""
-    broker = start_mosquitto(service_runner, f"mqtt-{unique}")
+    """A Mosquitto for one test, to be killed and restarted; holds some hundred messages a second."""
+    broker = start_mosquitto(service_runner, f"mqtt-{unique}", every_change=True)
     yield broker
     service_runner.stop(broker.name, grace_s=2.0)
 

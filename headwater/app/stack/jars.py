@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from headwater.contract.errors import BadInput, Unreachable, Untrusted
+from headwater.contract.errors import BadInput, Conflict, Unreachable, Untrusted
 
 KAFKA_VERSION = "4.3.1"
 
@@ -37,17 +38,18 @@ def locked_jars() -> list[Jar]:
     return [Jar(g, a, v, digest, int(size)) for g, a, v, digest, size in rows]
 
 
-def class_path(repository: Path, progress: Callable[[str], None]) -> str:
+def class_path(repository: Path, progress: Callable[[str], None], cancelled: threading.Event | None = None) -> str:
     """The jars' class path, fetching what is missing into `repository`; every byte is checked each time.
 
-    Raises Unreachable when they cannot be fetched, Untrusted when one is not what the lock says.
+    Raises Unreachable when they cannot be fetched, Untrusted when one is not what the lock says, Conflict when
+    `cancelled` is set meanwhile.
     """
     jars = locked_jars()
     missing = [jar for jar in jars if not _is_good(jar, jar.path(repository))]
     if missing:
         megabytes = sum(jar.size_bytes for jar in missing) / 1e6
         progress(f"fetching Kafka {KAFKA_VERSION}: {len(missing)} jars, {megabytes:.0f} MB, once for this user")
-        _fetch(missing, repository)
+        _fetch(missing, repository, cancelled or threading.Event())
     return ":".join(str(jar.path(repository)) for jar in jars)
 
 
@@ -56,7 +58,7 @@ def _is_good(jar: Jar, path: Path) -> bool:
     return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == jar.sha256
 
 
-def _fetch(jars: list[Jar], repository: Path) -> None:
+def _fetch(jars: list[Jar], repository: Path, cancelled: threading.Event) -> None:
     try:
         from jgo.maven import MavenContext  # noqa: PLC0415 - an extra, needed once only
     except ImportError as exc:
@@ -67,6 +69,8 @@ def _fetch(jars: list[Jar], repository: Path) -> None:
     maven = MavenContext(repo_cache=repository, local_repos=[], timeout=60)
 
     def fetch(jar: Jar) -> None:
+        if cancelled.is_set():
+            raise Conflict("fetching Kafka was given up", hint="repeat; what has arrived is kept")
         path = jar.path(repository)
         path.unlink(missing_ok=True)  # what failed the check; jgo would keep it
         try:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,9 @@ from headwater.app.stack import jars
 from headwater.app.stack.java import find_java
 from headwater.app.stack.kafka import KafkaService, KafkaTools, write_properties
 from headwater.app.stack.process import pass_on, stop
-from headwater.app.stack.runner import Runner
+from headwater.app.stack.runner import Runner, plainly
 from headwater.app.stack.state import only_one
-from headwater.contract.errors import HeadwaterError, Unreachable
+from headwater.contract.errors import Conflict, HeadwaterError, Unreachable
 
 _log = structlog.get_logger(__name__)
 
@@ -29,24 +30,38 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headwater"
 
 
-def prepare_kafka(progress: Callable[[str], None], *, java: str | None = None, cache: Path | None = None) -> KafkaTools:
+def prepare_kafka(
+    progress: Callable[[str], None],
+    *,
+    java: str | None = None,
+    cache: Path | None = None,
+    cancelled: threading.Event | None = None,
+) -> KafkaTools:
     """Everything a cluster needs, made or fetched where missing (seconds; nothing the next time).
 
     A crash leaves whole pieces or none: each is built aside and renamed. Raises HeadwaterError when a piece cannot
     be had; the class archives are only speed, so a runtime that cannot write them is used without.
     """
     cache = cache or cache_folder()
+    cancelled = cancelled or threading.Event()
     runtime = find_java(java)
-    with only_one(cache / "lock", "preparing Kafka", patience_s=600):
+    with plainly(cache, "XDG_CACHE_HOME"), only_one(cache / "lock", "preparing Kafka", patience_s=600):
+        _go_on_unless(cancelled)
         repository = cache / "maven"
-        path = jars.class_path(repository, progress)
+        path = jars.class_path(repository, progress, cancelled)
         digest = hashlib.sha256(path.encode()).hexdigest()[:12]
         tools = KafkaTools(runtime, path, (), cache / f"kafka-{jars.KAFKA_VERSION}-{digest}" / "template", repository)
         if not tools.template.exists():
             progress("formatting a Kafka data folder to copy from, once")
             _format(tools)
-        archives = _archives(tools, cache / f"kafka-{jars.KAFKA_VERSION}-{digest}", progress)
+        _go_on_unless(cancelled)
+        archives = _archives(tools, progress, cancelled)
     return replace(tools, archives=archives)
+
+
+def _go_on_unless(cancelled: threading.Event) -> None:
+    if cancelled.is_set():
+        raise Conflict("preparing Kafka was given up", hint="repeat; what is ready is kept")
 
 
 def _format(tools: KafkaTools) -> None:
@@ -61,8 +76,9 @@ def _format(tools: KafkaTools) -> None:
         data.rename(tools.template)
 
 
-def _archives(tools: KafkaTools, folder: Path, progress: Callable[[str], None]) -> tuple[Path, ...]:
+def _archives(tools: KafkaTools, progress: Callable[[str], None], cancelled: threading.Event) -> tuple[Path, ...]:
     """The runtime's own classes, and on top Kafka's as a running broker loads them (JEP 310, JEP 350)."""
+    folder = tools.template.parent
     home = folder / f"archive-{tools.java.key}"
     base, top, failed = home / "java.jsa", home / "kafka.jsa", home / "failed"
     if top.exists():
@@ -76,9 +92,11 @@ def _archives(tools: KafkaTools, folder: Path, progress: Callable[[str], None]) 
     try:
         # The upper archive holds the path of the lower one, so that one is written where it stays.
         _run([str(tools.java.program), "-Xshare:dump", f"-XX:SharedArchiveFile={base}"], "archiving Java's classes")
-        _train(replace(tools, archives=(base,)), home / "run", home / "kafka.new")
+        _train(replace(tools, archives=(base,)), home / "run", home / "kafka.new", cancelled)
         (home / "kafka.new").rename(top)
-    except (HeadwaterError, OSError) as error:
+    except HeadwaterError as error:
+        if cancelled.is_set():
+            raise
         _log.warning("no class archive; Kafka starts slower", reason=str(error), java=str(tools.java.program))
         failed.touch()
         return ()
@@ -87,10 +105,11 @@ def _archives(tools: KafkaTools, folder: Path, progress: Callable[[str], None]) 
     return base, top
 
 
-def _train(tools: KafkaTools, folder: Path, archive: Path) -> None:
+def _train(tools: KafkaTools, folder: Path, archive: Path, cancelled: threading.Event) -> None:
     runner = Runner(folder)
     try:
-        runner.start(KafkaService("training", lambda: tools, options=(f"-XX:ArchiveClassesAtExit={archive}",)))
+        service = KafkaService("training", lambda: tools, options=(f"-XX:ArchiveClassesAtExit={archive}",))
+        runner.start(service, cancelled=cancelled)
     finally:
         runner.stop(grace_s=60)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from headwater.app.stack.runner import Command, Service
+from headwater.app.stack.runner import Command
 from headwater.contract.errors import BadInput
 
 _HINT = "install the mosquitto package of your distribution, or: pip install 'headwater[stack]'"
@@ -23,8 +23,8 @@ allow_anonymous true
 set_tcp_nodelay true
 persistence true
 persistence_location {data}/
-# Its default writes every 30 minutes; a broker killed on purpose would lose all that since.
-autosave_on_changes true
+# Its default saves every 30 minutes. Here: every second, or (before it is killed on purpose) at every change.
+autosave_on_changes {every_change}
 autosave_interval 1
 # No bound on what an absent session is owed, nor on what is under way to one client.
 max_queued_messages 0
@@ -53,13 +53,18 @@ def find_mosquitto(wanted: str | None = None) -> Path | None:
 
 @dataclass(frozen=True, slots=True)
 class Mosquitto:
-    """Eclipse Mosquitto, saving what persistent sessions are owed on every change."""
+    """Eclipse Mosquitto, saving every second what persistent sessions are owed.
+
+    With `every_change`, SIGKILL loses nothing that it acknowledged; but it writes its whole store at each change,
+    which holds it to some hundred messages a second, and fewer the more an absent session is owed.
+    """
 
     program: Path
     name: str = "mqtt"
     kind: str = "MQTT broker"
     port_names: tuple[str, ...] = ("client",)
     persistent_sessions: bool = True
+    every_change: bool = False
 
     @property
     def version(self) -> str:
@@ -75,7 +80,8 @@ class Mosquitto:
         """Write `mosquitto.conf`."""
         data = folder / "data"
         data.mkdir(exist_ok=True)
-        text = _CONFIGURATION.format(port=ports["client"], data=data)
+        every_change = str(self.every_change).lower()
+        text = _CONFIGURATION.format(port=ports["client"], data=data, every_change=every_change)
         if os.geteuid() == 0:
             text += "user root\n"  # else it becomes another user, who cannot write here
         (folder / "mosquitto.conf").write_text(text)
@@ -114,12 +120,10 @@ class Amqtt:
         return _accepts(ports["client"])
 
 
-def mqtt_service(mosquitto: str | None = None, *, name: str = "mqtt") -> Mosquitto | Amqtt:
-    """The best broker of this machine; for `mosquitto` see `find_mosquitto`."""
+def mqtt_service(mosquitto: str | None = None, *, name: str = "mqtt", every_change: bool = False) -> Mosquitto | Amqtt:
+    """The best broker of this machine; for `mosquitto` see `find_mosquitto`, for `every_change` see `Mosquitto`."""
     program = find_mosquitto(mosquitto)
-    service: Mosquitto | Amqtt = Mosquitto(program, name=name) if program else Amqtt(name=name)
-    _: Service = service
-    return service
+    return Mosquitto(program, name=name, every_change=every_change) if program else Amqtt(name=name)
 
 
 def _accepts(port: int) -> bool:

