@@ -24,7 +24,7 @@ _STEADY_S = 60.0  # a child that lived as long failed by accident: the next paus
 _FIRST_PAUSE_S = 0.5
 _MOST_PAUSE_S = 30.0
 _PR_SET_PDEATHSIG = 1
-_PARENT = "HW_SUPERVISOR_PID"  # not a setting, so without the prefix of settings
+PARENT = "HW_SUPERVISOR_PID"  # not a setting, so without the prefix of settings
 
 
 @dataclass
@@ -38,11 +38,11 @@ class _Child:
 
 
 def die_with_parent() -> bool:
-    """In a child: be killed when the supervisor ends. False when it has ended already.
+    """In a child: be killed when the process that PARENT names ends. False when it has ended already.
 
     prctl(2), PR_SET_PDEATHSIG: the signal comes when the thread that started us ends, which is the main one.
     """
-    parent = os.environ.get(_PARENT)
+    parent = os.environ.get(PARENT)
     if parent is None:
         return True
     if sys.platform == "linux":
@@ -100,7 +100,7 @@ class Supervisor:
     def _start_due(self) -> None:
         for child in self._children:
             if child.process is None and not child.done and child.due <= time.monotonic() and not self._stopping:
-                environment = os.environ | {_PARENT: str(os.getpid())}
+                environment = os.environ | {PARENT: str(os.getpid())}
                 child.process = subprocess.Popen(self._commands[child.part], env=environment, stdin=subprocess.DEVNULL)
                 child.started = time.monotonic()
                 _say("info", "started", part=child.part, pid=child.process.pid)

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_agent.supervisor import die_with_parent
 from headwater.contract.canonical import canonical_json, sha256
 from headwater.contract.errors import HeadwaterError, Untrusted
 from headwater.contract.manifest import Manifest, decode_manifest
@@ -35,6 +36,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--cpu-s", type=int, default=30)
     parser.add_argument("--score-budget-ms", type=float, default=50.0)
     chosen = parser.parse_args(arguments)
+    if not die_with_parent():
+        return
     resource.setrlimit(resource.RLIMIT_AS, (chosen.memory_bytes, chosen.memory_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (chosen.cpu_s, chosen.cpu_s))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge_agent.supervisor import PARENT
 from edge_agent.updater.settings import UpdaterSettings
 from headwater.contract.errors import GateFailed
 from headwater.contract.refusals import PREFLIGHT_CRASHED, PREFLIGHT_TIMEOUT
@@ -31,7 +32,7 @@ def try_model(model: Path, manifest: Path, settings: UpdaterSettings) -> str:
         *("--score-budget-ms", str(settings.score_budget_ms)),
     ]
     env = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
-    env.update(dict.fromkeys(_THREADS, "1"))
+    env |= {**dict.fromkeys(_THREADS, "1"), PARENT: str(os.getpid())}
     try:
         ended = subprocess.run(
             command,
