@@ -5,6 +5,7 @@ Whole batches and the writer that loses and doubles nothing are in kafka_batch. 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from headwater.contract.errors import BadInput, BadSetting, Conflict, HeadwaterE
 from headwater.contract.topics import TopicSpec
 from headwater.transport.kafka_batch import codes
 from headwater.transport.kafka_batch.settings import KafkaSettings
+from headwater.transport.retry import pauses
 
 _log = structlog.get_logger(__name__)
 
@@ -92,9 +94,9 @@ def ensure_topics(settings: KafkaSettings, specs: Sequence[TopicSpec], *, replic
         for name, future in admin.create_topics(wanted, operation_timeout=_CREATE_TIMEOUT_S).items():
             if _created(future, name):
                 created.append(name)
-        existing = _partition_counts(admin, settings)
+        found = _await_leaders(admin, [spec.name for spec in missing], settings)
         for spec in missing:
-            _check_partitions(spec, existing.get(spec.name, spec.partitions))
+            _check_partitions(spec, found[spec.name])
         return created
 
 
@@ -111,6 +113,20 @@ def _created(future: Future[None], name: str) -> bool:
 def _partition_counts(admin: AdminClient, settings: KafkaSettings) -> dict[str, int]:
     listed = admin.list_topics(timeout=settings.request_timeout_s)
     return {name: len(topic.partitions) for name, topic in listed.topics.items()}
+
+
+def _await_leaders(admin: AdminClient, names: Sequence[str], settings: KafkaSettings) -> dict[str, int]:
+    """Partition counts of new topics, once the broker that is asked knows a leader for each partition."""
+    until = time.monotonic() + _CREATE_TIMEOUT_S
+    for pause in pauses(first_s=0.05, most_s=0.5):
+        if time.monotonic() > until:
+            break
+        listed = admin.list_topics(timeout=settings.request_timeout_s).topics
+        found = {name: listed[name].partitions for name in names if name in listed}
+        if len(found) == len(names) and all(p.leader >= 0 for each in found.values() for p in each.values()):
+            return {name: len(each) for name, each in found.items()}
+        time.sleep(pause)
+    raise Unreachable(f"no leaders for {', '.join(names)} after {_CREATE_TIMEOUT_S:g} s", hint="start all brokers")
 
 
 def _check_partitions(spec: TopicSpec, found: int) -> None:

@@ -21,6 +21,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _ENDS: dict[str, int] = {"earliest": calls.EARLIEST_MS, "latest": calls.LATEST_MS}
+_NEW_TOPIC_S = 1.0
 _BUSY_PAUSE_S = 0.01  # a former transaction is being ended; librdkafka's 0.5 s would be the whole start-up
 _BUSY_TRIES = 100
 _TRANSACTION_TIMEOUT_MS = 60_000
@@ -46,6 +47,7 @@ class Cluster:
     async def close(self) -> None:
         """End all connections; calls that wait fail with Unreachable."""
         self._routes.close()
+        await asyncio.sleep(0)  # asyncio closes the sockets in its next turn
 
     async def __aenter__(self) -> Cluster:
         await self.connect()
@@ -57,9 +59,19 @@ class Cluster:
         await self.close()
 
     async def partitions(self, topic: str) -> int:
-        """Ask how many partitions a topic has; BadInput if there is no such topic."""
-        await self._routes.refresh([topic])
-        found = self._routes.topic(topic)
+        """Ask how many partitions a topic has; BadInput if there is no such topic.
+
+        A topic that was made a moment ago may be unknown to a broker that is asked; so an unknown one is asked for
+        during a second.
+        """
+        until = asyncio.get_running_loop().time() + _NEW_TOPIC_S
+        while True:
+            await self._routes.refresh([topic])
+            found = self._routes.topic(topic)
+            unknown = found.error == codes.UNKNOWN_TOPIC_OR_PARTITION
+            if not unknown or asyncio.get_running_loop().time() > until:
+                break
+            await asyncio.sleep(_NEW_TOPIC_S / 10)
         if found.error in {codes.UNKNOWN_TOPIC_OR_PARTITION, codes.INVALID_TOPIC}:
             raise BadInput(
                 f"there is no topic {topic!r} at {self.settings.brokers}", hint="create it, or correct the name"
@@ -194,6 +206,10 @@ class Cluster:
         outbox = await self._routes.line(node, "write")
         return await outbox.connection.request(call)
 
+    async def ask_any(self, call: Call[T]) -> T:
+        """Send a call that any broker answers; Unreachable if none does."""
+        return await self._ask(await self._routes.any_node(), call)
+
     async def find_coordinator(self, transactional_id: str) -> int:
         """Node of the broker that coordinates a transactional id (remembered until it says that it is not)."""
         return await self._routes.coordinator(transactional_id)
@@ -207,7 +223,7 @@ class Cluster:
         doing = f"asking for the producer id of {transactional_id or 'a nameless writer'}"
         if transactional_id is not None:
             return await self._at_coordinator(transactional_id, doing, call, itemgetter(0), itemgetter(1))
-        error, producer = await self._ask(await self._routes.any_node(), call)
+        error, producer = await self.ask_any(call)
         codes.check(error, doing)
         return producer
 

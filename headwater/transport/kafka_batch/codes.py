@@ -22,6 +22,7 @@ COORDINATOR_LOAD_IN_PROGRESS = 14
 COORDINATOR_NOT_AVAILABLE = 15
 NOT_COORDINATOR = 16
 INVALID_TOPIC = 17
+TOPIC_ALREADY_EXISTS = 36
 OUT_OF_ORDER_SEQUENCE = 45
 DUPLICATE_SEQUENCE = 46
 INVALID_PRODUCER_EPOCH = 47
@@ -68,9 +69,10 @@ for _entry in _NAMES.replace("\n", "").split("|"):
     _code, _name = _entry.split()
     NAMES[int(_code)] = _name
 
-# `Errors.exception() instanceof RetriableException` in Kafka, and 45/59, which the writer settles by asking again.
+# `Errors.exception() instanceof RetriableException` in Kafka; 8, 108, 129, after which somebody else is asked;
+# and 45, 59, which the writer settles by asking the leader what it has.
 RETRIABLE = frozenset(
-    {2, 3, 5, 6, 7, 8, 9, 13, 14, 15, 16, 19, 20, 41, 45, 51, 56, 59, 70, 71, 72, 74, 75, 77, 78, 80, 83, 84, 88, 89}
+    {2, 3, 5, 6, 7, 8, 9, 13, 14, 15, 16, 19, 20, 41, 45, 51, 56, 59, 70, 71, 72, 74, 75, 78, 80, 83, 84, 88, 89}
     | {100, 103, 106, 108, 129}
 )
 _KINDS: dict[int, type[HeadwaterError]] = {
@@ -80,8 +82,8 @@ _KINDS: dict[int, type[HeadwaterError]] = {
     47: Fenced,
     90: Fenced,
     82: Fenced,
-    **dict.fromkeys((29, 30, 31, 44, 53, 54, 58, 73, 93), Refused),
-    **dict.fromkeys((10, 17, 18, 32, 33, 35, 37, 38, 40, 42, 43, 50, 76, 87), BadInput),
+    **dict.fromkeys((29, 30, 31, 33, 34, 44, 53, 54, 58, 73, 93), Refused),
+    **dict.fromkeys((10, 17, 18, 32, 35, 37, 38, 40, 42, 43, 50, 76, 87), BadInput),
 }
 _HINTS = {
     3: "create the topic, or wait until the brokers know of it",
@@ -89,6 +91,8 @@ _HINTS = {
     18: "raise max.message.bytes of the topic, or write smaller records",
     19: "min.insync.replicas is not met: start the missing brokers",
     29: "give this user READ, WRITE and DESCRIBE on the topic",
+    33: "set sasl_mechanism to one that the broker offers",
+    34: "this port takes no login: leave sasl_mechanism out, or use the port that does",
     32: "compare the clocks; message.timestamp.after.max.ms is one hour by default",
     47: "another process runs under the same name, or took over; end this one",
     53: "give this user WRITE on the transactional id",

@@ -8,8 +8,11 @@ waits fails with Unreachable, and whether it was carried out is not known.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import random
 import ssl
+import sys
+import termios
 from collections import deque
 from typing import Any, TypeVar
 
@@ -61,12 +64,14 @@ class Connection(asyncio.BufferedProtocol):
         """
         host, port = address
         connection = cls(settings, f"{host}:{port}", client_id)
+        opened = False
         try:
             async with asyncio.timeout(settings.connect_timeout_s):
                 await connection._loop.create_connection(
                     lambda: connection, host, port, ssl=tls, server_hostname=host if tls else None
                 )
                 await connection._log_in(login(settings, connection.where))
+            opened = True
         except ssl.SSLCertVerificationError as error:
             raise Untrusted(
                 f"the certificate of broker {connection.where} is not trusted: {error.verify_message}",
@@ -77,7 +82,7 @@ class Connection(asyncio.BufferedProtocol):
         except OSError as error:
             raise connection._unreachable(f"cannot be connected to: {error}") from error
         finally:
-            if not connection.ready:
+            if not opened:
                 connection.close()
         connection._watch()
         return connection
@@ -189,7 +194,15 @@ class Connection(asyncio.BufferedProtocol):
         self._timers = [self._loop.call_later(1.0, self._watch), *(t for t in self._timers if t.when() > now)]
 
     def _unsent_bytes(self) -> int:
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+        """What the peer has not taken yet, in our buffer and the kernel's: a slow link is not a dead one."""
+        if self._transport is None:
+            return 0
+        ours = self._transport.get_write_buffer_size()
+        try:
+            kernels = fcntl.ioctl(self._transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
+        except OSError:  # not a socket that counts
+            return ours
+        return ours + int.from_bytes(kernels, sys.byteorder)
 
     # asyncio's side
 

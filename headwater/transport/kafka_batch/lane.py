@@ -21,6 +21,7 @@ IN_FLIGHT = 5  # a broker recognises repeats of the last five batches (ProducerS
 _SEQUENCES = 1 << 31  # they wrap to 0
 _DOUBTS = 5  # settling this often without one acknowledgement between is no accident
 _FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 3.0
 
 
 class _Piece(NamedTuple):
@@ -54,6 +55,7 @@ class Lane:
         self._task: asyncio.Task[None] | None = None
         self._next_sequence = 0
         self._doubts = 0
+        self._end = 0  # behind the last acknowledged record
 
     def push(self, pieces: Sequence[Sequence[Out]]) -> list[asyncio.Future[int]]:
         """Queue a batch of each piece; their place in the order is fixed here. The futures bring the base offsets."""
@@ -91,7 +93,12 @@ class Lane:
     async def _run(self) -> None:
         try:
             while self._unacked:
-                await retrying(f"writing to {self._topic}[{self._partition}]", self._session, first_s=_FIRST_PAUSE_S)
+                await retrying(
+                    f"writing to {self._topic}[{self._partition}]",
+                    self._session,
+                    first_s=_FIRST_PAUSE_S,
+                    most_s=_LONGEST_PAUSE_S,
+                )
         except HeadwaterError as failure:
             self._give_up(failure)
         finally:
@@ -135,9 +142,16 @@ class Lane:
             raise codes.failure(
                 produced.error, f"writing to {self._topic}[{self._partition}] as {self._producer}", produced.detail
             )
+        if 0 <= produced.base_offset < self._end:
+            raise DataMissing(
+                f"{self._topic}[{self._partition}]: a batch was written at offset {produced.base_offset}, "
+                f"an earlier one ends at {self._end}",
+                hint="the topic was made anew or cut short; restart this process, it reads its tail",
+            )
         self._doubts = 0
         self._flights.popleft()
         piece = self._unacked.popleft()
+        self._end = produced.base_offset + piece.count
         if not piece.done.done():
             piece.done.set_result(produced.base_offset)
 

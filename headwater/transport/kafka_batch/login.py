@@ -80,7 +80,9 @@ def authenticate(settings: KafkaSettings, where: str) -> Step:
     if mechanism is None or password is None:
         return 0
     error, offered = yield Call(SASL_HANDSHAKE, [string(mechanism)], _read_handshake)
-    codes.check(error, f"login at broker {where} by {mechanism}", f"it offers {', '.join(offered) or 'nothing'}")
+    codes.check(
+        error, f"login at broker {where} by {mechanism}", ", ".join(offered) and f"it offers {', '.join(offered)}"
+    )
     user, secret = settings.username or "", password.get_secret_value()
     if mechanism == "PLAIN":
         last = yield from _exchange(f"\0{user}\0{secret}".encode(), where)

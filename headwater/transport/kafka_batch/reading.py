@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import NamedTuple
 
 from headwater.contract.errors import BadInput, DataMissing, Transient
@@ -105,7 +105,7 @@ def checked_records(topic: str, partition: int, batch: Batch) -> list[Record]:
     return [] if batch.count == 1 and found[0].key == FENCE_KEY and found[0].value is None else found
 
 
-async def walk(cluster: Cluster, topic: str, partition: int, start: int, end: int) -> AsyncIterator[Found]:
+async def walk(cluster: Cluster, topic: str, partition: int, start: int, end: int) -> AsyncGenerator[Found, None]:
     """Yield every batch that touches [start, end), markers and aborted data included, gaps unseen.
 
     DataMissing: `start` is not in the log, or `end` is behind the high watermark. Transient as in `read_range`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import ipaddress
 import time
@@ -22,7 +23,6 @@ from headwater.transport.kafka import ensure_topics
 from headwater.transport.kafka_batch import Cluster, KafkaSettings
 from headwater.transport.retry import retrying
 
-USER, PASSWORD = "bridge,=", "pässword"
 _JAAS = "org.apache.kafka.common.security"
 _MORE = """\
 listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller},SSL://127.0.0.1:{tls},SASL_SSL://127.0.0.1:{sasl},RELAY://127.0.0.1:{relay}
@@ -129,7 +129,7 @@ async def topic(kafka: str, unique: str, cluster: Cluster) -> str:
 async def make_topic(cluster: Cluster, name: str, partitions: int = 4, **configs: str) -> str:
     """Create a topic and wait until each partition has a leader."""
     dotted = {key.replace("_", "."): value for key, value in configs.items()}
-    ensure_topics(cluster.settings, [TopicSpec(name, partitions, dotted)])
+    await asyncio.to_thread(ensure_topics, cluster.settings, [TopicSpec(name, partitions, dotted)])
     await retrying("waiting for leaders", lambda: cluster.offsets(name, "latest"), deadline_s=20, first_s=0.02)
     return name
 

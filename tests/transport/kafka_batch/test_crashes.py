@@ -1,0 +1,250 @@
+"""Each record once: over killed writers, cut and stalled connections, and a broker that dies."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from headwater.contract.errors import Transient
+from headwater.transport.kafka_batch import Cluster, KafkaSettings, Out, Writer, read_records
+from headwater.transport.retry import retrying
+from tests.proxy import Proxy
+from tests.services import Broker
+from tests.transport.kafka_batch.conftest import Doors, make_topic, now_ms
+
+LIFE = Path(__file__).with_name("life.py")
+PARTITIONS = 4
+MOST_UNACKED = 400
+
+
+class Count(NamedTuple):
+    """What a reader found at the far end."""
+
+    sent: int
+    lost: int
+    duplicated: int
+    reordered: int
+
+
+async def count(cluster: Cluster, topic: str, sent: int) -> Count:
+    """Compare the log with the numbers 0 … sent - 1, of which n went to partition n mod 4."""
+    found: Counter[int] = Counter()
+    reordered = 0
+    for partition, end in (await cluster.offsets(topic, "latest")).items():
+        last = -1
+        async for records in read_records(cluster, topic, partition, 0, end):
+            for record in records:
+                number = int(record.value or b"")
+                reordered += number < last
+                last = number
+                found[number] += 1
+    return Count(
+        sent,
+        sum(n not in found for n in range(sent)),
+        sum(n - 1 for n in found.values()) + (len(found) > sent),
+        reordered,
+    )
+
+
+class Source:
+    """Stands in for an MQTT broker at QoS 1: what was not acknowledged comes again, in order, marked as such."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.unacked: dict[int, None] = {}
+        self.redelivered = 0
+
+    @asynccontextmanager
+    async def session(self, process: asyncio.subprocess.Process) -> AsyncIterator[None]:
+        """Connect to one life: redeliver, and take its acknowledgements."""
+        assert process.stdin is not None
+        acknowledging = asyncio.create_task(self._acknowledge(process))
+        try:
+            self.redelivered += len(self.unacked)
+            process.stdin.write(b"".join(b"%d 1\n" % number for number in self.unacked))
+            yield
+        finally:
+            acknowledging.cancel()
+            await asyncio.gather(acknowledging, return_exceptions=True)
+
+    async def feed(self, process: asyncio.subprocess.Process, seconds: float) -> None:
+        """Send new numbers for a while."""
+        assert process.stdin is not None
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            fresh = range(self.sent, self.sent + min(40, MOST_UNACKED - len(self.unacked)))
+            self.unacked.update(dict.fromkeys(fresh))
+            self.sent += len(fresh)
+            process.stdin.write(b"".join(b"%d 0\n" % number for number in fresh))
+            await asyncio.sleep(0.005)
+
+    async def _acknowledge(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while line := await process.stdout.readline():
+            self.unacked.pop(int(line), None)
+
+
+async def kill_loop(doors: Doors, proxy: Proxy, topic: str, kills: int, fenced: bool, seed: int) -> Source:
+    """Kill the writing process again and again; half of the time its last bytes are held on the road for a while."""
+    dice = random.Random(seed)
+    source = Source()
+    held: list[asyncio.Task[None]] = []
+
+    async def release(after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        proxy.resume()
+
+    for life in range(kills + 1):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, LIFE, doors.relayed.brokers, topic, f"w-{topic}", str(MOST_UNACKED),
+            "fenced" if fenced else "unfenced", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(30), source.session(process):
+                if life == kills:
+                    await until(lambda: not source.unacked)
+                    break
+                acked = source.sent - len(source.unacked)
+                await source.feed(process, dice.uniform(0.0, 0.6))
+                if dice.random() < 0.7:  # the others die while they fence or read their tails, mostly
+                    while source.sent - len(source.unacked) < acked + 400:
+                        await source.feed(process, 0.02)
+                if dice.random() < 0.5:
+                    proxy.stall()
+                    await source.feed(process, 0.05)
+                    held.append(asyncio.create_task(release(dice.uniform(0.5, 1.5))))
+        finally:
+            process.kill()
+            await process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+    await asyncio.gather(*held)
+    return source
+
+
+@pytest.mark.slow
+async def test_killing_the_writer_loses_and_doubles_nothing(doors: Doors, unique: str) -> None:
+    """Ten lives are killed at random instants; the eleventh finishes, and every number is there once, in order."""
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    async with Cluster(doors.plain, client_id="reader") as cluster:
+        await make_topic(cluster, unique, PARTITIONS)
+        async with Proxy(("127.0.0.1", doors.ports["relay"]), doors.ports["proxy"]) as proxy:
+            source = await kill_loop(doors, proxy, unique, 10, True, seed)
+        print("sent", source.sent, "redelivered", source.redelivered)
+        assert source.redelivered > 0
+        assert await count(cluster, unique, source.sent) == Count(source.sent, 0, 0, 0)
+
+
+@pytest.mark.slow
+async def test_without_the_fence_the_same_kills_show_duplicates(doors: Doors, unique: str) -> None:
+    """The campaign can fail: lives that do not share a name write what their successors write again."""
+    async with Cluster(doors.plain, client_id="reader") as cluster:
+        await make_topic(cluster, unique, PARTITIONS)
+        async with Proxy(("127.0.0.1", doors.ports["relay"]), doors.ports["proxy"]) as proxy:
+            source = await kill_loop(doors, proxy, unique, 5, False, 1)
+        found = await count(cluster, unique, source.sent)
+        assert found.lost == 0
+        assert found.duplicated > 0
+
+
+async def write_numbers(writer: Writer, topic: str, stop: asyncio.Event, most: int = 1 << 30) -> int:
+    """Keep up to twenty writes a partition under way until told to stop; returns how many numbers were written."""
+    free = asyncio.Semaphore(20 * PARTITIONS)
+    first = 0
+
+    async def one(partition: int, numbers: range) -> None:
+        try:
+            await writer.write(topic, partition, [Out(None, b"%d" % n, (), now_ms()) for n in numbers])
+        finally:
+            free.release()
+
+    async with asyncio.TaskGroup() as group:
+        while not stop.is_set() and first < most:
+            for partition in range(PARTITIONS):
+                await free.acquire()
+                group.create_task(one(partition, range(first + partition, first + 10 * PARTITIONS, PARTITIONS)))
+            first += 10 * PARTITIONS
+    return first
+
+
+async def test_a_broker_killed_in_the_middle_of_writing_loses_and_doubles_nothing(
+    private_kafka: Broker, unique: str
+) -> None:
+    """Writes go on when the broker is back, in their order, and nobody has to ask for it."""
+    settings = KafkaSettings(brokers=private_kafka.bootstrap, request_timeout_s=5)
+    async with Cluster(settings, client_id="w") as cluster:
+        await make_topic(cluster, unique, PARTITIONS)
+        async with await Writer.open(cluster, "w", {unique: range(PARTITIONS)}) as writer:
+            stop = asyncio.Event()
+            writing = asyncio.create_task(write_numbers(writer, unique, stop))
+            await until_written(cluster, unique, 1000)
+            await asyncio.to_thread(private_kafka.kill)
+            await asyncio.to_thread(private_kafka.start)
+            ends = await retrying("back", lambda: cluster.offsets(unique, "latest"), deadline_s=30)
+            await until_written(cluster, unique, sum(ends.values()) + 1000)
+            stop.set()
+            async with asyncio.timeout(30):
+                sent = await writing
+            assert await count(cluster, unique, sent) == Count(sent, 0, 0, 0)
+
+
+async def until_written(cluster: Cluster, topic: str, more: int) -> None:
+    """Wait until the partitions together end at `more`."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                if sum((await cluster.offsets(topic, "latest")).values()) >= more:
+                    return
+            except Transient:
+                pass
+            await asyncio.sleep(0.02)
+
+
+async def test_connections_cut_in_the_middle_of_requests_lose_and_double_nothing(doors: Doors, unique: str) -> None:
+    """Requests break off at random bytes, answers are lost, connections stall: batches are sent again, not twice."""
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    dice = random.Random(seed)
+    async with (
+        Cluster(doors.plain, client_id="reader") as reader,
+        Proxy(("127.0.0.1", doors.ports["relay"]), doors.ports["proxy"]) as proxy,
+    ):
+        await make_topic(reader, unique, PARTITIONS)
+        settings = doors.relayed.model_copy(update={"request_timeout_s": 1.0})
+        async with (
+            Cluster(settings, client_id="w") as cluster,
+            await Writer.open(cluster, f"w-{unique}", {unique: range(PARTITIONS)}) as writer,
+        ):
+            stop = asyncio.Event()
+            writing = asyncio.create_task(write_numbers(writer, unique, stop))
+            for _ in range(12):
+                made = proxy.connections
+                proxy.cut_after(dice.randrange(1, 20_000))
+                await until(lambda made=made: proxy.connections > made)
+            proxy.stall()  # an answer that never comes: given up after request_timeout_s, then sent again
+            made = proxy.connections
+            await until(lambda: proxy.connections > made)
+            written = sum((await reader.offsets(unique, "latest")).values())
+            await until_written(reader, unique, written + 500)
+            stop.set()
+            async with asyncio.timeout(30):
+                sent = await writing
+        assert await count(reader, unique, sent) == Count(sent, 0, 0, 0)
+
+
+async def until(condition: object, deadline_s: float = 20.0) -> None:
+    """Wait for a plain condition."""
+    assert callable(condition)
+    async with asyncio.timeout(deadline_s):
+        while not condition():  # noqa: ASYNC110  the proxy has no event for it
+            await asyncio.sleep(0.005)
