@@ -1,0 +1,207 @@
+"""The sequence anchor: from the target's own record of the last batch to the exact source offset to go on from.
+
+Why it is sound. Within one era (position.py) record number n of a partition is fixed: it is the n-th committed data
+record at or after `source_first`, and a log that is neither compacted nor cut never changes that. The batch that
+carries it is written under the link's one producer id, with the era as epoch and n (mod 2^31) as sequence. So:
+
+1. Kafka appends a batch only if its first sequence follows the last one, or if it knows nothing of the producer. What a
+   killed life still has under way is therefore either the next batch, the same as we would send; or an exact repeat of
+   one of the last five, answered as success; or refused (45). It never takes the place of other records.
+2. After a crash, a lost connection or a 45, the target says which sequence came last (DescribeProducers; if the broker
+   has forgotten it, the last batch in the log). Numbers follow, and a count of the source from the last stored position
+   gives the offset. Nothing is guessed from what was sent.
+3. A gap changes what a number means. It begins a new era, stored before its first use: the epoch grows by one, the
+   numbers start at 0, and from the first batch on Kafka refuses everything of the era before (47).
+4. The producer id is drawn once for all lives (journal.py); target offsets that do not follow the numbers show that
+   somebody else writes to the topic.
+
+What the count cannot see, a source log that lost its end in a power cut and grew again, shows in the marks of the
+position and in the last record of the target, which is compared with the one that the count ended on.
+
+Outside of the proof: a batch that stays under way for longer than producer.id.expiration.ms (a day by default) after
+the partition's last write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import aclosing
+from typing import NamedTuple
+
+import structlog
+from msgspec import structs
+
+from headwater.contract.errors import DataMissing, Transient
+from headwater.transport.kafka_batch import Batch, Cluster, Record, records
+from replicator import logs
+from replicator.logs import Counted, Start
+from replicator.numbering import TargetState, shipped
+from replicator.position import DIVERGED, FIRST_ERA, RETENTION, Mark, Position, thinned
+from replicator.way import Way
+
+_log = structlog.get_logger(__name__)
+_TWIN_RECORDS = 16  # as many equal records in a row are the same records
+_MARKERS = 1000  # offsets that hold no records, generously
+
+
+class Lost(NamedTuple):
+    """The era cannot go on: see position.Gap. `source_to` is where the next one begins."""
+
+    cause: str
+    source_from: int
+    source_to: int
+
+
+class Anchor:
+    """Finds partitions' places; one at a time, since each may hold some MiB of a log."""
+
+    def __init__(self, probe: Cluster, target: Cluster) -> None:
+        self._probe = probe
+        self._target = target
+        self._one = asyncio.Lock()
+
+    async def look(self, way: Way, pid: int) -> TargetState:
+        """See logs.look."""
+        return await logs.look(self._target, way, pid)
+
+    async def locate(self, way: Way, position: Position, state: TargetState) -> Position | Lost:
+        """Where to go on; Fenced and Refused as in numbering.shipped, Transient while a cluster is away."""
+        number = shipped(position, state, str(way))
+        async with self._one:
+            if position.era > FIRST_ERA and position.count == 0 and number:
+                position = await self._based(way, position, state)
+            return await _Search(self._probe, self._target, way, position, state, number).run()
+
+    async def _based(self, way: Way, position: Position, state: TargetState) -> Position:
+        """Late batches of the former era may have come between, so that only the log knows where this one begins."""
+        last = await logs.last_batch(self._target, way.target, way.partition, state.log_start, state.log_end)
+        if last is None or last.producer_epoch != position.era:
+            return position
+        return structs.replace(position, target_next=last.base_offset - last.base_sequence)
+
+
+class _Search(NamedTuple):
+    """One search for record `number` of the era of `position`."""
+
+    probe: Cluster
+    target: Cluster
+    way: Way
+    position: Position
+    state: TargetState
+    number: int
+
+    async def run(self) -> Position | Lost:
+        first, end = await logs.bounds(self.probe, self.way.topic, self.way.partition)
+        known, parted = await self._known(first, end)
+        if parted:
+            return await self._part(known, first, end)
+        start = self._start(first)
+        if start.offset < first:
+            return await self._behind(start, first, end)
+        counted = await logs.count_on(self.probe, self.way, start, self.number, end)
+        if counted.count < self.number or not await self._confirmed(counted):
+            return await self._part(start, first, end)
+        return self._at(counted)
+
+    async def _known(self, first: int, end: int) -> tuple[Start | None, bool]:
+        """The newest mark that the source log still has, and whether a newer one is missing from it."""
+        missing = self.position.source_next > end
+        for mark in reversed(self.position.trail):
+            if mark.base < first:  # deleted by retention: no proof either way
+                break
+            if mark.next <= end and await logs.is_marked(self.probe, self.way, mark):
+                return Start(mark.next, mark.count), missing
+            missing = True
+        return None, missing
+
+    def _start(self, first: int) -> Start:
+        """Where to count from: the position, or further back where the target has lost acknowledged records."""
+        position = self.position
+        if self.number >= position.count:
+            return Start(position.source_next, position.count)
+        _log.warning(
+            "the target lost acknowledged records", way=str(self.way), kept=self.number, acknowledged=position.count
+        )
+        for mark in reversed(position.trail):
+            if mark.count <= self.number and mark.next >= first:
+                return Start(mark.next, mark.count)
+        return Start(position.source_first, 0)
+
+    async def _behind(self, start: Start, first: int, end: int) -> Position | Lost:
+        """Retention has passed `start`: was all that it deleted shipped? The target's last records tell."""
+        beyond = self.number - start.count  # records shipped after `start`: no more of them can be left
+        if beyond:
+            twin = await self._twin(first, min(end, first + 2 * beyond + _MARKERS))
+            if twin is not None:
+                return self._at(Counted(twin, self.number, None))
+        return Lost(RETENTION, start.offset + self.number - start.count, first)
+
+    async def _twin(self, first: int, end: int) -> int | None:
+        """Offset behind the source records that equal the last ones of the target, if they are there."""
+        last = await self._last_batch()
+        if last is None:
+            return None
+        wanted = [record[1:] for record in records(last)[-_TWIN_RECORDS:]]
+        seen: deque[tuple[object, ...]] = deque(maxlen=len(wanted))  # fewer at the start of the log: deleted ones
+        async with aclosing(logs.contents(self.probe, self.way.topic, self.way.partition, first, end)) as found:
+            async for record in found:
+                seen.append(record[1:])
+                if list(seen) == wanted[-len(seen) :]:
+                    return record.offset + 1
+        return None
+
+    async def _confirmed(self, counted: Counted) -> bool:
+        """Whether the record that the count ended on is the last one of the target."""
+        if counted.last is None:
+            return True
+        last = await self._last_batch()
+        if last is None:
+            return True
+        return records(last)[-1][1:] == _before(counted.last, counted.offset)[1:]
+
+    async def _last_batch(self) -> Batch | None:
+        """The target's batch that ends with the last record of this era, or None if it has been deleted."""
+        end = self.position.target_first + self.number
+        way = self.way
+        try:
+            return await logs.last_batch(self.target, way.target, way.partition, self.state.log_start, end)
+        except DataMissing as error:  # the leader has it, its replicas have not
+            raise Transient(f"{way}: waiting for offset {end - 1}: {error}") from error
+
+    async def _part(self, known: Start | None, first: int, end: int) -> Position | Lost:
+        """The source has another log than before: find where the two part, from the last place that they share."""
+        position = self.position
+        start = known or Start(position.source_first, 0)
+        if not first <= start.offset <= end:
+            return Lost(DIVERGED, position.source_next, first)
+        kept = max(start.count, self.state.log_start - position.target_first)
+        counted = await logs.count_on(self.probe, self.way, start, kept, end)
+        if counted.count < kept:
+            return Lost(DIVERGED, position.source_next, counted.offset)
+        here = Start(counted.offset, counted.count)
+        parted = await logs.common(self.probe, self.target, self.way, position, here, self.number, end)
+        if parted.count == self.number:
+            return self._at(Counted(parted.offset, parted.count, None))
+        return Lost(DIVERGED, position.source_next, parted.offset)
+
+    def _at(self, counted: Counted) -> Position:
+        position = self.position
+        trail = tuple(mark for mark in position.trail if mark.count <= counted.count and mark.next <= counted.offset)
+        last = counted.last
+        if last is not None and last.last_offset < counted.offset:
+            trail = thinned(trail, Mark(last.base_offset, counted.offset, last.crc, counted.count))
+        return Position(
+            era=position.era,
+            source_first=position.source_first,
+            source_next=counted.offset,
+            count=counted.count,
+            target_next=position.target_first + counted.count,
+            trail=trail,
+            at=position.at,
+        )
+
+
+def _before(batch: Batch, offset: int) -> Record:
+    """The last record of a batch before `offset`."""
+    return [record for record in records(batch) if record.offset < offset][-1]

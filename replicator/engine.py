@@ -1,0 +1,105 @@
+"""What every engine is to the link: one partition's way from its source log to its target log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from headwater.contract.errors import DataMissing, Transient, Untrusted
+from headwater.transport.kafka_batch import Batch, Cluster, Fetched
+from replicator.anchor import Anchor
+from replicator.journal import Journal
+from replicator.position import RETENTION, Gap, Position
+from replicator.settings import GapPolicy
+from replicator.way import Way
+
+
+class Shipment(NamedTuple):
+    """What the target has acknowledged."""
+
+    records: int
+    size: int  # bytes as written
+    newest_ms: int  # newest record, ms since 1970
+
+
+class Unsettled(Transient):
+    """It is not known what the target took: `anchor` finds out."""
+
+
+def now_ms() -> int:
+    """Wall clock in ms since 1970."""
+    return int(time.time() * 1000)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What the engines of a link share. `probe` reads the source besides the stream of fetches."""
+
+    probe: Cluster
+    target: Cluster
+    journal: Journal
+    anchor: Anchor
+    on_gap: GapPolicy
+    on_shipped: Callable[[Way, Shipment], None]
+    on_gap_found: Callable[[Gap], None]
+    clock: Callable[[], int] = now_ms
+
+
+class Engine(Protocol):
+    """Carries one partition. `anchor` comes first, and again after each Transient error of `ship`.
+
+    Both raise Transient when trying again may help, Fenced when another replicator has taken over, and another
+    Permanent error when this partition cannot go on.
+    """
+
+    @property
+    def name(self) -> str:
+        """Word for status and metrics."""
+        ...
+
+    @property
+    def way(self) -> Way:
+        """Which partition it carries."""
+        ...
+
+    @property
+    def position(self) -> Position | None:
+        """What the target has acknowledged; None before the first `anchor`."""
+        ...
+
+    def checkpoint(self) -> Position | None:
+        """Return the position with a mark of the newest batch, to be stored."""
+        ...
+
+    async def anchor(self) -> int:
+        """Find out from the target where it was; the source offset to fetch from."""
+        ...
+
+    async def ship(self, fetched: Fetched) -> None:
+        """Write what was fetched, which follows what was shipped before, and wait until the target has it."""
+        ...
+
+
+def refuse_corrupt(way: Way, batch: Batch) -> None:
+    """Raise Untrusted for a source batch whose checksum does not hold."""
+    if not batch.crc_ok():
+        raise Untrusted(
+            f"{way.topic}[{way.partition}]: the batch at offsets {batch.base_offset} to {batch.last_offset} is corrupt "
+            "in the source (checksum); nothing after it is shipped",
+            hint="restore the source's log from a replica; a copy would not make it right",
+        )
+
+
+def missing(gap: Gap) -> DataMissing:
+    """Build the error for a gap at which a link halts."""
+    where = f"{gap.topic}[{gap.partition}]"
+    if gap.cause == RETENTION:
+        text = f"{where}: offsets {gap.source_from} to {gap.source_to - 1} were deleted before they were shipped"
+    else:
+        text = (
+            f"{where}: shipped up to offset {gap.source_from}, but the source has another log now; "
+            f"the two part at offset {gap.source_to}"
+        )
+    return DataMissing(text, hint="set on_gap = continue to record this and go on behind it")

@@ -1,0 +1,144 @@
+"""One partition on its way: what was fetched waits here until its engine has shipped it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import structlog
+
+from headwater.contract.errors import Defect, Fenced, Permanent, Transient
+from headwater.transport.kafka_batch import Fetched, batches, codes
+from headwater.transport.retry import pauses
+from replicator.engine import Engine
+
+_log = structlog.get_logger(__name__)
+_FIRST_PAUSE_S = 0.05
+_MOST_PAUSE_S = 5.0
+
+
+class Flow:
+    """Anchors, ships, and anchors again after whatever may pass; halts at what may not.
+
+    `next_offset` is where to fetch from, None while that is not known. `wake` is called when it wants more.
+    """
+
+    def __init__(self, engine: Engine, backlog_bytes: int, wake: Callable[[], None]) -> None:
+        self.engine = engine
+        self.next_offset: int | None = None
+        self.halted: Permanent | None = None
+        self.decided = 0  # first offset of the source that is not decided yet, as last heard
+        self._limit = backlog_bytes
+        self._wake = wake
+        self._waiting = 0
+        self._arrived: asyncio.Queue[Fetched | None] = asyncio.Queue()
+
+    @property
+    def hungry(self) -> bool:
+        """Whether it wants to be fetched."""
+        return self.next_offset is not None and self._waiting < self._limit
+
+    @property
+    def full(self) -> bool:
+        """Whether it is left out of fetches until some of what it holds has been shipped."""
+        return self.next_offset is not None and self._waiting >= self._limit
+
+    @property
+    def behind(self) -> int:
+        """Source offsets between what the target has and what is decided: at least as many as records."""
+        position = self.engine.position
+        return max(0, self.decided - position.source_next) if position is not None else 0
+
+    def take(self, asked: int, fetched: Fetched) -> None:
+        """Queue what a fetch from offset `asked` brought; what was asked before the last anchor is dropped."""
+        if asked != self.next_offset:
+            return
+        if fetched.error != codes.NONE:
+            self.next_offset = None
+            self._arrived.put_nowait(fetched)
+            return
+        self.decided = fetched.last_stable
+        if not fetched.data:
+            return
+        if 2 * len(fetched.data) < len(cast("bytearray", fetched.data.obj)):
+            # A small part would keep the whole answer in memory.
+            fetched = fetched._replace(data=memoryview(bytearray(fetched.data)))
+        following = asked
+        for batch in batches(fetched.data):
+            following = batch.last_offset + 1
+        self.next_offset = max(asked, following)
+        self._waiting += len(fetched.data)
+        self._arrived.put_nowait(fetched)
+
+    def lost_sight(self) -> None:
+        """The source went away: what it has when it is back must be looked at before going on."""
+        if self.next_offset is not None:
+            way = self.engine.way
+            away = Fetched(way.topic, way.partition, codes.NETWORK_EXCEPTION, -1, -1, -1, [], memoryview(b""))
+            self.take(self.next_offset, away)
+
+    def finish(self) -> None:
+        """Ship what is held, take no more, and let `run` return."""
+        self.next_offset = None
+        self._arrived.put_nowait(None)
+
+    async def run(self) -> None:
+        """Work until `finish`, or until the partition halts. Fenced and Defect end the link."""
+        rest = pauses(_FIRST_PAUSE_S, _MOST_PAUSE_S)
+        attempt = 0
+        while True:
+            reached = self.engine.position
+            try:
+                self._aim(await self.engine.anchor())
+                await self._ship_all()
+            except (Fenced, Defect):
+                raise
+            except Permanent as error:
+                self._halt(error)
+                return
+            except Transient as error:
+                self._aim(None)
+                moved = self.engine.position is not None and self.engine.position != reached
+                if moved:
+                    rest, attempt = pauses(_FIRST_PAUSE_S, _MOST_PAUSE_S), 0
+                pause, attempt = next(rest), attempt + 1
+                if attempt & (attempt - 1) == 0:  # a clear line without a flood
+                    _log.warning("anchoring again", way=str(self.engine.way), why=str(error), pause_s=round(pause, 2))
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    async def _ship_all(self) -> None:
+        while (fetched := await self._arrived.get()) is not None:
+            if fetched.error != codes.NONE:
+                way = self.engine.way
+                raise Transient(f"fetching {way.topic}[{way.partition}]: {codes.name(fetched.error)}")
+            try:
+                await self.engine.ship(fetched)
+            finally:
+                self._waiting -= len(fetched.data)
+            if self.hungry:
+                self._wake()
+
+    def _aim(self, offset: int | None) -> None:
+        """Fetch from `offset`; what is held was fetched before and is dropped, except the word to finish."""
+        finish = False
+        while not self._arrived.empty():
+            finish |= self._arrived.get_nowait() is None
+        self._waiting = 0
+        self.next_offset = None if finish else offset
+        if finish:
+            self._arrived.put_nowait(None)
+        self._wake()
+
+    def _halt(self, error: Permanent) -> None:
+        self.halted = error
+        self.next_offset = None
+        _log.error(
+            "partition halted",
+            way=str(self.engine.way),
+            error=type(error).__name__,
+            why=str(error),
+            hint=error.hint,
+        )

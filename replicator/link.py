@@ -1,0 +1,268 @@
+"""A link at work: one stream of fetches from the source, a flow a partition, positions stored every few seconds.
+
+Every step may be cut off by SIGKILL: what was shipped is read from the target at the next start (anchor.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import structlog
+
+from headwater.contract.errors import HeadwaterError, Transient
+from headwater.contract.topics import TopicSpec, positions
+from headwater.transport.kafka_batch import Cluster, Writer
+from headwater.transport.kafka_batch.administration import create_topic
+from headwater.transport.retry import pauses, retrying
+from replicator import metrics, targets
+from replicator.anchor import Anchor
+from replicator.batch_engine import BatchEngine
+from replicator.engine import Ends, Engine, Shipment, now_ms
+from replicator.flow import Flow
+from replicator.journal import Journal
+from replicator.position import Gap, Position
+from replicator.record_engine import RecordEngine
+from replicator.settings import ReplicatorSettings
+from replicator.way import Way
+
+_log = structlog.get_logger(__name__)
+_FULL_WAIT_MS = 20
+_ANCHORING_WAIT_MS = 100
+_KEEP_NAME_S = 86_400.0
+
+
+async def run_link(settings: ReplicatorSettings, stop: asyncio.Event) -> None:
+    """Ship until `stop` is set, then finish what is held and store positions.
+
+    Fenced: another replicator for this site has started. Another Permanent error: no partition can go on.
+    """
+    client_id = f"headwater-replicator-{settings.site}"
+    source, probe, target = (
+        Cluster(end, client_id=client_id) for end in (settings.source, settings.source, settings.target)
+    )
+    link = Link(settings, source, probe, target)
+    try:
+        await link.run(stop)
+    finally:
+        for cluster in (source, probe, target):
+            await cluster.close()
+
+
+class Link:
+    """Use `run_link`. `source` carries the stream of fetches, `probe` the other questions to the source."""
+
+    def __init__(self, settings: ReplicatorSettings, source: Cluster, probe: Cluster, target: Cluster) -> None:
+        self._settings = settings
+        self._source = source
+        self._probe = probe
+        self._target = target
+        self._journal: Journal | None = None
+        self._flows: list[Flow] = []
+        self._newest_ms: dict[Way, int] = {}
+        self._stored: dict[Way, Position] = {}
+        self._wanted = asyncio.Event()
+        self._tasks: dict[asyncio.Task[Any], Flow | None] = {}
+        self._ended: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """See `run_link`."""
+        opening = self._spawn(self._open())
+        self._spawn(stop.wait())
+        try:
+            while not stop.is_set():
+                task = await self._ended.get()
+                del self._tasks[task]
+                task.result()
+                self._refuse_to_stand_still(opening.done())
+            await self._finish()
+        finally:
+            await self._cancel(list(self._tasks))
+            if self._journal is not None:
+                await self._journal.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, Any], flow: Flow | None = None) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._tasks[task] = flow
+        task.add_done_callback(self._ended.put_nowait)
+        return task
+
+    async def _cancel(self, tasks: Sequence[asyncio.Task[Any]]) -> None:
+        for task in tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(outcome, HeadwaterError):
+                _log.warning("while stopping", why=str(outcome))
+
+    def _refuse_to_stand_still(self, opened: bool) -> None:
+        halted = [flow.halted for flow in self._flows if flow.halted is not None]
+        if opened and halted and len(halted) == len(self._flows):
+            raise halted[0]
+
+    async def _open(self) -> None:
+        """Reach both clusters, shut out the former life, then start each topic as soon as it is there."""
+        settings = self._settings
+        for name, cluster in (("source", self._source), ("source", self._probe), ("target", self._target)):
+            await retrying(f"reaching the {name} {cluster.settings.brokers}", cluster.connect)
+        spec = positions(settings.site)
+        await retrying(
+            f"creating topic {spec.name}",
+            lambda: create_topic(self._target, spec, replication_factor=settings.replication_factor),
+        )
+        self._journal = await retrying(
+            f"opening the positions of {settings.site}", lambda: Journal.open(self._target, settings.site)
+        )
+        ends = Ends(
+            probe=self._probe,
+            target=self._target,
+            journal=self._journal,
+            anchor=Anchor(self._probe, self._target),
+            on_gap=settings.on_gap,
+            on_shipped=self._on_shipped,
+            on_gap_found=self._on_gap,
+        )
+        self._spawn(self._fetch())
+        self._spawn(self._store_positions(self._journal))
+        await asyncio.gather(*(self._open_topic(topic, ends) for topic in settings.topics))
+        _log.info("link is open", site=settings.site, partitions=len(self._flows))
+
+    async def _open_topic(self, topic: str, ends: Ends) -> None:
+        settings = self._settings
+        spec = await retrying(
+            f"looking for topic {topic} at the source", lambda: targets.spec_at_source(self._probe, topic)
+        )
+        await retrying(
+            f"creating the target of {topic}",
+            lambda: targets.make_target(self._target, settings.site, spec, settings.replication_factor),
+        )
+        flows = []
+        for engine in self._engines(spec, ends):
+            flow = Flow(engine, settings.backlog_bytes, self._wanted.set)
+            flows.append(flow)
+            self._flows.append(flow)
+            self._spawn(flow.run(), flow)
+        metrics.watch(
+            settings.site,
+            topic,
+            lag=lambda: sum(flow.behind for flow in flows),
+            lag_s=lambda: max(self._age_s(flow) for flow in flows),
+            halted=lambda: sum(flow.halted is not None for flow in flows),
+        )
+
+    def _engines(self, spec: TopicSpec, ends: Ends) -> list[Engine]:
+        ways = [Way(self._settings.site, spec.name, partition) for partition in range(spec.partitions)]
+        if not targets.is_compacted(spec):
+            return [BatchEngine(way, ends) for way in ways]
+        opened: list[asyncio.Task[Writer]] = []
+
+        async def writer() -> Writer:
+            if not opened:
+                target = ways[0].target
+                name = f"replicator-{self._settings.site}-{spec.name}"
+                partitions = {target: range(spec.partitions)}
+                opened.append(asyncio.create_task(Writer.open(self._target, name, partitions, tails={target: 1})))
+            return await asyncio.shield(opened[0])
+
+        return [RecordEngine(way, ends, writer) for way in ways]
+
+    async def _fetch(self) -> None:
+        """One long poll for all partitions that want more, each in turn at the front: the first gets its bytes."""
+        settings = self._settings
+        rest = pauses()
+        turn = 0
+        while True:
+            hungry = [flow for flow in self._flows if flow.hungry]
+            if not hungry:
+                self._wanted.clear()
+                await self._wanted.wait()
+                continue
+            turn = (turn + 1) % len(hungry)
+            asked = {(flow.engine.way.topic, flow.engine.way.partition): flow for flow in hungry[turn:] + hungry[:turn]}
+            offsets = {pair: flow.next_offset or 0 for pair, flow in asked.items()}
+            try:
+                fetched = await self._source.fetch(
+                    offsets,
+                    max_wait_ms=self._patience_ms(),
+                    max_bytes=settings.fetch_bytes,
+                    partition_max_bytes=settings.partition_fetch_bytes,
+                    read_committed=True,
+                )
+            except Transient as error:
+                _log.warning("fetching again", site=settings.site, why=str(error))
+                for flow in hungry:
+                    flow.lost_sight()
+                await asyncio.sleep(next(rest))
+                continue
+            rest = pauses()
+            for part in fetched:
+                pair = (part.topic, part.partition)
+                asked[pair].take(offsets[pair], part)
+
+    def _patience_ms(self) -> int:
+        """How long a fetch may wait: a partition that is left out of it must not wait for the others."""
+        most = int(self._settings.fetch_wait_s * 1000)
+        if any(flow.full for flow in self._flows):
+            return min(most, _FULL_WAIT_MS)
+        anchoring = any(flow.next_offset is None and flow.halted is None for flow in self._flows)
+        return min(most, _ANCHORING_WAIT_MS) if anchoring else most
+
+    async def _store_positions(self, journal: Journal) -> None:
+        named = time.monotonic()
+        while True:
+            await asyncio.sleep(self._settings.position_interval_s)
+            await self._store(journal)
+            if time.monotonic() - named > _KEEP_NAME_S:
+                await journal.keep_name()
+                named = time.monotonic()
+
+    async def _store(self, journal: Journal) -> None:
+        changed = {}
+        for flow in self._flows:
+            position = flow.engine.checkpoint()
+            if position is not None and position != self._stored.get(flow.engine.way):
+                changed[flow.engine.way] = position
+        await journal.store(list(changed.items()))
+        self._stored |= changed
+
+    async def _finish(self) -> None:
+        """Ship what is held, for at most `drain_s`, and store the positions."""
+        await self._cancel([task for task, flow in self._tasks.items() if flow is None])
+        for flow in self._flows:
+            flow.finish()
+        flows = [task for task, flow in self._tasks.items() if flow is not None]
+        if flows:
+            done, late = await asyncio.wait(flows, timeout=self._settings.drain_s)
+            for task in done:
+                self._tasks.pop(task)
+                task.result()
+            if late:
+                _log.warning("stopping with records held", partitions=len(late))
+        if self._journal is not None:
+            try:
+                async with asyncio.timeout(self._settings.drain_s):
+                    await self._store(self._journal)
+            except TimeoutError:
+                _log.warning("positions not stored: the target does not answer; the next start counts further")
+
+    def _on_shipped(self, way: Way, shipment: Shipment) -> None:
+        self._newest_ms[way] = shipment.newest_ms
+        metrics.on_shipped(way, shipment)
+
+    def _on_gap(self, gap: Gap) -> None:
+        metrics.on_gap(self._settings.site, gap)
+        _log.error(
+            "records are gone before they were shipped",
+            site=self._settings.site,
+            topic=gap.topic,
+            partition=gap.partition,
+            source_from=gap.source_from,
+            source_to=gap.source_to,
+            cause=gap.cause,
+        )
+
+    def _age_s(self, flow: Flow) -> float:
+        """Age of the newest record shipped while others wait: what waits is not older."""
+        newest = self._newest_ms.get(flow.engine.way)
+        return max(0.0, (now_ms() - newest) / 1000) if flow.behind and newest is not None else 0.0
