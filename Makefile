@@ -25,7 +25,7 @@ test: setup
 	@failed=; \
 	.venv/bin/ruff check . || failed="$$failed ruff"; \
 	.venv/bin/mypy || failed="$$failed mypy"; \
-	.venv/bin/lint-imports || failed="$$failed lint-imports"; \
+	.venv/bin/lint-imports --no-logo || failed="$$failed lint-imports"; \
 	[ -z "$$failed" ] || echo "make test: FAILED already:$$failed"; \
 	.venv/bin/pytest $(ARGS) || failed="$$failed pytest"; \
 	[ -z "$$failed" ] || { echo "make test: failed:$$failed" >&2; exit 1; }

@@ -125,7 +125,7 @@ def start_kafka(runner: Runner, tools: KafkaTools, name: str) -> Broker:
 
 @dataclass
 class Mqtt:
-    """One Mosquitto; the private one keeps what persistent sessions are owed even over SIGKILL."""
+    """One Mosquitto; the private one keeps what it acknowledged to persistent sessions over `kill`."""
 
     host: str
     port: int
@@ -135,6 +135,8 @@ class Mqtt:
 
     def kill(self) -> None:
         """SIGKILL it and wait until it is gone."""
+        # It saves after it acknowledged, and before it answers anybody else.
+        assert self.runner.answers(self.service)
         self.runner.kill(self.name)
 
     def stop(self) -> None:

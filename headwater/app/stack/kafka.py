@@ -40,7 +40,7 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=8388608
 """
-# Small and quick to start rather than quick in the long run; measured in docs/adr, the local stack.
+# Small and quick to start rather than quick in the long run; measured in docs/adr/local-stack.md.
 _JVM = (
     "-Xmx256m",
     "-Xms64m",

@@ -63,7 +63,8 @@ def test_a_warm_stack_starts_within_seconds_on_the_ports_of_its_first_life(home:
     second = stack.up()
     took_s = time.monotonic() - began
     assert second == first
-    assert took_s < 15  # 2.2 s on two idle cores; others may be at work here
+    # 2.2 s on two idle cores; a busy machine may take its share more.
+    assert took_s < 10 * max(1.0, os.getloadavg()[0])
     assert stack.up() == first
     stack.down()
     assert {service.state for service in stack.status()} == {"stopped"}
