@@ -106,15 +106,15 @@ def status(
 
 def _lines(found: dict[str, Any]) -> list[str]:
     pid = found["bridge_pid"]
-    lines = [f"site     {found['site']}", f"bridge   {'not running' if pid is None else f'subscribed (process {pid})'}"]
+    lines = [f"site          {found['site']}", f"bridge        {'not running' if pid is None else f'subscribed (process {pid})'}"]
     state = found["status"] or {}
     for name, active in sorted(state.get("active", {}).items()):
-        lines.append(f"model    {name}: version {active['version']} ({active['sha256'][:12]}), from {active['source']}")
+        lines.append(f"model         {name}: version {active['version']} ({active['sha256'][:12]}), from {active['source']}")
     lines += [
-        f"refused  {r['asset_class']} {r['version']}: {r['reason']}, {r['detail']}" for r in state.get("refused", [])
+        f"refused       {r['asset_class']} {r['version']}: {r['reason']}, {r['detail']}" for r in state.get("refused", [])
     ]
-    lines += [f"{name:<9}{count}" for name, count in sorted(state.get("counts", {}).items())]
-    return lines + [f"problem  {problem}" for problem in found["problems"]]
+    lines += [f"{name:<13} {count}" for name, count in sorted(state.get("counts", {}).items())]
+    return lines + [f"problem       {problem}" for problem in found["problems"]]
 
 
 def _load(site: str | None) -> Any:
