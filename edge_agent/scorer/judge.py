@@ -103,7 +103,7 @@ class Judge:
         window = partition.windows.push(came)
         if charge is None:
             return None
-        memory = partition.memory(came.asset, came.asset_class)
+        memory = partition.memory(came.asset)
         if window is None:
             return None
         memory.windows += 1
@@ -117,11 +117,12 @@ class Judge:
         for due, number, contributions in zip(dues, numbers, shares, strict=True):
             offset, manifest = due.window.last_offset, due.by.manifest
             threshold = manifest.threshold_of(f"{self._site}/{due.arrival.asset}")
-            memory = partition.memory(due.arrival.asset, due.arrival.asset_class)
+            memory = partition.memory(due.arrival.asset)
             memory.not_finite += not math.isfinite(number)
-            memory.alarm, transition = step(
-                manifest.alarm, memory.alarm, number, threshold, episode_id(self._site, due.arrival.asset, offset)
-            )
+            before = memory.alarm_in(due.arrival.asset_class)
+            name = episode_id(self._site, due.arrival.asset, offset)
+            memory.alarm, transition = step(manifest.alarm, before, number, threshold, name)
+            memory.alarm_class = due.arrival.asset_class
             score = Score(
                 asset=due.arrival.asset,
                 asset_class=due.arrival.asset_class,

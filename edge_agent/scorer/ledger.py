@@ -35,10 +35,14 @@ class Ledger:
         await asyncio.gather(*(self._scores(p, each, now_ms) for p, each in verdicts if each.scores))
 
     async def checkpoint(self, partition: Partition, now_ms: int, swaps: Mapping[str, Charge] | None = None) -> None:
-        """Remember the partition as it stands at its position; with `swaps` (by class) they are declared by it."""
-        declared = dict(swaps or {})
-        outs = outputs.state(partition, {**partition.charges, **declared}, list(declared.values()), now_ms)
-        await self._writer.write(topics.STATE, partition.number, outs)
+        """Remember the partition as it stands at its position; with `swaps` (by class) they are declared by it.
+
+        The assets come before the checkpoint. Should a crash leave only some of them, their states are ahead of the
+        old checkpoint, which `Partition.ahead` heeds. Swap records and checkpoint are one batch: all or nothing.
+        """
+        assets, rest = outputs.assets(partition, now_ms), outputs.checkpoint(partition, swaps or {}, now_ms)
+        batches = [batch for batch in (assets, rest) if batch] if swaps else [assets + rest]
+        await asyncio.gather(*(self._writer.write(topics.STATE, partition.number, batch) for batch in batches))
         partition.dirty.clear()
         partition.checkpointed = partition.position
         metrics.CHECKPOINTS.inc()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from edge_agent.scorer.judge import DeadLetter, Judged, Raised
 from edge_agent.scorer.partition import Partition
-from headwater.contract import checkpoint, headers, messages, topics
+from headwater.contract import checkpoint as state
+from headwater.contract import headers, messages, topics
 from headwater.contract.checkpoint import Checkpoint
 from headwater.contract.reading import MAX_PAYLOAD_BYTES
 from headwater.contract.windows import Charge
@@ -53,17 +56,23 @@ def alarm(raised: Raised, now_ms: int) -> Out:
     return Out(raised.alarm.asset.encode(), messages.encode(raised.alarm), found, now_ms)
 
 
-def state(partition: Partition, charges: dict[str, Charge], swaps: list[Charge], now_ms: int) -> list[Out]:
-    """A checkpoint at the partition's position under `charges`, with the records that declare `swaps`.
+def assets(partition: Partition, now_ms: int) -> list[Out]:
+    """The states of the assets that changed since the last checkpoint, as they are at the partition's position."""
+    changed = sorted(partition.dirty & partition.memories.keys())
+    return [_stored(asset, partition.state_of(asset), partition.position, now_ms) for asset in changed]
 
-    The assets come first: should the batch have to be cut in two and only the first part be written, then their states
-    are ahead of the old checkpoint, which `Partition.ahead` heeds.
-    """
-    provenance = ((headers.SOURCE_OFFSET, headers.number(partition.position)),)
-    upto = Checkpoint(partition.position, charges, dict(partition.counts), partition.dead_letters_from)
-    stored: list[tuple[str, checkpoint.AssetState | Charge | Checkpoint]] = [
-        *((asset, partition.state_of(asset)) for asset in sorted(partition.dirty & partition.memories.keys())),
-        *((checkpoint.swap_key(swap), swap) for swap in swaps),
-        (checkpoint.CHECKPOINT_KEY, upto),
-    ]
-    return [Out(key.encode(), checkpoint.encode(value), provenance, now_ms) for key, value in stored]
+
+def checkpoint(partition: Partition, swaps: Mapping[str, Charge], now_ms: int) -> list[Out]:
+    """The records that declare `swaps` (by class), and a checkpoint at the partition's position under them."""
+    upto = Checkpoint(
+        upto=partition.position,
+        charges={**partition.charges, **swaps},
+        counts=dict(partition.counts),
+        dead_letters_from=partition.dead_letters_from,
+    )
+    declared = [_stored(state.swap_key(swap), swap, partition.position, now_ms) for swap in swaps.values()]
+    return [*declared, _stored(state.CHECKPOINT_KEY, upto, partition.position, now_ms)]
+
+
+def _stored(key: str, value: state.AssetState | Charge | Checkpoint, upto: int, now_ms: int) -> Out:
+    return Out(key.encode(), state.encode(value), ((headers.SOURCE_OFFSET, headers.number(upto)),), now_ms)

@@ -23,12 +23,16 @@ OUTPUTS = (topics.SCORES, topics.ALARMS, topics.DEAD_LETTERS)
 
 @dataclass(slots=True)
 class Memory:
-    """What is remembered of one asset beside its sliding window."""
+    """What is remembered of one asset beside its sliding window; `alarm_class` is the class of its last score."""
 
-    asset_class: str
+    alarm_class: str = ""
     alarm: AlarmState = AlarmState()  # noqa: RUF009  # frozen
     windows: int = 0
     not_finite: int = 0
+
+    def alarm_in(self, asset_class: str) -> AlarmState:
+        """The alarm state before a score of this class: an asset that changes its class starts anew."""
+        return self.alarm if asset_class == self.alarm_class else AlarmState()
 
 
 @dataclass
@@ -64,14 +68,11 @@ class Partition:
         """Add to a count of this partition."""
         self.counts[what] = self.counts.get(what, 0) + by
 
-    def memory(self, asset: str, asset_class: str) -> Memory:
-        """Memory of an asset; a new alarm begins when its class changed."""
+    def memory(self, asset: str) -> Memory:
+        """Memory of an asset."""
         memory = self.memories.get(asset)
         if memory is None:
-            memory = self.memories[asset] = Memory(asset_class)
-        elif memory.asset_class != asset_class:
-            memory.asset_class = asset_class
-            memory.alarm = AlarmState()
+            memory = self.memories[asset] = Memory()
         return memory
 
     def totals(self) -> dict[str, int]:
@@ -83,12 +84,14 @@ class Partition:
     def state_of(self, asset: str) -> AssetState:
         """What is written to the topic `state` for an asset."""
         memory = self.memories[asset]
-        cadence = self.windows.cadence(memory.asset_class)
+        asset_class, window = self.windows.snapshot(asset) or ("", None)
+        cadence = self.windows.cadence(asset_class)
         return AssetState(
-            asset_class=memory.asset_class,
-            upto=self.position,
+            upto=max(self.position, self.ahead.get(asset, 0)),
+            asset_class=asset_class,
             cadence=cadence.digest() if cadence else "",
-            window=self.windows.snapshot(asset),
+            window=window,
+            alarm_class=memory.alarm_class,
             alarm=memory.alarm,
             windows=memory.windows,
             not_finite=memory.not_finite,

@@ -84,12 +84,12 @@ def restore(number: int, remembered: Remembered, again: Mapping[str, list[Arriva
             partition.windows.set_cadence(charge.asset_class, charge.cadence)
     for asset, state in remembered.assets.items():
         _restore_asset(partition, asset, state, stale=state.asset_class in again and state.upto <= upto)
-    adopt(partition, refilled, {a.asset: a.asset_class for arrivals in again.values() for a in arrivals})
+    adopt(partition, refilled)
     return partition
 
 
 def _restore_asset(partition: Partition, asset: str, state: AssetState, *, stale: bool) -> None:
-    partition.memories[asset] = Memory(state.asset_class, state.alarm, state.windows, state.not_finite)
+    partition.memories[asset] = Memory(state.alarm_class, state.alarm, state.windows, state.not_finite)
     if state.upto > partition.position:
         partition.ahead[asset] = state.upto
     cadence = partition.windows.cadence(state.asset_class)
@@ -97,10 +97,10 @@ def _restore_asset(partition: Partition, asset: str, state: AssetState, *, stale
         partition.windows.restore(asset, state.asset_class, state.window)
 
 
-def adopt(partition: Partition, refilled: Iterable[str], classes: Mapping[str, str]) -> None:
+def adopt(partition: Partition, refilled: Iterable[str]) -> None:
     """Take assets whose windows were filled anew into the memory, to be written with the next checkpoint."""
     for asset in refilled:
-        partition.memory(asset, classes[asset])
+        partition.memory(asset)
         partition.dirty.add(asset)
 
 

@@ -20,13 +20,13 @@ class ScorerSettings(BaseModel):
         20_000, ge=1, description="State is written after this many readings of a partition, if that is sooner."
     )
     chunk_readings: int = Field(
-        2_000, ge=1, description="Readings of a partition that are judged in one go; timers run between chunks."
+        1_000, ge=1, description="Readings of a partition that are judged in one go; timers run between chunks."
     )
     poll_interval_s: float = Field(
         0.2, gt=0, le=5, description="Longest wait for new readings before desired.json and the timers are looked at."
     )
     fetch_bytes: int = Field(
-        1 << 20, ge=1 << 16, description="Most bytes that one fetch brings; memory grows with it, and by its inflation."
+        1 << 19, ge=1 << 16, description="Most bytes that one fetch brings; memory grows with it, and by its inflation."
     )
     rewind_readings: int = Field(
         50_000, ge=0, description="Most readings of a partition that are read again to fill windows of another length."

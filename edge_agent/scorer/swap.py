@@ -95,7 +95,7 @@ async def _declare(cluster: Cluster, partition: Partition, incoming: Incoming, m
     since = rewound_from = partition.position
     rewound: list[Arrival] = []
     if partition.windows.cadence(manifest.asset_class) != cadence:
-        assets = [a for a, memory in partition.memories.items() if memory.asset_class == manifest.asset_class]
+        assets = partition.windows.assets(manifest.asset_class)
         doing = f"reading readings[{partition.number}] again before offset {since}"
         found = await retrying(
             doing, lambda: rewind(cluster, partition.number, since, assets, cadence.window - 1, most)
@@ -124,7 +124,7 @@ async def _take_charge(
     now_ms = _now_ms()
     for name, (charge, rewound) in declared.items():
         filled = partition.windows.swap(name, charge.cadence, rewound)
-        adopt(partition, filled, {arrival.asset: arrival.asset_class for arrival in rewound})
+        adopt(partition, filled)
         took_ms = max(0, now_ms - incoming[name].wanted.placed_at)
         partition.charges[name] = msgspec.structs.replace(charge, swap_ms=took_ms)
 

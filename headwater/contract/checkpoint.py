@@ -24,12 +24,13 @@ SWAP_PREFIX = ".swap."
 
 
 class AssetState(msgspec.Struct, frozen=True):
-    """All readings of the asset below `upto` are in it. `cadence` is the digest under which `window` was cut."""
+    """All readings of the asset below `upto` are in it. `cadence` is the digest under which `window` is cut."""
 
-    asset_class: str
     upto: int
+    asset_class: str  # of the window, "" without one
     cadence: str
     window: dict[str, Any] | None  # Windower.snapshot
+    alarm_class: str  # of the last score, "" before the first
     alarm: AlarmState
     windows: int = 0  # windows of this asset judged so far
     not_finite: int = 0  # of these, windows for which a model gave no number

@@ -106,10 +106,14 @@ class Windows:
                 track.windower.push(arrival.offset, arrival.reading)
         return list(filled)
 
-    def snapshot(self, asset: str) -> dict[str, Any] | None:
-        """The sliding window of an asset as JSON-able values, or None where it has none."""
+    def snapshot(self, asset: str) -> tuple[str, dict[str, Any]] | None:
+        """Class and sliding window of an asset as JSON-able values, or None where it has none."""
         track = self._tracks.get(asset)
-        return track.windower.snapshot() if track else None
+        return (track.asset_class, track.windower.snapshot()) if track else None
+
+    def assets(self, asset_class: str) -> list[str]:
+        """The assets that have a sliding window of this class."""
+        return [asset for asset, track in self._tracks.items() if track.asset_class == asset_class]
 
     def set_cadence(self, asset_class: str, cadence: Cadence) -> None:
         """Declare a cadence that was in force when the snapshots were taken that `restore` brings back."""

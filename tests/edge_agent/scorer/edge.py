@@ -125,7 +125,8 @@ class Edge:
             if found and holds(found[-1]):
                 return found[-1]
             dead = self._process is None or self._process.poll() is not None
-            assert time.monotonic() < deadline and not dead, f"last {found[-1:]}\n{self.log()[-3000:]}"
+            assert not dead, self.log()[-3000:]
+            assert time.monotonic() < deadline, f"last {found[-1:]}\n{self.log()[-3000:]}"
             await asyncio.sleep(0.05)
 
     async def end(self, topic: str = topics.READINGS) -> int:

@@ -1,4 +1,4 @@
-"""One life of the scorer as a process: `python life.py '{"site": ..., "brokers": ..., "state": ..., "settings": {...}}'`."""
+"""One life of the scorer as a process: `life.py '{"site": ..., "brokers": ..., "state": ..., "settings": {...}}'`."""
 
 from __future__ import annotations
 

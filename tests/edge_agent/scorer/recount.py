@@ -45,7 +45,8 @@ async def _check(edge: Edge, partition: int, loaded: dict[int, Loaded]) -> Count
         told = decode(record.value, Score)
         first = headers.find_number(record.headers, headers.FIRST_OFFSET)
         last = headers.find_number(record.headers, headers.SOURCE_OFFSET)
-        assert first is not None and last is not None
+        assert first is not None
+        assert last is not None
         scores.append((told.asset, first, last, told.version, told.score))
         assert headers.find_text(record.headers, headers.MODEL) == loaded[told.version].manifest.sha256
     assert scores == must_score

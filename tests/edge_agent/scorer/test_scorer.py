@@ -74,7 +74,8 @@ async def test_readings_before_the_first_model_are_counted_and_windows_begin_fil
     edge.start()
     before = await edge.all_judged()
     assert before.counts["before_model"] + before.counts["dead_letters"] == 40 * len(ASSETS)
-    assert before.active == {} and await edge.end(topics.SCORES) == 0
+    assert before.active == {}
+    assert await edge.end(topics.SCORES) == 0
 
     first = place(edge.state, *make(1))
     desire(edge.state, first, placed_at=time.time_ns() // 1_000_000)
@@ -150,11 +151,10 @@ async def test_poison_goes_to_the_dead_letters_once(edge: Edge) -> None:
     told = await edge.all_judged()
     edge.terminate()
 
-    letters = [r for r in await edge.all(topics.DEAD_LETTERS, 0)]
+    letters = await edge.all(topics.DEAD_LETTERS, 0)
+    others = await edge.all(topics.DEAD_LETTERS, 1)
     sources = [headers.find_number(r.headers, headers.SOURCE_OFFSET) for r in letters]
-    assert (
-        len(sources) == len(set(sources)) == told.counts["dead_letters"] - len(await edge.all(topics.DEAD_LETTERS, 1))
-    )
+    assert len(sources) == len(set(sources)) == told.counts["dead_letters"] - len(others)
     reasons = dict(zip(sources, (headers.find_text(r.headers, headers.REASON) for r in letters), strict=True))
     assert [reasons[base + i] for i in range(len(poison))] == [reason for _, reason in poison]
     await check_all(edge, loaded(edge, first))

@@ -1,0 +1,160 @@
+"""The scorer's pure parts, and what it reads from its disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_agent.scorer.desired import DesiredFile
+from edge_agent.scorer.feed import chunks
+from edge_agent.scorer.judge import top_channels
+from edge_agent.scorer.models import Rejected, check_golden, load
+from edge_agent.scorer.partition import Partition
+from edge_agent.scorer.roster import Roster
+from edge_agent.scorer.settings import ScorerSettings
+from edge_agent.scorer.status import active, status
+from edge_agent.scorer.swap import due
+from headwater.contract import refusals
+from headwater.contract.desired import DESIRED_FILE, Desired
+from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE, Golden
+from headwater.contract.windows import Cadence, Charge
+from headwater.transport.kafka_batch import Fetched, Out, encode
+from tests.edge_agent.scorer.models import desire, features, make, place, wanted
+
+
+def charge(version: int, since: int, swapped_at: int) -> Charge:
+    return Charge("pump", version, f"{version}" * 64, since, since, Cadence.of(features()), swapped_at, 7, "disk")
+
+
+def fetched(*bases_and_counts: tuple[int, int]) -> Fetched:
+    data = b""
+    for base, count in bases_and_counts:
+        batch = encode([Out(b"k", b"v", (), 1) for _ in range(count)])
+        batch[0:8] = base.to_bytes(8, "big")
+        data += batch
+    return Fetched("readings", 0, 0, 100, 100, 0, [], memoryview(data))
+
+
+def test_chunks_begin_at_the_position_and_pass_over_gaps() -> None:
+    """A batch may begin before the position; gaps left by markers are passed over; no chunk is longer than asked."""
+    found = list(chunks(fetched((0, 5), (7, 4)), 2, 3))
+
+    assert [([r.offset for r in chunk.records], chunk.upto) for chunk in found] == [
+        ([2, 3, 4], 5),
+        ([7, 8, 9], 10),
+        ([10], 11),
+    ]
+
+
+def test_chunks_stop_where_they_are_told() -> None:
+    """A partition whose model is missing goes no farther than what a former life has scored."""
+    found = list(chunks(fetched((0, 5), (7, 4)), 0, 100, until=8))
+
+    assert [([r.offset for r in chunk.records], chunk.upto) for chunk in found] == [([0, 1, 2, 3, 4, 7], 8)]
+    assert list(chunks(fetched((0, 5)), 3, 100, until=3)) == [([], 3)]
+
+
+def test_an_alarm_names_the_channels_by_their_share() -> None:
+    """Mean and spread of a channel count together; what is not a number or nothing is left out."""
+    spec = features(channels=("a", "b", "c"))
+    contributions = np.array([1, 0, np.nan, 2, 1, 0], np.float32)
+
+    assert top_channels(spec, contributions) == [("a", 0.75), ("b", 0.25)]
+    assert top_channels(spec, np.zeros(6, np.float32)) == []
+
+
+def test_golden_scores_may_differ_by_the_tolerance_only() -> None:
+    """Another runtime's last bits pass, another model's scores do not."""
+    golden = Golden([[0.0]] * 2, [1.0, 2.0], tolerance=1e-5)
+
+    check_golden(golden, np.array([1.000005, 2.0], np.float32), "pump v1")
+    for scores, reason in (([1.0001, 2.0], refusals.GOLDEN_MISMATCH), ([1.0, np.inf], refusals.NOT_FINITE)):
+        with pytest.raises(Rejected) as caught:
+            check_golden(golden, np.array(scores, np.float32), "pump v1")
+        assert caught.value.reason == reason
+
+
+def test_a_changed_byte_anywhere_is_refused(tmp_path: Path) -> None:
+    """No byte of a model can be changed, and none of a manifest so that features or golden scores no longer fit."""
+    data, manifest = make(1)
+    place(tmp_path, data, manifest)
+    wanted_id = ("pump", 1, manifest.sha256)
+    good = load(tmp_path, wanted_id)
+    folder = tmp_path / "models/pump/1"
+    rng = np.random.default_rng(1)
+    for file in (MODEL_FILE, MANIFEST_FILE):
+        whole = (folder / file).read_bytes()
+        for at in rng.integers(0, len(whole), 150):
+            spoilt = bytearray(whole)
+            spoilt[at] ^= int(rng.integers(1, 256))
+            (folder / file).write_bytes(spoilt)
+            roster = Roster(tmp_path)
+            found = roster.want(wanted_id, 1, 0)
+            if found is None:
+                assert roster.refused[0].reason in refusals.MEANINGS
+                continue
+            assert file == MANIFEST_FILE, "a model with another digest was loaded"
+            assert found.manifest.features == good.manifest.features
+        (folder / file).write_bytes(whole)
+
+
+def test_a_refusal_stands_until_a_later_generation_but_a_missing_file_is_looked_for(tmp_path: Path) -> None:
+    """The scorer does not try what it refused again and again; a file may still come."""
+    data, manifest = make(1, spoilt=True)
+    wanted_id = ("pump", 1, manifest.sha256)
+    roster = Roster(tmp_path)
+    assert roster.want(wanted_id, 1, 5) is None
+    place(tmp_path, data, manifest)
+    assert roster.want(wanted_id, 1, 6) is None
+    assert [(r.reason, r.at) for r in roster.refused] == [(refusals.NOT_FINITE, 6)]
+
+    good, honest = make(1)
+    place(tmp_path, good, honest)
+    assert roster.want(wanted_id, 1, 7) is None
+    assert roster.refused[0].at == 6
+    assert roster.want(wanted_id, 2, 8) is None
+    assert roster.refused[0].reason == refusals.BAD_DIGEST
+    assert roster.want(("pump", 1, honest.sha256), 2, 9) is not None
+
+
+def test_desired_json_is_read_when_it_changes_and_a_broken_one_changes_nothing(tmp_path: Path) -> None:
+    """Half a file, or none, leaves what was asked for in force."""
+    file = DesiredFile(tmp_path)
+    assert file.poll() is None
+    desire(tmp_path, make(1)[1])
+    found = file.poll()
+    assert found is not None
+    assert found.classes["pump"].version == 1
+    assert file.poll() is None
+    (tmp_path / DESIRED_FILE).write_bytes(b'{"classes": {')
+    assert file.poll() is None
+
+
+def test_a_status_in_the_middle_of_a_swap_tells_the_newer_version() -> None:
+    """Partitions swap one after the other; `since` names those that have."""
+    first, second = Partition(0), Partition(1)
+    first.charges["pump"], second.charges["pump"] = charge(2, 50, swapped_at=9), charge(1, 10, swapped_at=3)
+    found = active([first, second])["pump"]
+
+    assert (found.version, found.since, found.swapped_at, found.swap_ms) == (2, {"0": 50}, 9, 7)
+    told = status("lyon", 4, 1, "litert", [first, second], Desired(generations={"pump": 8}), [])
+    assert (told.seq, told.generation, told.counts["windows"]) == (4, {"pump": 8}, 0)
+
+
+def test_a_swap_is_due_where_any_partition_has_another_version() -> None:
+    """A life that was killed between two partitions' swaps is completed by the next."""
+    _, manifest = make(1)
+    desired = Desired(classes={"pump": wanted(manifest, 1)})
+    mine = Charge("pump", 1, manifest.sha256, 5, 5, Cadence.of(manifest.features), 0, 0, "disk")
+    both = [Partition(0, charges={"pump": mine}), Partition(1)]
+
+    assert list(due(both, desired)) == ["pump"]
+    both[1].charges["pump"] = mine
+    assert due(both, desired) == {}
+
+
+def test_every_setting_says_what_it_is() -> None:
+    """`headwater config explain` has a sentence for each."""
+    assert all(field.description for field in ScorerSettings.model_fields.values())
