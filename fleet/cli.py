@@ -63,8 +63,26 @@ def init(as_json: bool = AS_JSON, dry_run: bool = DRY_RUN) -> None:
 
 
 @app.command()
+def renew(as_json: bool = AS_JSON, dry_run: bool = DRY_RUN) -> None:
+    """Sign rollouts, snapshot and timestamp again, before they expire (30, 90 and 45 days); best run daily.
+
+    Expired signatures stop no model that runs; they keep edges from taking anything new.
+
+    Example:  headwater fleet renew
+    """
+    from headwater.transport.registry.publisher import Publisher  # noqa: PLC0415  # cryptography is slow to load
+
+    if not dry_run:
+        settings = load("fleet", FleetSettings)
+        for role in (name for name in ("models", "rollout") if any(settings.keys.glob(f"{name}-*.pem"))):
+            Publisher(open_store(settings.objects), settings.keys, role).publish({})
+    _tell({"done": not dry_run}, as_json, "nothing changed" if dry_run else "signed anew")
+
+
+@app.command()
 def publish(
     folder: Path = typer.Argument(help="Folder with model.tflite and manifest.json."),
+    revoke_below: int = typer.Option(0, min=0, help="Edges take no version below this one any more."),
     as_json: bool = AS_JSON,
     dry_run: bool = DRY_RUN,
 ) -> None:
@@ -87,7 +105,9 @@ def publish(
     }
     if not dry_run:
         settings = load("fleet", FleetSettings)
-        Publisher(open_store(settings.objects), settings.keys, "models").publish(files)
+        floor = {model_path(manifest.asset_class, manifest.version, MANIFEST_FILE): {"revoked_below": revoke_below}}
+        publisher = Publisher(open_store(settings.objects), settings.keys, "models")
+        publisher.publish(files, floor if revoke_below else None)
     told = {"class": manifest.asset_class, "version": manifest.version, "sha256": manifest.sha256, "done": not dry_run}
     _tell(told, as_json, f"version {manifest.version} of {manifest.asset_class} is signed")
 

@@ -10,7 +10,7 @@ from fleet.documents import Documents
 from fleet.events import Journal
 from fleet.gate import verdict
 from fleet.reports import Reports
-from headwater.contract.errors import BadInput, GateFailed, Refused
+from headwater.contract.errors import BadInput, Conflict, GateFailed, Refused
 from headwater.contract.rollout import Rollout, desired
 
 Progress = Callable[[str], None]
@@ -96,6 +96,12 @@ class Rollouts:
             if active is not None and active.sha256 == wanted.sha256:
                 self._progress(f"{site} runs version {wanted.version}")
                 return
+            for refusal in status.refused if status else ():
+                if (refusal.asset_class, refusal.generation) == (asset_class, rollout.generation):
+                    raise GateFailed(
+                        f"{site} refused version {refusal.version}: {refusal.reason} ({refusal.detail})",
+                        reason=refusal.reason,
+                    )
             if time.monotonic() > end:
                 raise GateFailed(f"{site} did not report version {wanted.version} within {self._timeout_s:.0f} s")
             time.sleep(self._poll_s)
@@ -128,11 +134,23 @@ class Rollouts:
                     f"{', '.join(found.sites)} refused version {rollout.target.version} of {rollout.asset_class}: "
                     f"{found.reason} ({found.detail})",
                     hint="the rollout was cancelled; every site runs, or goes back to, the previous version",
+                    reason=found.reason,
                 )
             if found.sites != said:
                 self._progress(f"waiting for {', '.join(found.sites)}")
                 said = found.sites
+            self._check_ours(rollout)
             time.sleep(self._poll_s)
+
+    def _check_ours(self, rollout: Rollout) -> None:
+        """Conflict when another operator has paused, pinned or ended the rollout that is being watched."""
+        current = self._of(rollout.asset_class)
+        if current.generation != rollout.generation:
+            raise Conflict(
+                f"somebody else changed rollout {rollout.rollout_id}: it is {current.state} at generation "
+                f"{current.generation}{f' ({current.reason})' if current.reason else ''}",
+                hint="see it with: headwater fleet rollout status; go on with: headwater fleet rollout resume",
+            )
 
     def _take_back(self, rollout: Rollout, why: str) -> None:
         current = self._of(rollout.asset_class)

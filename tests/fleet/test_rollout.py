@@ -215,3 +215,29 @@ def test_events_are_json_of_their_own(bench: Bench) -> None:
     done = bench.rollouts.start("pump", 1, ["lyon"], [1], "drift")
 
     assert json.loads(done.encode())["reason"] == "drift"
+
+
+def test_a_rollout_that_another_operator_ends_is_not_watched_on(bench: Bench) -> None:
+    """The command that started it says so at once, instead of waiting for sites that were sent back."""
+    bench.rollouts.start("pump", 1, SITES, [1])
+    bench.plants.silent = set(SITES)
+    other = Rollouts(bench.documents, bench.plants, bench.events, bench.said.append, timeout_s=60, poll_s=0.01)
+
+    def interfere(line: str) -> None:
+        if line.startswith("waiting"):
+            bench.rollouts.rollback("pump", None, None, "noise at lyon")
+
+    other._progress = interfere
+    with pytest.raises(Conflict, match=r"cancelled at generation .* \(noise at lyon\)"):
+        other.start("pump", 2, SITES, [1])
+
+
+def test_a_site_that_refuses_to_go_back_is_named_with_its_reason(bench: Bench) -> None:
+    """Waiting for a pin ends with the site's refusal, not with a timeout."""
+    bench.rollouts.start("pump", 1, SITES, [1])
+    bench.rollouts.start("pump", 2, SITES, [1])
+    bench.plants.refuses["lyon", 1] = "revoked"
+    bench.rollouts.rollback("pump", "lyon", 1, "")
+    with pytest.raises(GateFailed, match="revoked") as caught:
+        bench.rollouts.wait_for("pump", "lyon")
+    assert caught.value.reason == "revoked"

@@ -10,16 +10,16 @@ import pytest
 from headwater.contract.errors import BadInput, BadSetting, Conflict, Refused, Unreachable, Untrusted
 from headwater.transport.objects import FolderStore, ObjectSettings, ObjectStore, open_store, probe_conditional_writes
 from headwater.transport.objects.s3 import S3Store
-from tests.transport.objects.stores import KINDS, Moto, make_store, moto_server, seaweedfs
+from headwater.app.stack.state import S3Address
+from tests.transport.objects.stores import KINDS, Lawless, make_store, settings_of
 
-__all__ = ["moto_server", "seaweedfs"]
 HOSTILE = ["", "/etc/passwd", "../x", "a/../../x", "a//b", ".hidden", "a/.b", "a\\b", "a b", "a\0b", "%2e%2e/x", "é"]
 
 
 @pytest.fixture(params=KINDS)
-def store(request: pytest.FixtureRequest, tmp_path: Path, unique: str) -> ObjectStore:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     """An empty store of each kind."""
-    return make_store(request.param, request, tmp_path, unique)
+    return make_store(request.param, request, tmp_path)
 
 
 def test_what_is_put_is_got(store: ObjectStore) -> None:
@@ -101,7 +101,7 @@ def test_hostile_keys_are_refused(key: str, tmp_path: Path) -> None:
 
 def test_the_probe_finds_a_store_that_ignores_conditions(unique: str) -> None:
     """A server that lets every racer win is named as such."""
-    with Moto(lawless=True) as server:
+    with Lawless() as server:
         fault = probe_conditional_writes(server.store(unique))
     assert fault is not None
     assert "8 of 8 writers with If-None-Match" in fault
@@ -129,16 +129,16 @@ def test_an_absent_server_is_unreachable(free_port: int) -> None:
         open_store(settings).get("a", max_bytes=1)
 
 
-def test_a_missing_bucket_is_a_bad_setting(moto_server: Moto) -> None:
+def test_a_missing_bucket_is_a_bad_setting(moto: S3Address) -> None:
     """The message names the bucket."""
-    settings = ObjectSettings(endpoint=moto_server.endpoint, bucket="nowhere", access_key="a", secret_key="b")
+    settings = settings_of(moto).model_copy(update={"bucket": "nowhere"})
     with pytest.raises(BadSetting, match="nowhere"):
         S3Store.of(settings).get("a", max_bytes=1)
 
 
-def test_wrong_keys_are_refused(seaweedfs: ObjectSettings) -> None:
+def test_wrong_keys_are_refused(s3: S3Address) -> None:
     """A server that denies is not asked again."""
-    wrong = seaweedfs.model_copy(update={"access_key": "nobody"})
+    wrong = settings_of(s3).model_copy(update={"access_key": "nobody"})
     with pytest.raises(Refused, match="denies"):
         S3Store.of(wrong).put("a", b"1")
 

@@ -10,10 +10,13 @@ import pytest
 
 from headwater.contract.errors import BadInput, Conflict, DataMissing, Refused, Unreachable, Untrusted
 from headwater.transport.objects import FolderStore, MemoryStore
+from headwater.transport.objects.s3 import S3Store
+from headwater.transport.registry.client import Client
 from headwater.transport.registry.layout import TIMESTAMP_KEY
 from headwater.transport.registry.publisher import Publisher
 from headwater.transport.registry.repository import init_repository
-from tests.transport.objects.stores import Moto
+from headwater.app.stack.state import S3Address
+from tests.transport.objects.stores import Lawless, settings_of
 from tests.transport.registry.fleet_repo import MODEL, ROLLOUT, Repo
 
 
@@ -163,7 +166,7 @@ def test_spoilt_content_is_not_signed_again(repo: Repo) -> None:
 
 def test_a_store_without_conditional_writes_is_refused(repo: Repo, tmp_path: Path, unique: str) -> None:
     """Neither a repository nor a publication is begun where two publishers would overwrite each other."""
-    with Moto(lawless=True) as server:
+    with Lawless() as server:
         store = server.store(unique)
         with pytest.raises(Refused, match="not fit for publishing"):
             init_repository(store, tmp_path / "other")
@@ -197,3 +200,21 @@ def test_two_first_publications_of_a_path_have_one_winner(repo: Repo) -> None:
     with ThreadPoolExecutor(2) as pool:
         won = list(pool.map(start, (b"a", b"b")))
     assert sorted(won) == [False, True]
+
+
+def test_two_publishers_on_a_real_server_lose_nothing(s3: S3Address, tmp_path: Path) -> None:
+    """Over S3, with a client each: both roles publish at once, and an edge sees all of it."""
+    root = init_repository(S3Store.of(settings_of(s3)), tmp_path / "keys")
+
+    def work(role: str) -> None:
+        publisher = Publisher(S3Store.of(settings_of(s3)), tmp_path / "keys", role)
+        for i in (1, 2, 3):
+            path = f"models/pump/{i}/m" if role == "models" else f"rollout/pump/{i}.json"
+            publisher.publish({path: b"%d" % i})
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, ("models", "rollout")))
+    client = Client(S3Store.of(settings_of(s3)), tmp_path / "edge", root)
+    assert client.refresh() == ("fresh", None)
+    assert len(client.targets("models/")) == len(client.targets("rollout/")) == 3
+    assert client.read("models/pump/3/m", max_bytes=1) == b"3"
