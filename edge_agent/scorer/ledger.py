@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from edge_agent.scorer import metrics, outputs
+from edge_agent.scorer import outputs
 from edge_agent.scorer.judge import Verdicts
+from edge_agent.scorer.metrics import Counts
 from edge_agent.scorer.partition import Partition
 from headwater.contract import topics
 from headwater.contract.messages import Status, encode
@@ -22,8 +23,9 @@ from headwater.transport.kafka_batch.writer import Writer
 class Ledger:
     """Writes through the one fenced writer; `runtime` is the class of the runtime, for the headers of scores."""
 
-    def __init__(self, writer: Writer, runtime: str) -> None:
+    def __init__(self, writer: Writer, runtime: str, counts: Counts) -> None:
         self._writer = writer
+        self._counts = counts
         self._runtime = runtime.encode()
 
     async def settle(self, verdicts: Sequence[tuple[Partition, Verdicts]], now_ms: int) -> None:
@@ -45,7 +47,7 @@ class Ledger:
         await asyncio.gather(*(self._writer.write(topics.STATE, partition.number, batch) for batch in batches))
         partition.dirty.clear()
         partition.checkpointed = partition.position
-        metrics.CHECKPOINTS.inc()
+        self._counts.checkpoints += 1
 
     async def status(self, status: Status, now_ms: int) -> None:
         """Write the state of the edge."""
@@ -59,14 +61,14 @@ class Ledger:
         outs = [outputs.dead_letter(each, now_ms) for each in verdicts.dead_letters]
         base = await self._writer.write(topics.DEAD_LETTERS, partition.number, outs)
         partition.dead_letters_from = base + 1
-        metrics.DEAD_LETTERS.inc(len(outs))
+        self._counts.dead_letters += len(outs)
 
     async def _alarms(self, partition: Partition, verdicts: Verdicts, now_ms: int) -> None:
         outs = [outputs.alarm(each, now_ms) for each in verdicts.alarms]
         await self._writer.write(topics.ALARMS, partition.number, outs)
-        metrics.ALARMS.inc(len(outs))
+        self._counts.alarms += len(outs)
 
     async def _scores(self, partition: Partition, verdicts: Verdicts, now_ms: int) -> None:
         outs = [outputs.score(each, self._runtime, now_ms) for each in verdicts.scores]
         await self._writer.write(topics.SCORES, partition.number, outs)
-        metrics.SCORES.inc(len(outs))
+        self._counts.scores += len(outs)

@@ -12,6 +12,7 @@ import structlog
 
 from edge_agent.scorer.desired import DesiredFile
 from edge_agent.scorer.ledger import Ledger
+from edge_agent.scorer.metrics import Counts, export
 from edge_agent.scorer.partition import OUTPUTS
 from edge_agent.scorer.process import Scorer
 from edge_agent.scorer.recovery import recover
@@ -39,14 +40,17 @@ async def run_scorer(
     Waits while Kafka or its topics are not there yet. Fenced: another scorer of this site has started. DataMissing: the
     topic `readings` was made anew.
     """
-    metrics.serve(settings.metrics_port)
+    counts = Counts()
+    if settings.metrics_port is not None:
+        export(counts)
+        metrics.serve(settings.metrics_port)
     cluster = Cluster(kafka, client_id=f"scorer-{site}")
     try:
         writer = await _unless(stop, _open_writer(site, cluster, state))
         if writer is None:
             return
         async with writer:
-            scorer = await _unless(stop, _recover(site, cluster, writer, state, settings))
+            scorer = await _unless(stop, _recover(site, cluster, writer, state, settings, counts))
             if scorer is not None:
                 _log.info("scoring", site=site)
                 await _bounded(stop, scorer.run(stop))
@@ -67,16 +71,18 @@ async def _open_writer(site: str, cluster: Cluster, state: Path) -> Writer:
     )
 
 
-async def _recover(site: str, cluster: Cluster, writer: Writer, state: Path, settings: ScorerSettings) -> Scorer:
+async def _recover(
+    site: str, cluster: Cluster, writer: Writer, state: Path, settings: ScorerSettings, counts: Counts
+) -> Scorer:
     partitions = []
     for number in range(await cluster.partitions(topics.READINGS)):
         again = partial(recover, cluster, writer, number)
         partitions.append(await retrying(f"reading what was scored of partition {number}", again))
     runtime = runtime_class()
     seq = last_seq(writer.tails[topics.STATUS, 0], site)
-    ledger = Ledger(writer, runtime)
+    ledger = Ledger(writer, runtime, counts)
     roster, desired = Roster(state), DesiredFile(state)
-    return Scorer(site, settings, cluster, ledger, roster, desired, partitions, runtime=runtime, seq=seq)
+    return Scorer(site, settings, cluster, ledger, roster, desired, partitions, counts=counts, runtime=runtime, seq=seq)
 
 
 async def _partitions(cluster: Cluster) -> int:
@@ -86,7 +92,7 @@ async def _partitions(cluster: Cluster) -> int:
         try:
             counts[topic] = await cluster.partitions(topic)
         except BadInput as error:
-            raise Unreachable(str(error), hint="the bridge creates the edge's topics when it starts") from error
+            raise Unreachable(str(error), hint="`headwater edge setup` creates the edge's topics") from error
     for topic in (*OUTPUTS, topics.STATE):
         if counts[topic] != counts[topics.READINGS]:
             raise BadInput(

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 import structlog
 
-from edge_agent.scorer import metrics, swap
 from edge_agent.scorer import partition as counted
+from edge_agent.scorer import swap
 from edge_agent.scorer.desired import DesiredFile
 from edge_agent.scorer.feed import Chunk, chunks
 from edge_agent.scorer.judge import Judge
 from edge_agent.scorer.ledger import Ledger
+from edge_agent.scorer.metrics import Counts
 from edge_agent.scorer.models import Id
 from edge_agent.scorer.partition import Partition
 from edge_agent.scorer.roster import Roster
@@ -52,6 +53,7 @@ class Scorer:
         desired: DesiredFile,
         partitions: Sequence[Partition],
         *,
+        counts: Counts,
         runtime: str,
         seq: int,
     ) -> None:
@@ -62,6 +64,7 @@ class Scorer:
         self._roster = roster
         self._file = desired
         self._partitions = {partition.number: partition for partition in partitions}
+        self._counts = counts
         self._runtime = runtime
         self._seq = seq
         self._desired = Desired()
@@ -79,13 +82,14 @@ class Scorer:
             await self._follow()
             await self._timers()
             try:
-                await self._work(await self._fetch(stop))
+                fetched = await self._fetch(stop)
             except Transient as error:
                 pause = next(waits)
                 _log.warning("readings cannot be fetched", why=str(error), pause_s=round(pause, 2))
                 await sleep_or_stop(stop, pause)
-            else:
-                waits = pauses()
+                continue
+            waits = pauses()
+            await self._work(fetched)
         await self._checkpoint(lambda partition: partition.position > partition.checkpointed or bool(partition.dirty))
         await self._write_status()
 
@@ -149,7 +153,7 @@ class Scorer:
                 await self._settle(taken)
                 for partition, _ in taken:
                     lag = max(0, ends[partition.number] - partition.position)
-                    metrics.LAG.labels(str(partition.number)).set(lag)
+                    self._counts.lag[partition.number] = lag
                 await self._timers()
                 await asyncio.sleep(0)
 
@@ -167,9 +171,9 @@ class Scorer:
         done_ms = _now_ms()
         for partition, chunk in taken:
             partition.position = chunk.upto
-            metrics.READINGS.inc(len(chunk.records))
+            self._counts.readings += len(chunk.records)
             if chunk.records:
-                metrics.DELAY.observe(max(0, done_ms - chunk.records[0].timestamp_ms) / 1000)
+                self._counts.delayed(max(0, done_ms - chunk.records[0].timestamp_ms) / 1000)
 
     async def _follow(self) -> None:
         """Read desired.json if it changed, and swap what it asks for as soon as nothing is replaying."""
@@ -207,7 +211,7 @@ class Scorer:
             self._roster.want(wanted, 0, _now_ms())
         self._changed |= len(self._roster.refused) != before
         for name, version, _ in self._in_charge() & self._roster.loaded.keys():
-            metrics.VERSION.labels(name).set(version)
+            self._counts.versions[name] = version
 
     async def _timers(self) -> None:
         now = time.monotonic()

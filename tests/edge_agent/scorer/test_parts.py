@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY, generate_latest
 
 from edge_agent.scorer.desired import DesiredFile
 from edge_agent.scorer.feed import chunks
 from edge_agent.scorer.judge import top_channels
+from edge_agent.scorer.metrics import Counts, export
 from edge_agent.scorer.models import Rejected, check_golden, load
 from edge_agent.scorer.partition import Partition
 from edge_agent.scorer.roster import Roster
@@ -153,6 +155,21 @@ def test_a_swap_is_due_where_any_partition_has_another_version() -> None:
     assert list(due(both, desired)) == ["pump"]
     both[1].charges["pump"] = mine
     assert due(both, desired) == {}
+
+
+def test_metrics_show_what_was_counted() -> None:
+    """Counts, lag, version and the distribution of delays can be scraped."""
+    counts = Counts(scores=3, lag={1: 20}, versions={"pump": 7})
+    counts.delayed(0.004)
+    counts.delayed(0.3)
+    export(counts)
+    shown = generate_latest(REGISTRY).decode()
+
+    assert "headwater_scorer_scores_total 3.0" in shown
+    assert 'headwater_scorer_lag_readings{partition="1"} 20.0' in shown
+    assert 'headwater_scorer_model_version{asset_class="pump"} 7.0' in shown
+    assert 'headwater_scorer_delay_seconds_bucket{le="0.005"} 1.0' in shown
+    assert 'headwater_scorer_delay_seconds_bucket{le="+Inf"} 2.0' in shown
 
 
 def test_every_setting_says_what_it_is() -> None:
