@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
@@ -34,16 +34,19 @@ _ANCHORING_WAIT_MS = 100
 _KEEP_NAME_S = 86_400.0
 
 
-async def run_link(settings: ReplicatorSettings, stop: asyncio.Event) -> None:
+async def run_link(
+    settings: ReplicatorSettings, stop: asyncio.Event, batch_engine: Callable[[Way, Ends], Engine] = BatchEngine
+) -> None:
     """Ship until `stop` is set, then finish what is held and store positions.
 
-    Fenced: another replicator for this site has started. Another Permanent error: no partition can go on.
+    `batch_engine` makes the engine of each partition that is not compacted. Fenced: another replicator for this site
+    has started. Another Permanent error: no partition can go on.
     """
     client_id = f"headwater-replicator-{settings.site}"
     source, probe, target = (
         Cluster(end, client_id=client_id) for end in (settings.source, settings.source, settings.target)
     )
-    link = Link(settings, source, probe, target)
+    link = Link(settings, source, probe, target, batch_engine)
     try:
         await link.run(stop)
     finally:
@@ -54,8 +57,16 @@ async def run_link(settings: ReplicatorSettings, stop: asyncio.Event) -> None:
 class Link:
     """Use `run_link`. `source` carries the stream of fetches, `probe` the other questions to the source."""
 
-    def __init__(self, settings: ReplicatorSettings, source: Cluster, probe: Cluster, target: Cluster) -> None:
+    def __init__(
+        self,
+        settings: ReplicatorSettings,
+        source: Cluster,
+        probe: Cluster,
+        target: Cluster,
+        batch_engine: Callable[[Way, Ends], Engine],
+    ) -> None:
         self._settings = settings
+        self._batch_engine = batch_engine
         self._source = source
         self._probe = probe
         self._target = target
@@ -154,7 +165,7 @@ class Link:
     def _engines(self, spec: TopicSpec, ends: Ends) -> list[Engine]:
         ways = [Way(self._settings.site, spec.name, partition) for partition in range(spec.partitions)]
         if not targets.is_compacted(spec):
-            return [BatchEngine(way, ends) for way in ways]
+            return [self._batch_engine(way, ends) for way in ways]
         opened: list[asyncio.Task[Writer]] = []
 
         async def writer() -> Writer:

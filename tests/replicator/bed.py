@@ -16,13 +16,14 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from confluent_kafka.cimpl import NewPartitions
 
 from headwater.contract.errors import BadInput, Transient
-from headwater.contract.topics import TopicSpec, remote
-from headwater.transport.kafka_batch import Batch, Cluster, Out, Record, encode
+from headwater.contract.topics import TopicSpec, positions, remote
+from headwater.transport.kafka_batch import Batch, Cluster, Out, Record, encode, read_compacted
 from headwater.transport.kafka_batch.administration import create_topic
 from headwater.transport.kafka_batch.reading import walk
 from headwater.transport.kafka_batch.records import records
 from headwater.transport.retry import retrying
 from replicator.link import run_link
+from replicator.position import PRODUCER_KEY, Gap, Identity, Position, decode, position_key
 from replicator.settings import ReplicatorSettings
 
 PATIENCE_S = 20.0
@@ -84,6 +85,34 @@ class Bed:
         """Run a link until all is shipped, then stop it."""
         async with self.link(self.settings(**more)) as task:
             await self.shipped(task)
+
+    async def ship_and_die(self, **more: Any) -> None:
+        """Run a link until all is shipped, then drop it at once: no word to stop, and no position but the first."""
+        more = {"position_interval_s": 600.0, **more}
+        task = asyncio.create_task(run_link(self.settings(**more), asyncio.Event()))
+        await self.shipped(task)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def gaps(self) -> list[Gap]:
+        """Gaps that the link has recorded, the oldest first."""
+        kept = await read_compacted(self.target, positions(self.site).name, 0)
+        found = [decode(record.value, Gap, "gap") for key, record in kept.items() if key.startswith(b"gap/")]
+        return sorted(found, key=lambda gap: (gap.topic, gap.partition, gap.era))
+
+    async def position(self, topic: str, partition: int = 0) -> Position:
+        """The stored position."""
+        kept = await read_compacted(self.target, positions(self.site).name, 0)
+        return decode(kept[position_key(topic, partition)].value, Position, "position")
+
+    async def arrived(self, topic: str, partition: int = 0) -> list[int]:
+        """Numbers of the records at the target, in their order."""
+        return numbers(await self.data(self.target, remote(self.site, topic), partition))
+
+    async def producer(self) -> int:
+        """The link's producer id."""
+        kept = await read_compacted(self.target, positions(self.site).name, 0)
+        return decode(kept[PRODUCER_KEY].value, Identity, "producer").pid
 
     async def shipped(self, task: asyncio.Task[None] | None = None) -> None:
         """Wait until the target has as many records as the source has committed."""
