@@ -28,7 +28,7 @@ from headwater.transport.tflite import runtime_class
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
-_FINISH_S = 10.0  # for the last chunk, checkpoint and status once asked to stop
+_FINISH_S = 5.0  # for the last chunk, checkpoint and status once asked to stop
 _PRODUCER_FILE = "scorer-producer.json"
 
 

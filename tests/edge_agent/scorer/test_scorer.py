@@ -248,3 +248,26 @@ async def test_a_lost_model_holds_the_readings_until_it_is_back(edge: Edge) -> N
     assert edge.wait() == 0
 
     await check_all(edge, loaded(edge, first))
+
+
+async def test_kafka_may_go_away(edge: Edge, private_kafka: Broker) -> None:
+    """A broker that is killed costs nothing but time; without one the scorer still ends when asked to."""
+    first = place(edge.state, *make(1))
+    desire(edge.state, first)
+    plant = Plant(edge, 8)
+    edge.start()
+    publishing = asyncio.create_task(plant.publish(150, pace_s=0.005))
+    await edge.grows(topics.SCORES, 20)
+    await asyncio.to_thread(private_kafka.kill)
+    await asyncio.to_thread(private_kafka.start)
+    await publishing
+    await edge.all_judged(30)
+    await plant.publish(5)
+    await asyncio.to_thread(private_kafka.kill)
+    assert await asyncio.to_thread(edge.terminate) == 0
+    await asyncio.to_thread(private_kafka.start)
+    edge.start()
+    await edge.all_judged(30)
+    assert edge.terminate() == 0
+
+    await check_all(edge, loaded(edge, first))
