@@ -32,6 +32,7 @@ from headwater.transport.registry.metadata import info
 
 STALE_AFTER_MS = 48 * 3_600_000
 _CLOCK_SLACK_MS = 86_400_000
+_GOOD_EVERY_MS = 60_000
 _FLOOR_FILE = "floor.json"
 
 
@@ -95,7 +96,8 @@ class Client:
             updater = self._verified()
             seen = self._seen(now)
             _refuse_older(seen, floor)
-            replace_durably(self._floor_path, canonical_json(seen))
+            if _is_news(seen, floor):
+                replace_durably(self._floor_path, canonical_json(seen))
             self._updater = updater
         except HeadwaterError as problem:
             return Refreshed(freshness_of(problem, floor.good_at, now), problem)
@@ -192,6 +194,11 @@ class _Fetcher(FetcherInterface):
         if found is None:
             raise DownloadHTTPError(f"{url} is not in the store", 404)
         return found.data
+
+
+def _is_news(seen: Floor, floor: Floor) -> bool:
+    """Whether the floor is worth writing: it rose, or its time is a minute old (frequent looks spare the flash)."""
+    return (seen.root, seen.timestamp) != (floor.root, floor.timestamp) or seen.good_at - floor.good_at > _GOOD_EVERY_MS
 
 
 def _refuse_older(seen: Floor, floor: Floor) -> None:
