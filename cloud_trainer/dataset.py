@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from cloud_trainer.columns import Columns, Mask
 from cloud_trainer.recipe import Recipe
-from cloud_trainer.series import Series, TrainingSet
+from cloud_trainer.series import TrainingSet
 from headwater.contract import headers, messages, topics
-from headwater.contract.arrival import Arrival, Unusable, arrival
-from headwater.contract.errors import BadInput
+from headwater.contract.arrival import Unusable, arrival
+from headwater.contract.errors import BadInput, Refused
 from headwater.contract.manifest import Dataset
 from headwater.contract.messages import Alarm
 from headwater.transport.kafka_batch import Cluster, Record, read_records
 
 Offsets = dict[str, dict[str, tuple[int, int]]]
 UNDECODABLE, OTHER_CLASS, IN_ALARM = "undecodable", "other-class", "in-alarm"
-_OPEN_END = 1 << 62
+BAD_ALARM = "undecodable-alarm"
+_EVER = 1 << 62
 _NUMBERS = struct.Struct(">qqq")
 _LENGTH = struct.Struct(">q")
 
@@ -37,31 +40,63 @@ class Span(NamedTuple):
     end: int
 
 
-async def resolve(cluster: Cluster, names: Iterable[str]) -> Offsets:
-    """Everything that the sites have sent by now: of each `<site>.readings` among `names`, and of its alarms."""
+async def resolve(cluster: Cluster, names: Iterable[str], most_records: int) -> Offsets:
+    """What the sites have sent by now: of each `<site>.readings` among `names` the newest records, and all its alarms.
+
+    Every partition of readings gets the same share of `most_records`. BadInput when no site has sent anything.
+    """
     known = set(names)
     found: Offsets = {}
     for name in sorted(known):
-        if not name.endswith(f".{topics.READINGS}"):
-            continue
-        site, _ = topics.local(name)
-        # Alarms first: an alarm that comes after them is about readings that come after them, or is as good as late.
-        for topic in (topics.remote(site, topics.ALARMS), name):
-            if topic in known:
-                first, last = await cluster.offsets(topic, "earliest"), await cluster.offsets(topic, "latest")
-                found[topic] = {str(p): (first[p], last[p]) for p in sorted(last)}
+        if name.endswith(f".{topics.READINGS}"):
+            found[name] = await _all_of(cluster, name)
     if not found:
         raise BadInput(
             "no site has sent readings to this cluster yet", hint="start a replicator: headwater replicate run"
         )
-    return found
+    share = most_records // sum(map(len, found.values()))
+    limited = {
+        name: {p: (max(start, end - share), end) for p, (start, end) in ranges.items()}
+        for name, ranges in found.items()
+    }
+    for name in found:  # after the readings, so that no alarm about them is left out that has come by now
+        alarms = topics.remote(topics.local(name)[0], topics.ALARMS)
+        if alarms in known:
+            limited[alarms] = await _all_of(cluster, alarms)
+    return dict(sorted(limited.items()))
+
+
+async def _all_of(cluster: Cluster, topic: str) -> dict[str, tuple[int, int]]:
+    first, last = await cluster.offsets(topic, "earliest"), await cluster.offsets(topic, "latest")
+    return {str(partition): (first[partition], last[partition]) for partition in sorted(last)}
+
+
+def _check(offsets: Offsets, most_records: int) -> None:
+    """BadInput unless these are ranges of readings and alarms; Refused when they are too many to hold."""
+    total = 0
+    for topic, ranges in offsets.items():
+        if topics.local(topic)[1] not in (topics.READINGS, topics.ALARMS):
+            raise BadInput(f"{topic} holds neither readings nor alarms", hint="name <site>.readings and <site>.alarms")
+        for partition, (start, end) in ranges.items():
+            if not partition.isdecimal() or not 0 <= start <= end:
+                raise BadInput(f"{topic}[{partition}]: {start} to {end} is no range of a partition")
+            total += end - start if topics.local(topic)[1] == topics.READINGS else 0
+    if total > most_records:
+        raise Refused(
+            f"{total:,} readings are asked for, at most {most_records:,} are held in memory",
+            hint="name a shorter range, or raise trainer.recipe.most_records",
+        )
 
 
 async def build(cluster: Cluster, asset_class: str, offsets: Offsets, recipe: Recipe) -> TrainingSet:
-    """Read these ranges and keep what may be called healthy; DataMissing when a part of them is gone."""
+    """Read these ranges and keep what may be called healthy; DataMissing when a part of them is gone.
+
+    Alarms are those of the ranges named: without `<site>.alarms` among them everything is taken to be healthy.
+    """
+    _check(offsets, recipe.most_records)
     digest = hashlib.sha256()
-    excluded = {UNDECODABLE: 0, OTHER_CLASS: 0, IN_ALARM: 0}
-    rows: dict[str, list[Arrival]] = {}
+    excluded: Counter[str] = Counter()
+    rows: dict[str, Columns] = {}
     alarms: dict[str, list[Alarm]] = {}
     for topic in sorted(offsets):
         site, local = topics.local(topic)
@@ -70,11 +105,12 @@ async def build(cluster: Cluster, asset_class: str, offsets: Offsets, recipe: Re
                 for record in records:
                     _add(digest, topic, int(partition), record)
                     if local == topics.ALARMS:
-                        _note_alarm(alarms, site, record)
-                    elif local == topics.READINGS:
+                        _note_alarm(alarms, excluded, site, record)
+                    else:
                         _note_reading(rows, excluded, site, asset_class, record)
-    spans = {key: unhealthy(found) for key, found in alarms.items()}
-    return _training_set(asset_class, rows, spans, excluded, Dataset(offsets, digest.hexdigest(), 0), recipe)
+    healthy = {key: _healthy(one, unhealthy(alarms.get(key, [])), recipe) for key, one in sorted(rows.items())}
+    excluded[IN_ALARM] = sum(int((~mask).sum()) for mask in healthy.values())
+    return training_set(asset_class, rows, healthy, offsets, digest.hexdigest(), +excluded)
 
 
 def _add(digest: hashlib._Hash, topic: str, partition: int, record: Record) -> None:
@@ -85,13 +121,17 @@ def _add(digest: hashlib._Hash, topic: str, partition: int, record: Record) -> N
         digest.update(data)
 
 
-def _note_alarm(alarms: dict[str, list[Alarm]], site: str, record: Record) -> None:
-    alarm = messages.decode(record.value, Alarm)
+def _note_alarm(alarms: dict[str, list[Alarm]], excluded: Counter[str], site: str, record: Record) -> None:
+    try:
+        alarm = messages.decode(record.value, Alarm)
+    except BadInput:
+        excluded[BAD_ALARM] += 1  # the manifest says so; one bad record must not stop training for good
+        return
     alarms.setdefault(f"{site}/{alarm.asset}", []).append(alarm)
 
 
 def _note_reading(
-    rows: dict[str, list[Arrival]], excluded: dict[str, int], site: str, asset_class: str, record: Record
+    rows: dict[str, Columns], excluded: Counter[str], site: str, asset_class: str, record: Record
 ) -> None:
     try:
         one = arrival(record.offset, record.key, record.value, record.headers)
@@ -101,44 +141,25 @@ def _note_reading(
     if one.asset_class != asset_class:
         excluded[OTHER_CLASS] += 1
         return
-    rows.setdefault(f"{site}/{one.asset}", []).append(one)
+    rows.setdefault(f"{site}/{one.asset}", Columns()).add(one.reading)
 
 
 def unhealthy(alarms: Iterable[Alarm]) -> list[Span]:
-    """Spans of one asset's episodes; one that was never closed lasts to the end."""
+    """Spans of one asset's episodes; one without its opening began before the range, one without its end goes on."""
     opened: dict[str, int] = {}
     spans: list[Span] = []
     for alarm in alarms:
         if alarm.state == "opened":
             opened[alarm.episode] = alarm.t
-        elif alarm.episode in opened:
-            spans.append(Span(opened.pop(alarm.episode), alarm.t))
-    return spans + [Span(start, _OPEN_END) for start in opened.values()]
+        else:
+            spans.append(Span(opened.pop(alarm.episode, -_EVER), alarm.t))
+    return spans + [Span(start, _EVER) for start in opened.values()]
 
 
-def _training_set(
-    asset_class: str,
-    rows: Mapping[str, list[Arrival]],
-    spans: Mapping[str, list[Span]],
-    excluded: dict[str, int],
-    source: Dataset,
-    recipe: Recipe,
-) -> TrainingSet:
-    channels = tuple(sorted({name for found in rows.values() for one in found for name in one.reading.values}))
-    series = {}
-    for key, found in sorted(rows.items()):
-        healthy = _healthy(found, spans.get(key, []), recipe)
-        excluded[IN_ALARM] += len(found) - int(healthy.sum())
-        series[key] = _series(found, healthy, channels)
-    used = sum(len(one) for one in series.values())
-    dataset = Dataset(source.offsets, source.sha256, used, {reason: n for reason, n in excluded.items() if n})
-    return TrainingSet(asset_class, channels, series, dataset)
-
-
-def _healthy(found: list[Arrival], spans: list[Span], recipe: Recipe) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _healthy(found: Columns, spans: list[Span], recipe: Recipe) -> Mask:
     """Which readings may be learned from: none of an episode, nor those before it in which the fault grew unseen."""
     healthy = np.ones(len(found), dtype=bool)
-    t = np.array([one.reading.t for one in found])
+    t = found.t
     for span in spans:
         inside = np.flatnonzero((t >= span.start) & (t <= span.end))
         if len(inside):
@@ -146,17 +167,16 @@ def _healthy(found: list[Arrival], spans: list[Span], recipe: Recipe) -> np.ndar
     return healthy
 
 
-def _series(
-    found: list[Arrival], healthy: np.ndarray[tuple[int], np.dtype[np.bool_]], channels: tuple[str, ...]
-) -> Series:
-    """Columns of the healthy readings; the stretch changes wherever some were left out."""
-    values = np.array(
-        [[_number(one.reading.values.get(channel)) for channel in channels] for one in found], dtype=np.float64
-    ).reshape(len(found), len(channels))
-    stretch = np.cumsum(~healthy)
-    t = np.array([one.reading.t for one in found], dtype=np.int64)
-    return Series(t[healthy], np.ascontiguousarray(values[healthy]), stretch[healthy].astype(np.int64))
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
+def training_set(
+    asset_class: str,
+    rows: Mapping[str, Columns],
+    healthy: Mapping[str, Mask],
+    offsets: Offsets,
+    digest: str,
+    excluded: Mapping[str, int],
+) -> TrainingSet:
+    """What was collected, as columns by asset."""
+    channels = tuple(sorted(set().union(*(one.channels for one in rows.values()))))
+    series = {key: one.series(channels, healthy[key]) for key, one in sorted(rows.items())}
+    used = sum(len(one) for one in series.values())
+    return TrainingSet(asset_class, channels, series, Dataset(offsets, digest, used, dict(excluded)))

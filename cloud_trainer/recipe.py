@@ -46,6 +46,10 @@ class Recipe(BaseModel):
         60, ge=0, description="Readings before an alarm that are not learned from: the fault was growing unseen."
     )
 
+    most_records: int = Field(
+        2_000_000, ge=1, description="Readings in a dataset, 500 bytes of memory each; the newest where none are named."
+    )
+
     @property
     def rule(self) -> AlarmRule:
         """When alarms open and close."""

@@ -33,12 +33,15 @@ class Runs:
         kafka.send(self._settings, topics.TRAINING_RUNS, run.request_id.encode(), messages.encode(run))
 
     def announce(self, run: TrainingRun) -> None:
-        """Tell of a published version on `model-events`."""
+        """Tell of a published version on `model-events`, unless that was done for this request."""
+        told = asyncio.run(_newest(self._settings, topics.MODEL_EVENTS))
+        if run.request_id in told:
+            return
         kafka.send(self._settings, topics.MODEL_EVENTS, run.asset_class.encode(), messages.encode(run))
 
     def all(self) -> dict[str, TrainingRun]:
         """The newest run of each request, in the order of their first records."""
-        return asyncio.run(self._all())
+        return asyncio.run(_newest(self._settings, topics.TRAINING_RUNS))
 
     def wait(self, request_id: str, deadline_s: float) -> TrainingRun:
         """Wait for the outcome of a request; Unreachable when nobody has answered by then."""
@@ -55,16 +58,17 @@ class Runs:
                 )
             time.sleep(0.3)
 
-    async def _all(self) -> dict[str, TrainingRun]:
-        found: dict[str, TrainingRun] = {}
-        async with Cluster(self._settings, client_id="headwater-train") as cluster:
-            first = await cluster.offsets(topics.TRAINING_RUNS, "earliest")
-            for partition, end in (await cluster.offsets(topics.TRAINING_RUNS, "latest")).items():
-                async for records in read_records(cluster, topics.TRAINING_RUNS, partition, first[partition], end):
-                    for record in records:
-                        try:
-                            run = messages.decode(record.value, TrainingRun)
-                        except BadInput:
-                            continue  # written by somebody else; it is no run of ours
-                        found[run.request_id] = run
-        return found
+
+async def _newest(settings: KafkaSettings, topic: str) -> dict[str, TrainingRun]:
+    found: dict[str, TrainingRun] = {}
+    async with Cluster(settings, client_id="headwater-train") as cluster:
+        first = await cluster.offsets(topic, "earliest")
+        for partition, end in (await cluster.offsets(topic, "latest")).items():
+            async for records in read_records(cluster, topic, partition, first[partition], end):
+                for record in records:
+                    try:
+                        run = messages.decode(record.value, TrainingRun)
+                    except BadInput:
+                        continue  # written by somebody else; it is no run of ours
+                    found[run.request_id] = run
+    return found

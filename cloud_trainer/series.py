@@ -106,5 +106,6 @@ def cut(series: Series, given: Sequence[str], channels: tuple[str, ...], recipe:
 def vectors(spec: FeatureSpec, asset_key: str, windows: Windows) -> Vectors:
     """Feature vectors float32 [n, 2 * channels] of an asset's windows, by the edge's own code."""
     scaling = spec.scaling_of(asset_key)
-    rows = [vector(scaling, values) for values in windows.values]
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller looks for what is not finite
+        rows = [vector(scaling, values) for values in windows.values]
     return np.array(rows, dtype=np.float32).reshape(len(rows), 2 * len(spec.channels))

@@ -73,6 +73,9 @@ def train(learn: TrainingSet, recipe: Recipe) -> Trained:
         )
     spec = FeatureSpec(channels, recipe.window, recipe.step, _scaling(splits), recipe.max_gap_s, recipe.hold)
     spec.check()
+    every = {key: vectors(spec, key, split.windows) for key, split in splits.items()}
+    if not all(np.isfinite(rows).all() for rows in every.values()):
+        raise GateFailed(f"readings of {learn.asset_class} are too large for a model", hint="check the sensors' units")
     fitted = {key: vectors(spec, key, split.fitted) for key, split in splits.items() if len(split.fitted)}
     linear = _fit(fitted, recipe)
     held_out = {key: vectors(spec, key, split.held_out) for key, split in splits.items()}
@@ -88,7 +91,6 @@ def train(learn: TrainingSet, recipe: Recipe) -> Trained:
         "channels_left_out": sorted(set(learn.channels) - set(channels)),
         "recipe": recipe.model_dump(),
     }
-    every = {key: vectors(spec, key, split.windows) for key, split in splits.items()}
     return Trained(spec, linear, thresholds, metrics, every)
 
 
