@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.edge_agent.bridge.conftest import Edge
+from tests.edge_agent.box import Edge
 from tests.edge_agent.bridge.load import NOTHING_WRONG, Fate, Load, fate
 from tests.proxy import Proxy
 from tests.services import Broker, Mqtt

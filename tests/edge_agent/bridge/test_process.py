@@ -13,7 +13,7 @@ from headwater.transport.kafka_batch.cluster import Cluster
 from headwater.transport.kafka_batch.reading import read_tail
 from headwater.transport.mqtt.publisher import Publisher
 from headwater.transport.mqtt.settings import MqttSettings
-from tests.edge_agent.bridge.conftest import Edge, free_port, wait_for
+from tests.edge_agent.box import Edge, free_port, wait_for
 from tests.edge_agent.bridge.load import NOTHING_WRONG, Load, fate
 from tests.services import Mqtt
 
