@@ -83,18 +83,37 @@ def request(
 def run(
     asset_class: str = CLASS,
     offsets: Path = OFFSETS,
-    reason: str = typer.Option("", help="Why."),
+    folder: Path = typer.Option(None, "--folder", help="Learn from the recordings in a folder; no cluster is asked."),
+    site: str = typer.Option("recorded", help="With --folder: the site that its assets belong to."),
+    rows: int = typer.Option(None, min=1, help="With --folder: only the first rows of each recording are healthy."),
+    out: Path = typer.Option(None, "--out", help="Write model.tflite and manifest.json here instead of publishing."),
+    version: int = typer.Option(1, min=1, help="With --out: version to write into the manifest."),
+    reason: str = typer.Option("", help="Why, in a few words."),
     as_json: bool = AS_JSON,
+    dry_run: bool = typer.Option(False, "--dry-run", help="Train and compare, then only show what came of it."),
 ) -> None:
-    """Train and publish here and now, without a running trainer.
+    """Train here and now, without a running trainer, and publish, or write the model to a folder.
 
     Example:  headwater train run --class pump
-    """
-    from cloud_trainer.serve import make_job  # noqa: PLC0415  # numpy, which `--help` does not need
 
-    job, runs = make_job(load("trainer", TrainerSettings))
-    runs.prepare()
-    _show(job.run(_request(asset_class, offsets, reason, "")), as_json)
+    Example:  headwater train run --class rig --folder recordings --rows 400 --out my-model
+    """
+    from cloud_trainer import local  # noqa: PLC0415  # numpy, which `--help` does not need
+
+    settings, asked = load("trainer", TrainerSettings), _request(asset_class, offsets, reason, "")
+    if folder is None and out is None and not dry_run:
+        _show(local.publish(settings, asked), as_json)
+        return
+    if folder is None:
+        made = local.from_cluster(settings, asked)
+    elif out is None and not dry_run:
+        raise BadInput("a model from a folder is not published directly", hint="add --out DIR; headwater fleet publish")
+    else:
+        made = local.from_recordings(settings, folder, asset_class, site, rows)
+    manifest = local.write(made, asked.request_id, version, None if dry_run else out)
+    typer.echo(manifest.encode().decode() if as_json else _card(manifest))
+    if not as_json and out is not None and not dry_run:
+        typer.echo(f"written to {out}; publish it with: headwater fleet publish {out}")
 
 
 @app.command()

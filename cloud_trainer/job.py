@@ -79,14 +79,6 @@ class Job:
         _seconds.observe(run.seconds)
         return run
 
-    def make(self, request: RetrainRequest) -> Made:
-        """Read the range, train, export and check, publishing nothing; DataMissing, GateFailed, BadInput, Transient."""
-        learn = asyncio.run(self._dataset(request))
-        _log.info("dataset read", records=learn.source.records, left_out=learn.source.excluded)
-        made = make(learn, self._recipe)
-        _log.info("trained and compared", windows=made.parity.windows, worst=made.parity.worst)
-        return made
-
     def _published(self, request: RetrainRequest) -> Manifest | None:
         """The version that an earlier life signed for this request."""
         for version in reversed(self._models.versions(request.asset_class)):
@@ -96,7 +88,7 @@ class Job:
         return None
 
     def _publish(self, request: RetrainRequest) -> Manifest:
-        made = self.make(request)
+        made = make_from(self._kafka, request, self._recipe)
         version = max(self._models.versions(request.asset_class), default=0) + 1
         manifest = make_manifest(request.request_id, version, made)
         self._models.publish(
@@ -107,13 +99,26 @@ class Job:
         )
         return manifest
 
-    async def _dataset(self, request: RetrainRequest) -> TrainingSet:
-        async with Cluster(self._kafka, client_id="headwater-train") as cluster:
-            offsets = request.offsets
-            if offsets is None:
-                names = await asyncio.to_thread(kafka.describe, self._kafka)
-                offsets = await dataset.resolve(cluster, names.topics, self._recipe.most_records)
-            return await dataset.build(cluster, request.asset_class, offsets, self._recipe)
+
+def make_from(settings: KafkaSettings, request: RetrainRequest, recipe: Recipe) -> Made:
+    """Read the range of a request, train, export and compare, publishing nothing.
+
+    Raises DataMissing, BadInput, Refused (the range), GateFailed (the model), Transient (the cluster).
+    """
+    learn = asyncio.run(_dataset(settings, request, recipe))
+    _log.info("dataset read", records=learn.source.records, left_out=learn.source.excluded)
+    made = make(learn, recipe)
+    _log.info("trained and compared", windows=made.parity.windows, worst=made.parity.worst)
+    return made
+
+
+async def _dataset(settings: KafkaSettings, request: RetrainRequest, recipe: Recipe) -> TrainingSet:
+    async with Cluster(settings, client_id="headwater-train") as cluster:
+        offsets = request.offsets
+        if offsets is None:
+            described = await asyncio.to_thread(kafka.describe, settings)
+            offsets = await dataset.resolve(cluster, described.topics, recipe.most_records)
+        return await dataset.build(cluster, request.asset_class, offsets, recipe)
 
 
 def _success(request: RetrainRequest, manifest: Manifest, seconds: float) -> TrainingRun:
