@@ -32,6 +32,7 @@ def demo(
     keep: bool = typer.Option(False, "--keep", help="Leave everything running and print the addresses."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object; the steps go to standard error."),
     report_to: Path = typer.Option(Path("demo-report.html"), "--report", help="Where the HTML report is written."),
+    mosquitto: str = typer.Option(None, help="Program to use as MQTT broker; '' pretends that there is none."),
     home: Path = typer.Option(None, help="Folder for everything that runs; a temporary one when left out."),
 ) -> None:
     """Run the whole loop on this machine with real Kafka, MQTT and S3 servers, and count what was promised.
@@ -46,7 +47,7 @@ def demo(
     steps = Steps(quiet=as_json)
     folder = home or Path(tempfile.mkdtemp(prefix="headwater-demo-"))
     try:
-        found = _run(Options(check_sites(sites), seed, data, keep, folder, report_to), steps)
+        found = _run(Options(check_sites(sites), seed, data, keep, folder, report_to, mosquitto), steps)
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)

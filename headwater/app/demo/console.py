@@ -14,12 +14,16 @@ from rich.table import Table
 from headwater.contract.errors import Unreachable
 from headwater.contract.figures import Figure
 
+PLAIN_WIDTH = 132  # of the table where there is no terminal to ask
+
 
 class Steps:
     """Prints each step as it happens, with the seconds since the start."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._console = Console(file=sys.stderr if quiet else sys.stdout, highlight=False, soft_wrap=True)
+        out = sys.stderr if quiet else sys.stdout
+        width = None if out.isatty() else PLAIN_WIDTH
+        self._console = Console(file=out, highlight=False, soft_wrap=True, width=width)
         self._started = time.monotonic()
         self.plain = not self._console.is_terminal
 
@@ -51,9 +55,7 @@ class Steps:
             sign = "≤" if figure.better == "lower" else "≥"
             zero = figure.goal == 0 and figure.better == "lower"
             goal = "" if figure.goal is None else ("" if zero else sign + " ") + number(figure.goal, figure.unit)
-            verdict = (
-                "[green]holds[/green]" if figure.met else f"[red]{'missed' if figure.value is not None else ''}[/red]"
-            )
+            verdict = VERDICTS[verdict_of(figure)]
             note = f"{verdict} [dim]{figure.note}[/dim]" if figure.note else verdict
             table.add_row(titles.get(figure.name, figure.name), goal, counted, note)
         self._console.print(table)
@@ -61,6 +63,16 @@ class Steps:
     def print(self, line: str = "") -> None:
         """A line without a time."""
         self._console.print(line)
+
+
+VERDICTS = {"holds": "[green]holds[/green]", "missed": "[red]missed[/red]", "": ""}
+
+
+def verdict_of(figure: Figure) -> str:
+    """`holds` or `missed` for what was promised, nothing for the rest."""
+    if figure.goal is None or figure.value is None:
+        return ""
+    return "holds" if figure.met else "missed"
 
 
 def number(value: float, unit: str) -> str:

@@ -114,7 +114,8 @@ class CommandFailed(HeadwaterError):
     def __init__(self, arguments: Sequence[str], code: int, said: str) -> None:
         super().__init__(f"`headwater {' '.join(arguments)}` ended with {code}: {said.strip()[-2000:]}")
         self.exit_code = code
-        self.said = said
+        lines = [line for line in said.splitlines() if line.startswith("headwater: ")]
+        self.reason = lines[-1].removeprefix("headwater: ") if lines else said.strip()
 
 
 def write_toml(path: Path, tables: Mapping[str, Mapping[str, Any]]) -> None:

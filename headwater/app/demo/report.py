@@ -6,7 +6,7 @@ import html
 from pathlib import Path
 
 from headwater import __version__
-from headwater.app.demo.console import number
+from headwater.app.demo.console import number, verdict_of
 from headwater.app.demo.evidence import Evidence
 from headwater.app.demo.plots import all_plots
 from headwater.transport.files import replace_durably
@@ -39,9 +39,8 @@ def _figures(evidence: Evidence, titles: dict[str, str]) -> str:
     for figure in evidence.figures:
         counted = "not promised" if figure.value is None else number(figure.value, figure.unit)
         goal = "" if figure.goal is None else number(figure.goal, figure.unit)
-        verdict = "<span class='good'>holds</span>" if figure.met else "<span class='bad'>missed</span>"
-        if figure.value is None:
-            verdict = "<span class='dim'>not promised</span>"
+        word = verdict_of(figure)
+        verdict = f"<span class='{'good' if word == 'holds' else 'bad'}'>{word}</span>"
         title = html.escape(titles.get(figure.name, figure.name))
         rows.append(
             f"<tr><td>{title}<br><code class='dim'>{figure.name}</code></td><td class='n'>{goal}</td>"

@@ -20,12 +20,11 @@ from headwater.app.demo.memory import proportional_mb
 from headwater.app.demo.plan import Options, Plan
 from headwater.app.demo.processes import CommandFailed, Crew, command, wait_for_file
 from headwater.app.demo.watch import Watch
-from headwater.app.demo.wiring import object_settings, write_cloud, write_site
+from headwater.app.demo.wiring import mqtt_settings, object_settings, write_cloud, write_site
 from headwater.app.plant.publisher import Feed
 from headwater.app.stack.stack import Stack
 from headwater.app.stack.state import StackState
 from headwater.contract.manifest import Manifest
-from headwater.transport.mqtt.settings import MqttSettings
 from headwater.transport.objects import ObjectSettings, ObjectStore, open_store
 
 WAVES = "0.5,1.0"
@@ -90,8 +89,7 @@ class Scenario:
         for site, config in self.sites.items():
             self.crew.start(f"{site}-replicator", ["replicate", "run"], config)
         self.watch = self._exit.enter_context(Watch(self.state.clusters))
-        mqtt = MqttSettings(host=self.state.mqtt.host, port=self.state.mqtt.port)
-        self.feed = Feed(mqtt, self.plan.machines, self.plan.speed)
+        self.feed = Feed(mqtt_settings(self.state), self.plan.machines, self.plan.speed)
         self._exit.callback(self.feed.abandon)
         self.steps.say(f"edge agents, replicators and the trainer run at {', '.join(self.sites)}")
 
@@ -217,8 +215,8 @@ class Scenario:
         try:
             command(self._start(version), self.cloud)
         except CommandFailed as error:
-            self.marks.refusals[version] = (error.exit_code, error.said.strip())
-            self.steps.say(f"{what} (version {version}) was refused: {error.said.strip().splitlines()[0]}")
+            self.marks.refusals[version] = (error.exit_code, error.reason)
+            self.steps.say(f"{what} (version {version}): {error.reason}")
         else:
             self.marks.refusals[version] = (0, "nobody refused it")
         self.marks.bad_versions.append(version)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from headwater.app.demo.processes import write_toml
 from headwater.app.stack.state import StackState
+from headwater.transport.mqtt.settings import MqttSettings
 
 
 def object_settings(state: StackState) -> dict[str, Any]:
@@ -21,6 +22,12 @@ def object_settings(state: StackState) -> dict[str, Any]:
     }
 
 
+def mqtt_settings(state: StackState) -> MqttSettings:
+    """The broker; the stand-in for Mosquitto speaks no MQTT 5."""
+    protocol: Literal["5", "3.1.1"] = "5" if state.mqtt.persistent_sessions else "3.1.1"
+    return MqttSettings(host=state.mqtt.host, port=state.mqtt.port, protocol=protocol)
+
+
 def write_site(folder: Path, site: str, asset_class: str, state: StackState, root_file: Path) -> Path:
     """`headwater.toml` of one plant: edge agent and replicator."""
     path = folder / f"{site}.toml"
@@ -29,7 +36,7 @@ def write_site(folder: Path, site: str, asset_class: str, state: StackState, roo
         "site": site,
         "asset_classes": [asset_class],
         "kafka": local,
-        "mqtt": {"host": state.mqtt.host, "port": state.mqtt.port},
+        "mqtt": mqtt_settings(state).model_dump(include={"host", "port", "protocol"}),
         "updater": {"poll_interval_s": 1.0, "root_file": str(root_file), "objects": object_settings(state)},
         "scorer": {"status_interval_s": 1.0},
     }

@@ -97,7 +97,10 @@ async def _session(name: str, settings: MqttSettings) -> Finding:
                 await publisher.publish(topic, b"kept?")
                 await publisher.flush()
     except TimeoutError as error:
-        raise Unreachable(f"{settings.where} does not answer within {PATIENCE_S:.0f} s") from error
+        raise Unreachable(
+            f"MQTT broker {settings.where} does not answer within {PATIENCE_S:.0f} s",
+            hint="start it, or correct host and port; a broker that does not speak MQTT 5 needs protocol 3.1.1",
+        ) from error
     kept = await _kept(short, client, topic)
     if kept:
         return good(name, f"{settings.where} keeps messages at QoS 1 for an absent session")

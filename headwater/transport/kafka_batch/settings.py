@@ -19,13 +19,13 @@ class KafkaSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     brokers: str = Field(description="bootstrap brokers, host:port separated by commas")
-    tls: bool = False
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    sasl_mechanism: Mechanism | None = None
-    username: str | None = None
-    password: SecretStr | None = None
+    tls: bool = Field(default=False, description="encrypt, and check the brokers' certificates")
+    ca_file: Path | None = Field(default=None, description="authorities to trust instead of the system's (PEM)")
+    cert_file: Path | None = Field(default=None, description="client certificate (PEM)")
+    key_file: Path | None = Field(default=None, description="key of the client certificate (PEM)")
+    sasl_mechanism: Mechanism | None = Field(default=None, description="how to log in, where the brokers ask for it")
+    username: str | None = Field(default=None, description="user name for `sasl_mechanism`")
+    password: SecretStr | None = Field(default=None, description="password of `username`")
     request_timeout_s: float = Field(default=30.0, gt=0, description="a connection without progress is given up")
     connect_timeout_s: float = Field(default=10.0, gt=0, description="TCP, TLS and login together")
 

@@ -1,0 +1,112 @@
+"""The doctor finds what is wrong and says what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headwater.app.stack.amqtt_server import __name__ as amqtt_module
+from headwater.app.stack.state import S3Address
+from tests.services import Mqtt
+
+
+def doctor(folder: Path, *arguments: str, **variables: str) -> tuple[int, dict[str, dict[str, Any]], str]:
+    """Exit code, findings by check, and what stands on standard error."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("HEADWATER_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "headwater", "doctor", *arguments, "--json"],
+        cwd=folder,
+        env=kept | {"HEADWATER_HOME": str(folder / "home")} | variables,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    findings = json.loads(done.stdout)["findings"] if done.stdout else []
+    return done.returncode, {finding["check"]: finding for finding in findings}, done.stderr
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_a_healthy_edge_is_good_in_every_check(tmp_path: Path, kafka: str, mosquitto: Mqtt, s3: S3Address) -> None:
+    """Kafka is written and read, the session survives an absence, the store answers."""
+    code, found, _ = doctor(
+        tmp_path, "edge", HEADWATER_EDGE__SITE="lyon", HEADWATER_EDGE__KAFKA__BROKERS=kafka,
+        HEADWATER_EDGE__MQTT__PORT=str(mosquitto.port), HEADWATER_EDGE__UPDATER__OBJECTS__ENDPOINT=s3.endpoint,
+        HEADWATER_EDGE__UPDATER__OBJECTS__BUCKET=s3.bucket, HEADWATER_EDGE__UPDATER__OBJECTS__ACCESS_KEY=s3.access_key,
+        HEADWATER_EDGE__UPDATER__OBJECTS__SECRET_KEY=s3.secret_key,
+    )  # fmt: skip
+
+    assert code == 0
+    assert found["edge.kafka write and read"]["state"] == "good"
+    assert found["edge.mqtt"]["state"] == "good"
+    assert found["edge.updater.objects"]["state"] == "warning"
+    assert "fleet keys init" in found["edge.updater.objects"]["fix"]
+    assert s3.secret_key not in json.dumps(found)
+
+
+def test_a_publisher_is_checked_for_conditional_writes(tmp_path: Path, kafka: str, s3: S3Address) -> None:
+    """Racing writers are tried on the real store before anybody relies on it."""
+    code, found, _ = doctor(
+        tmp_path, "fleet", HEADWATER_FLEET__KAFKA__BROKERS=kafka, HEADWATER_FLEET__OBJECTS__ENDPOINT=s3.endpoint,
+        HEADWATER_FLEET__OBJECTS__BUCKET=s3.bucket, HEADWATER_FLEET__OBJECTS__ACCESS_KEY=s3.access_key,
+        HEADWATER_FLEET__OBJECTS__SECRET_KEY=s3.secret_key,
+    )  # fmt: skip
+
+    assert code == 0
+    assert found["fleet.objects conditional writes"]["state"] == "good"
+
+
+def test_services_that_are_away_are_named_with_what_to_do(tmp_path: Path) -> None:
+    """Nothing listens: exit code 5, a sentence for each service, no traceback."""
+    port = str(free_port())
+    code, found, errors = doctor(
+        tmp_path, "edge", HEADWATER_EDGE__SITE="lyon", HEADWATER_EDGE__KAFKA__BROKERS=f"127.0.0.1:{port}",
+        HEADWATER_EDGE__KAFKA__REQUEST_TIMEOUT_S="2", HEADWATER_EDGE__MQTT__PORT=port,
+        HEADWATER_EDGE__UPDATER__OBJECTS__ENDPOINT=f"http://127.0.0.1:{port}",
+    )  # fmt: skip
+
+    assert code == 5
+    assert {found[name]["state"] for name in ("edge.kafka", "edge.mqtt", "edge.updater.objects")} == {"bad"}
+    assert all(found[name]["fix"] for name in ("edge.kafka", "edge.mqtt", "edge.updater.objects"))
+    assert "Traceback" not in errors
+
+
+def test_a_broker_that_forgets_sessions_is_a_warning(tmp_path: Path, kafka: str) -> None:
+    """The stand-in broker loses what an absent session is owed, and the doctor says so."""
+    port = free_port()
+    broker = subprocess.Popen([sys.executable, "-m", amqtt_module, str(port)], stderr=subprocess.DEVNULL)
+    try:
+        code, found, _ = doctor(
+            tmp_path, "edge", HEADWATER_EDGE__SITE="lyon", HEADWATER_EDGE__KAFKA__BROKERS=kafka,
+            HEADWATER_EDGE__MQTT__PORT=str(port), HEADWATER_EDGE__MQTT__PROTOCOL="3.1.1",
+            HEADWATER_EDGE__UPDATER__OBJECTS__ENDPOINT=f"file://{tmp_path}",
+        )  # fmt: skip
+    finally:
+        broker.kill()
+        broker.wait()
+
+    assert code == 0
+    assert found["edge.mqtt"]["state"] == "warning"
+    assert "Mosquitto" in found["edge.mqtt"]["fix"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["edge"]])
+def test_settings_are_checked_before_services(tmp_path: Path, arguments: list[str]) -> None:
+    """A typing error in a setting is the finding, with the right name beside it."""
+    code, found, errors = doctor(tmp_path, *arguments, HEADWATER_EDGE__SIGHT="lyon")
+
+    assert code == 2
+    assert "HEADWATER_EDGE__SITE" in (found["edge"]["fix"] if found else errors)
