@@ -105,16 +105,17 @@ def status(
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
-    pid = found["bridge_pid"]
-    lines = [f"site          {found['site']}", f"bridge        {'not running' if pid is None else f'subscribed (process {pid})'}"]
-    state = found["status"] or {}
+    pid, state = found["bridge_pid"], found["status"] or {}
+    rows = [("site", found["site"]), ("bridge", "not running" if pid is None else f"subscribed (process {pid})")]
     for name, active in sorted(state.get("active", {}).items()):
-        lines.append(f"model         {name}: version {active['version']} ({active['sha256'][:12]}), from {active['source']}")
-    lines += [
-        f"refused       {r['asset_class']} {r['version']}: {r['reason']}, {r['detail']}" for r in state.get("refused", [])
-    ]
-    lines += [f"{name:<13} {count}" for name, count in sorted(state.get("counts", {}).items())]
-    return lines + [f"problem       {problem}" for problem in found["problems"]]
+        version, digest = active["version"], active["sha256"][:12]
+        rows.append(("model", f"{name}: version {version} ({digest}), from {active['source']}"))
+    for refusal in state.get("refused", []):
+        what = f"{refusal['asset_class']} {refusal['version']}"
+        rows.append(("refused", f"{what}: {refusal['reason']}, {refusal['detail']}"))
+    rows += [(name, str(count)) for name, count in sorted(state.get("counts", {}).items())]
+    rows += [("problem", problem) for problem in found["problems"]]
+    return [f"{name:<13} {value}" for name, value in rows]
 
 
 def _load(site: str | None) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import random
 import select
 import signal
 import subprocess
@@ -100,13 +99,29 @@ class Supervisor:
     def _start_due(self) -> None:
         for child in self._children:
             if child.process is None and not child.done and child.due <= time.monotonic() and not self._stopping:
-                environment = os.environ | {PARENT: str(os.getpid())}
-                child.process = subprocess.Popen(self._commands[child.part], env=environment, stdin=subprocess.DEVNULL)
-                child.started = time.monotonic()
-                _say("info", "started", part=child.part, pid=child.process.pid)
+                self._start(child)
+
+    def _start(self, child: _Child) -> None:
+        child.started = time.monotonic()
+        environment = os.environ | {PARENT: str(os.getpid())}
+        try:
+            child.process = subprocess.Popen(self._commands[child.part], env=environment, stdin=subprocess.DEVNULL)
+        except OSError as error:  # no memory or no process left: the others go on
+            self._start_later(child, f"cannot be started: {error.strerror}")
+        else:
+            _say("info", "started", part=child.part, pid=child.process.pid)
+
+    def _start_later(self, child: _Child, why: str) -> None:
+        """Full jitter below a bound that doubles."""
+        if time.monotonic() - child.started > _STEADY_S:
+            child.bound_s = _FIRST_PAUSE_S
+        pause = random.uniform(0, child.bound_s)
+        child.bound_s = min(child.bound_s * 2, _MOST_PAUSE_S)
+        child.due = time.monotonic() + pause
+        _say("warning", "ended", part=child.part, why=why, pause_s=round(pause, 2))
 
     def _look(self) -> None:
-        """Note who has ended, and when to start it again: full jitter below a bound that doubles."""
+        """Note who has ended, and when to start it again."""
         for child in self._children:
             code = None if child.process is None else child.process.poll()
             if code is None:
@@ -115,12 +130,7 @@ class Supervisor:
             if child.part == "setup" and code == 0:
                 child.done = True
                 continue
-            if time.monotonic() - child.started > _STEADY_S:
-                child.bound_s = _FIRST_PAUSE_S
-            pause = random.uniform(0, child.bound_s)
-            child.bound_s = min(child.bound_s * 2, _MOST_PAUSE_S)
-            child.due = time.monotonic() + pause
-            _say("warning", "ended", part=child.part, status=code, pause_s=round(pause, 2))
+            self._start_later(child, f"exit status {code}")
 
     def _end(self) -> bool:
         """SIGTERM to all, SIGKILL to those that have not ended in time; whether there were any of those."""

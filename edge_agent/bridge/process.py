@@ -18,7 +18,7 @@ from edge_agent.bridge.counts import export
 from edge_agent.bridge.recogniser import Recogniser
 from edge_agent.bridge.route import Route
 from headwater.contract import topics
-from headwater.contract.errors import BadInput, Unreachable
+from headwater.contract.errors import BadInput, HeadwaterError, Permanent, Unreachable
 from headwater.transport import metrics
 from headwater.transport.files import replace_durably
 from headwater.transport.kafka_batch.cluster import Cluster
@@ -137,11 +137,15 @@ async def _announce(settings: EdgeSettings, source: Subscriber) -> None:
     """Say once that messages can come."""
     await source.subscribed.wait()
     about: Mapping[str, object] = {"pid": os.getpid(), "site": settings.site}
-    replace_durably(ready_file(settings), json.dumps(about).encode())
+    try:
+        replace_durably(ready_file(settings), json.dumps(about).encode())
+    except Permanent as error:  # it only tells; messages pass without it
+        _log.warning("bridge cannot say that it is ready", why=str(error), hint=error.hint)
     _log.info("bridge ready", **about)
 
 
 async def _refence(writer: Writer, stop: asyncio.Event) -> None:
-    """Keep Kafka from forgetting the writer's name; a failure shows at the next write."""
+    """Keep Kafka from forgetting the writer's name. A failure, such as Fenced, shows at the next write."""
     while not await sleep_or_stop(stop, _REFENCE_S):
-        await writer.refence()
+        with suppress(HeadwaterError):
+            await writer.refence()

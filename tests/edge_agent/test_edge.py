@@ -15,10 +15,14 @@ from typing import Any
 import psutil
 import pytest
 
+from headwater.contract import reading
 from headwater.contract.topics import edge_topics
 from headwater.transport.kafka import ensure_topics
 from headwater.transport.kafka_batch.settings import KafkaSettings
+from headwater.transport.mqtt.publisher import Publisher
+from headwater.transport.mqtt.settings import MqttSettings
 from tests.edge_agent.box import Edge, wait_for
+from tests.edge_agent.scorer.models import CHANNELS, desire, make, place
 from tests.services import Broker, Mqtt
 
 MOST_MIB = 220
@@ -53,6 +57,7 @@ def box(
 ) -> Iterator[tuple[Edge, subprocess.Popen[bytes]]]:
     """`headwater edge run` on a cluster without topics."""
     edge = Edge(unique, tmp_path, private_kafka.bootstrap, mosquitto.port)
+    edge.environment["HEADWATER_EDGE__SCORER__STATUS_INTERVAL_S"] = "0.5"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
     with (tmp_path / "run.log").open("wb") as log:
         process = subprocess.Popen(
@@ -82,10 +87,37 @@ def test_a_box_runs_and_heals_and_stops(box: tuple[Edge, subprocess.Popen[bytes]
     wait_for(lambda: status(edge)["bridge_pid"] not in (None, first), said)
 
     assert "does not work" not in headwater(edge, "status", "--check")
-    assert memory_mib(process.pid) < MOST_MIB
     process.terminate()
     assert process.wait(20) == 0
     assert "is not subscribed" in headwater(edge, "status", "--check", code=5)
+
+
+async def test_a_box_stays_small_after_a_swap(box: tuple[Edge, subprocess.Popen[bytes]], mosquitto: Mqtt) -> None:
+    """All processes of an edge together, with readings flowing and a second model in charge."""
+    edge, process = box
+    state = edge.ready_file.parent
+    wait_for(edge.ready_file.exists, lambda: "the bridge is not ready", 40)
+    async with Publisher(MqttSettings(port=mosquitto.port), f"pub-{edge.site}") as machine:
+        for version in (1, 2):
+            desire(state, place(state, *make(version)), generation=version)
+            for second in range(100):
+                values = dict.fromkeys(CHANNELS, 0.5)
+                await machine.publish(f"{edge.site}/pump/p1", reading.encode(1000 * (100 * version + second), values))
+            await machine.flush()
+            wait_for(lambda: in_charge(edge) == version, lambda: status_text(edge), 30)  # noqa: B023  called in this turn
+
+    used = memory_mib(process.pid)
+    assert 50 < used < MOST_MIB
+
+
+def in_charge(edge: Edge) -> int | None:
+    """Version that judges pumps."""
+    found = (status(edge)["status"] or {}).get("active", {}).get("pump")
+    return None if found is None else int(found["version"])
+
+
+def status_text(edge: Edge) -> str:
+    return headwater(edge, "status")
 
 
 def memory_mib(pid: int) -> float:
