@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from headwater.app.config import default_text
@@ -29,6 +31,32 @@ def settings_page() -> str:
             meaning = (field.description or "").replace("|", "\\|")
             lines.append(f"| `{variable}` | {default_text(field)} | {meaning} |")
     return "\n".join([*lines, ""])
+
+
+def metrics_page() -> str:
+    """docs/metrics.md as the metrics themselves would write it."""
+    code = (
+        "import cloud_trainer.job, edge_agent.updater.metrics, replicator.metrics\n"
+        "from edge_agent.bridge import counts as bridge\n"
+        "from edge_agent.scorer import metrics as scorer\n"
+        "from prometheus_client import REGISTRY\n"
+        "bridge.export(bridge.Counts()); scorer.export(scorer.Counts())\n"
+        "for m in sorted(REGISTRY.collect(), key=lambda m: m.name):\n"
+        "    suffix = '_total' if m.type == 'counter' else ''\n"
+        "    if m.name.startswith('headwater_'): print(f'| `{m.name}{suffix}` | {m.type} | {m.documentation} |')\n"
+    )
+    rows = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return (
+        "# Metrics\n"
+        "Each process serves Prometheus metrics on 127.0.0.1 when its `metrics_port` is set; `edge.metrics_port` gives\n"
+        "the bridge that port, the scorer the next and the updater the one after.\n\n"
+        "| metric | type | meaning |\n|---|---|---|\n" + rows
+    )
+
+
+def test_every_metric_is_documented() -> None:
+    """docs/metrics.md has each metric with its type and meaning."""
+    assert (ROOT / "docs/metrics.md").read_text() == metrics_page()
 
 
 def test_every_setting_is_documented() -> None:
@@ -69,3 +97,4 @@ def test_no_file_names_a_machine() -> None:
 
 if __name__ == "__main__":
     (ROOT / "docs/settings.md").write_text(settings_page())
+    (ROOT / "docs/metrics.md").write_text(metrics_page())

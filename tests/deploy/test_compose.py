@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,19 @@ def test_every_variable_is_a_setting_of_the_part(
     assert len(section) == 1
     part = section.pop()
     assert load(part, settings_model(part))
+
+
+@pytest.mark.parametrize(("file", "name", "service"), ours(), ids=lambda v: v if isinstance(v, str) else "")
+def test_every_command_exists(file: str, name: str, service: dict[str, Any]) -> None:
+    """The commands of services and health checks, with their options, are commands of ours."""
+    del file, name
+    checks = service.get("healthcheck", {}).get("test", [])[2:]
+    for command in filter(None, (service["command"], checks)):
+        words = [word for word in command if not word.startswith("-")]
+        shown = subprocess.run(
+            [sys.executable, "-m", "headwater", *words, "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        assert all(option in shown for option in command if option.startswith("-"))
 
 
 @pytest.mark.parametrize(("file", "name", "service"), services(), ids=lambda v: v if isinstance(v, str) else "")
