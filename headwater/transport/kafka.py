@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # public, though its stub does not export it
 from confluent_kafka.cimpl import NewTopic
 
 from headwater.contract.errors import BadInput, BadSetting, Conflict, HeadwaterError, Refused, Transient, Unreachable
@@ -116,17 +116,30 @@ def _partition_counts(admin: AdminClient, settings: KafkaSettings) -> dict[str, 
 
 
 def _await_leaders(admin: AdminClient, names: Sequence[str], settings: KafkaSettings) -> dict[str, int]:
-    """Partition counts of new topics, once the broker that is asked knows a leader for each partition."""
+    """Partition counts of new topics, once each partition's leader answers as such (it knows a little later)."""
     until = time.monotonic() + _CREATE_TIMEOUT_S
     for pause in pauses(first_s=0.05, most_s=0.5):
+        listed = admin.list_topics(timeout=settings.request_timeout_s).topics
+        found = {name: len(listed[name].partitions) for name in names if name in listed}
+        if len(found) == len(names) and _all_lead(admin, found):
+            return found
         if time.monotonic() > until:
             break
-        listed = admin.list_topics(timeout=settings.request_timeout_s).topics
-        found = {name: listed[name].partitions for name in names if name in listed}
-        if len(found) == len(names) and all(p.leader >= 0 for each in found.values() for p in each.values()):
-            return {name: len(each) for name, each in found.items()}
         time.sleep(pause)
     raise Unreachable(f"no leaders for {', '.join(names)} after {_CREATE_TIMEOUT_S:g} s", hint="start all brokers")
+
+
+def _all_lead(admin: AdminClient, counts: dict[str, int]) -> bool:
+    end = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # confluent_kafka's own stub
+    asked = {TopicPartition(name, number): end for name, count in counts.items() for number in range(count)}
+    try:
+        for future in admin.list_offsets(asked, request_timeout=_POLL_S).values():
+            future.result(_CREATE_TIMEOUT_S)
+    except KafkaException as error:
+        if not isinstance(_error(error.args[0], "looking for leaders"), Transient):
+            raise
+        return False
+    return True
 
 
 def _check_partitions(spec: TopicSpec, found: int) -> None:

@@ -8,7 +8,7 @@ from operator import itemgetter
 from types import TracebackType
 from typing import Literal, TypeVar
 
-from headwater.contract.errors import BadInput, Unreachable
+from headwater.contract.errors import BadInput, Transient, Unreachable
 from headwater.transport.kafka_batch import calls, codes, transactions
 from headwater.transport.kafka_batch.calls import Fetched, FetchLimits, Produced, TopicPartition
 from headwater.transport.kafka_batch.outbox import Outbox
@@ -146,13 +146,14 @@ class Cluster:
     async def produce(self, batches: Sequence[tuple[str, int, Buffer]]) -> list[Produced]:
         """Write whole batches and wait for all in-sync replicas; answers in the order of `batches`.
 
-        Each answer has an error code of its own (13 if its leader is away while others answer). Unreachable: no leader
-        answers; whether the batches were written is unknown. Batches of a partition keep the order of the calls.
+        Each answer has an error code of its own (5 without a leader, 13 if its leader is away while others
+        answer). Unreachable: no leader answers; whether the batches were written is unknown. Batches of a partition keep the order of the calls.
         """
-        outcomes = await asyncio.gather(*(self._produce_one(*batch) for batch in batches), return_exceptions=True)
+        outcomes = await asyncio.gather(*[await self._put(*batch) for batch in batches], return_exceptions=True)
         found: list[Produced] = []
         for (topic, partition, _), outcome in zip(batches, outcomes, strict=True):
             if isinstance(outcome, Produced):
+                self.note(topic, outcome.error)
                 found.append(outcome)
             elif isinstance(outcome, Unreachable) and not all(isinstance(o, Unreachable) for o in outcomes):
                 found.append(Produced(topic, partition, codes.NETWORK_EXCEPTION, -1, str(outcome)))
@@ -160,11 +161,16 @@ class Cluster:
                 raise outcome
         return found
 
-    async def _produce_one(self, topic: str, partition: int, batch: Buffer) -> Produced:
-        outbox = await self.reach(topic, partition)
-        produced = await outbox.put(topic, partition, batch)
-        self.note(topic, produced.error)
-        return produced
+    async def _put(self, topic: str, partition: int, batch: Buffer) -> asyncio.Future[Produced]:
+        try:
+            return (await self.reach(topic, partition)).put(topic, partition, batch)
+        except Transient as error:
+            done: asyncio.Future[Produced] = asyncio.get_running_loop().create_future()
+            if isinstance(error, Unreachable):
+                done.set_exception(error)
+            else:
+                done.set_result(Produced(topic, partition, codes.LEADER_NOT_AVAILABLE, -1, str(error)))
+            return done
 
     async def reach(self, topic: str, partition: int) -> Outbox:
         """The outbox of a partition's leader; Transient if it has none or cannot be reached.

@@ -7,8 +7,9 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -230,10 +231,16 @@ async def test_connections_cut_in_the_middle_of_requests_lose_and_double_nothing
             for _ in range(12):
                 made = proxy.connections
                 proxy.cut_after(dice.randrange(1, 20_000))
-                await until(lambda made=made: proxy.connections > made)
-            proxy.stall()  # an answer that never comes: given up after request_timeout_s, then sent again
+                await until(partial(more_connections, proxy, made))
             made = proxy.connections
-            await until(lambda: proxy.connections > made)
+
+            def given_up() -> bool:
+                """Stall whatever is connected, until a further connection is made."""
+                if proxy.connections == made:
+                    proxy.stall()
+                return proxy.connections > made
+
+            await until(given_up)  # an answer that never came: after request_timeout_s it is sent again
             written = sum((await reader.offsets(unique, "latest")).values())
             await until_written(reader, unique, written + 500)
             stop.set()
@@ -242,9 +249,13 @@ async def test_connections_cut_in_the_middle_of_requests_lose_and_double_nothing
         assert await count(reader, unique, sent) == Count(sent, 0, 0, 0)
 
 
-async def until(condition: object, deadline_s: float = 20.0) -> None:
+def more_connections(proxy: Proxy, than: int) -> bool:
+    """Whether somebody has connected since."""
+    return proxy.connections > than
+
+
+async def until(condition: Callable[[], bool], deadline_s: float = 20.0) -> None:
     """Wait for a plain condition."""
-    assert callable(condition)
     async with asyncio.timeout(deadline_s):
         while not condition():  # noqa: ASYNC110  the proxy has no event for it
             await asyncio.sleep(0.005)
