@@ -7,10 +7,12 @@ give, and the same kernels then run wherever the model runs.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.metadata
 import platform
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,7 +79,8 @@ class Model:
 
     def __init__(self, data: bytes) -> None:
         self._interpreter = _open(data)
-        self._shape = _shape(self._interpreter)
+        with _ours("does not describe the model"):
+            self._shape = _shape(self._interpreter)
 
     @property
     def features(self) -> int:
@@ -87,20 +90,32 @@ class Model:
     def score(self, vectors: Floats) -> tuple[Floats, Floats]:
         """Scores [n] and contributions [n, F] of feature vectors [n, F], all float32.
 
-        Numbers that are not finite are passed on, in and out; BadInput for another shape.
+        Numbers that are not finite are passed on, in and out. BadInput for another shape, or a model that breaks off.
         """
         rows = np.ascontiguousarray(vectors, dtype=np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.features:
             raise BadInput(f"vectors of shape {rows.shape}, the model takes [n, {self.features}]")
         scores = np.empty(len(rows), np.float32)
         contributions = np.empty(rows.shape, np.float32)
-        run, shape = self._interpreter, self._shape
-        for i in range(len(rows)):
-            run.set_tensor(shape.input, rows[i : i + 1])
-            run.invoke()
-            scores[i] = run.get_tensor(shape.score)[0]
-            contributions[i] = run.get_tensor(shape.contributions)[0]
+        with _ours("does not run the model"):
+            for i in range(len(rows)):
+                scores[i], contributions[i] = self._one(rows[i : i + 1])
         return scores, contributions
+
+    def _one(self, row: Floats) -> tuple[Any, Any]:
+        run, shape = self._interpreter, self._shape
+        run.set_tensor(shape.input, row)
+        run.invoke()
+        return run.get_tensor(shape.score)[0], run.get_tensor(shape.contributions)[0]
+
+
+@contextlib.contextmanager
+def _ours(what: str) -> Iterator[None]:
+    """Turn the runtime's exceptions into BadInput: only a model that is none makes it raise."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        raise BadInput(f"{runtime_class()} {what}: {_first_line(error)}", reason=NOT_A_MODEL) from error
 
 
 def _open(data: bytes) -> Any:
@@ -111,13 +126,10 @@ def _open(data: bytes) -> Any:
         raise Untrusted(message, reason=NOT_A_MODEL)
     module = _runtime().module
     resolver = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    try:
+    with _ours("does not load the model"):
         interpreter = module.Interpreter(model_content=data, num_threads=1, experimental_op_resolver_type=resolver)
         interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        message = f"{runtime_class()} does not load the model: {_first_line(error)}"
-        raise BadInput(message, reason=NOT_A_MODEL) from error
-    return interpreter
+        return interpreter
 
 
 def _shape(interpreter: Any) -> _Shape:
