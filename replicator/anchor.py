@@ -18,8 +18,11 @@ carries it is written under the link's one producer id, with the era as epoch an
 What the count cannot see, a source log that lost its end in a power cut and grew again, shows in the marks of the
 position and in the last record of the target, which is compared with the one that the count ended on.
 
-Outside of the proof: a batch that stays under way for longer than producer.id.expiration.ms (a day by default) after
-the partition's last write.
+Outside of the proof: Kafka forgets a producer when the newest record that it wrote, by the record's own time, is older
+than producer.id.expiration.ms (a day), looked at every ten minutes; then it takes any sequence. So a batch that stays
+under way while that happens can be taken twice: when old records are shipped, or after more than a day on the road.
+Target offsets then no longer follow the numbers, which the next acknowledgement or anchor sees; the repeats are named
+in a gap record, and a new era goes on behind them, without losing a record.
 """
 
 from __future__ import annotations
@@ -36,8 +39,8 @@ from headwater.contract.errors import DataMissing, Transient
 from headwater.transport.kafka_batch import Batch, Cluster, Record, records
 from replicator import logs
 from replicator.logs import Counted, Start
-from replicator.numbering import TargetState, shipped
-from replicator.position import DIVERGED, FIRST_ERA, RETENTION, Mark, Position, thinned
+from replicator.numbering import WRAP, TargetState, recount, shipped
+from replicator.position import DIVERGED, DOUBLED, RETENTION, Mark, Position, thinned
 from replicator.way import Way
 
 _log = structlog.get_logger(__name__)
@@ -46,11 +49,12 @@ _MARKERS = 1000  # offsets that hold no records, generously
 
 
 class Lost(NamedTuple):
-    """The era cannot go on: see position.Gap. `source_to` is where the next one begins."""
+    """The era cannot go on; the fields are those of position.Gap."""
 
     cause: str
-    source_from: int
-    source_to: int
+    first: int
+    end: int
+    resumed_at: int
 
 
 class Anchor:
@@ -61,24 +65,29 @@ class Anchor:
         self._target = target
         self._one = asyncio.Lock()
 
-    async def look(self, way: Way, pid: int) -> TargetState:
-        """See logs.look."""
-        return await logs.look(self._target, way, pid)
-
-    async def locate(self, way: Way, position: Position, state: TargetState) -> Position | Lost:
-        """Where to go on; Fenced and Refused as in numbering.shipped, Transient while a cluster is away."""
+    async def locate(self, way: Way, position: Position, pid: int) -> Position | Lost:
+        """Where to go on; Transient while a cluster is away, Fenced and Refused as in the module numbering."""
+        state = await logs.look(self._target, way, pid)
         number = shipped(position, state, str(way))
         async with self._one:
-            if position.era > FIRST_ERA and position.count == 0 and number:
-                position = await self._based(way, position, state)
-            return await _Search(self._probe, self._target, way, position, state, number).run()
+            if state.log_end <= position.target_first + number:
+                return await _Search(self._probe, self._target, way, position, state, number).run()
+            return await self._with_more_than_was_shipped(way, position, state, pid)
 
-    async def _based(self, way: Way, position: Position, state: TargetState) -> Position:
-        """Late batches of the former era may have come between, so that only the log knows where this one begins."""
-        last = await logs.last_batch(self._target, way.target, way.partition, state.log_start, state.log_end)
-        if last is None or last.producer_epoch != position.era:
-            return position
-        return structs.replace(position, target_next=last.base_offset - last.base_sequence)
+    async def _with_more_than_was_shipped(
+        self, way: Way, position: Position, state: TargetState, pid: int
+    ) -> Position | Lost:
+        """The target's log is longer than the record numbers say: its batches tell what it holds."""
+        start = max(position.target_next, state.log_start)
+        counted = recount(position, pid, await logs.stamps(self._target, way, start, state.log_end), str(way))
+        if state.epoch == position.era and counted.last_sequence != state.last_sequence % WRAP:
+            raise Transient(f"{way}: the leader has more than its replicas")
+        if counted.strays is None:  # late batches of the former era came before the first of this one
+            position = structs.replace(position, target_next=counted.target_next - counted.number + position.count)
+            return await _Search(self._probe, self._target, way, position, state, counted.number).run()
+        emptied = state._replace(log_start=state.log_end)  # offsets and numbers do not agree: nothing to compare
+        found = await _Search(self._probe, self._target, way, position, emptied, counted.number).run()
+        return found if isinstance(found, Lost) else Lost(DOUBLED, *counted.strays, found.source_next)
 
 
 class _Search(NamedTuple):
@@ -135,7 +144,7 @@ class _Search(NamedTuple):
             twin = await self._twin(first, min(end, first + 2 * beyond + _MARKERS))
             if twin is not None:
                 return self._at(Counted(twin, self.number, None))
-        return Lost(RETENTION, start.offset + self.number - start.count, first)
+        return Lost(RETENTION, start.offset + self.number - start.count, first, first)
 
     async def _twin(self, first: int, end: int) -> int | None:
         """Offset behind the source records that equal the last ones of the target, if they are there."""
@@ -174,16 +183,20 @@ class _Search(NamedTuple):
         position = self.position
         start = known or Start(position.source_first, 0)
         if not first <= start.offset <= end:
-            return Lost(DIVERGED, position.source_next, first)
+            return self._diverged(first)
         kept = max(start.count, self.state.log_start - position.target_first)
         counted = await logs.count_on(self.probe, self.way, start, kept, end)
         if counted.count < kept:
-            return Lost(DIVERGED, position.source_next, counted.offset)
+            return self._diverged(counted.offset)
         here = Start(counted.offset, counted.count)
         parted = await logs.common(self.probe, self.target, self.way, position, here, self.number, end)
         if parted.count == self.number:
             return self._at(Counted(parted.offset, parted.count, None))
-        return Lost(DIVERGED, position.source_next, parted.offset)
+        return self._diverged(parted.offset)
+
+    def _diverged(self, at: int) -> Lost:
+        """A source log that is another one from offset `at` on."""
+        return Lost(DIVERGED, min(at, self.position.source_next), self.position.source_next, at)
 
     def _at(self, counted: Counted) -> Position:
         position = self.position

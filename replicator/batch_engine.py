@@ -9,7 +9,7 @@ from headwater.transport.kafka_batch import Batch, Fetched, Out, Produced, codes
 from headwater.transport.kafka_batch.reading import judged
 from replicator.anchor import Lost
 from replicator.engine import Ends, Shipment, Unsettled, missing, refuse_corrupt
-from replicator.numbering import TargetState, foreign, sequence
+from replicator.numbering import sequence
 from replicator.position import FIRST_ERA, LAST_ERA, Gap, Mark, Position, thinned
 from replicator.way import Way
 
@@ -53,9 +53,8 @@ class BatchEngine:
         ends, way = self._ends, self.way
         self._pid = await ends.journal.producer_id(ends.target)
         position = self.checkpoint() or ends.journal.position(way.topic, way.partition) or await self._first_contact()
-        state = await ends.anchor.look(way, self._pid)
-        found = await ends.anchor.locate(way, position, state)
-        self._position = await self._next_era(position, state, found) if isinstance(found, Lost) else found
+        found = await ends.anchor.locate(way, position, self._pid)
+        self._position = await self._next_era(position, found) if isinstance(found, Lost) else found
         self._newest = None
         return self._position.source_next
 
@@ -72,16 +71,17 @@ class BatchEngine:
         await self._ends.journal.store([(way, position)])
         return position
 
-    async def _next_era(self, position: Position, state: TargetState, lost: Lost) -> Position:
+    async def _next_era(self, position: Position, lost: Lost) -> Position:
         """Store the gap and the new era before its first use."""
         era, now = position.era + 1, self._ends.clock()
-        gap = Gap(self.way.topic, self.way.partition, lost.cause, lost.source_from, lost.source_to, era, now)
+        gap = Gap(self.way.topic, self.way.partition, *lost, era, now)
         self._ends.on_gap_found(gap)
         if self._ends.on_gap == "halt":
             raise missing(gap)
         if era > LAST_ERA:
             raise Refused(f"{self.way} has had {era} gaps, more than a producer has epochs", hint="use a new site name")
-        begun = Position(era, lost.source_to, lost.source_to, 0, state.log_end, at=now)
+        end = (await self._ends.target.offsets(self.way.target, "latest"))[self.way.partition]
+        begun = Position(era, lost.resumed_at, lost.resumed_at, 0, end, at=now)
         await self._ends.journal.store([(self.way, begun)], [gap])
         return begun
 
@@ -137,8 +137,8 @@ class BatchEngine:
         """Raise unless the batch is where it belongs; Unsettled: anchor again."""
         way = self.way
         if answer.error == codes.NONE:
-            if position.count and answer.base_offset != position.target_next:
-                raise foreign(str(way), position.target_next, answer.base_offset)
+            if (position.count or not position.era) and answer.base_offset != position.target_next:
+                raise Unsettled(f"{way}: a batch for offset {position.target_next} is at {answer.base_offset}")
             return
         doing = f"writing offsets {batch.base_offset} to {batch.last_offset} of {way.topic} to {way}"
         failure = codes.failure(answer.error, doing, answer.detail)

@@ -11,7 +11,7 @@ from headwater.contract.errors import DataMissing, Transient, Untrusted
 from headwater.transport.kafka_batch import Batch, Cluster, Fetched
 from replicator.anchor import Anchor
 from replicator.journal import Journal
-from replicator.position import RETENTION, Gap, Position
+from replicator.position import DIVERGED, DOUBLED, RETENTION, Gap, Position
 from replicator.settings import GapPolicy
 from replicator.way import Way
 
@@ -94,12 +94,10 @@ def refuse_corrupt(way: Way, batch: Batch) -> None:
 
 def missing(gap: Gap) -> DataMissing:
     """Build the error for a gap at which a link halts."""
-    where = f"{gap.topic}[{gap.partition}]"
-    if gap.cause == RETENTION:
-        text = f"{where}: offsets {gap.source_from} to {gap.source_to - 1} were deleted before they were shipped"
-    else:
-        text = (
-            f"{where}: shipped up to offset {gap.source_from}, but the source has another log now; "
-            f"the two part at offset {gap.source_to}"
-        )
+    where, offsets = f"{gap.topic}[{gap.partition}]", f"offsets {gap.first} to {gap.end - 1}"
+    text = {
+        RETENTION: f"{where}: {offsets} were deleted before they were shipped",
+        DIVERGED: f"{where}: {offsets} were shipped, but the source has another log now, from {gap.resumed_at} on",
+        DOUBLED: f"{where}: {offsets} at the target repeat records before them",
+    }[gap.cause]
     return DataMissing(text, hint="set on_gap = continue to record this and go on behind it")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
+from msgspec import structs
 
 from headwater.contract.errors import HeadwaterError, Transient
 from headwater.contract.topics import TopicSpec, positions
@@ -263,15 +264,7 @@ class Link:
 
     def _on_gap(self, gap: Gap) -> None:
         metrics.on_gap(self._settings.site, gap)
-        _log.error(
-            "records are gone before they were shipped",
-            site=self._settings.site,
-            topic=gap.topic,
-            partition=gap.partition,
-            source_from=gap.source_from,
-            source_to=gap.source_to,
-            cause=gap.cause,
-        )
+        _log.error("gap", site=self._settings.site, **structs.asdict(gap))
 
     def _age_s(self, flow: Flow) -> float:
         """Age of the newest record shipped while others wait: what waits is not older."""

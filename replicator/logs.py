@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from headwater.transport.kafka_batch import Batch, Cluster, Record, records
 from headwater.transport.kafka_batch.reading import walk
-from replicator.numbering import TargetState, foreign
+from replicator.numbering import Stamp, TargetState, foreign
 from replicator.position import Mark, Position
 from replicator.way import Way
 
@@ -52,6 +52,17 @@ async def look(target: Cluster, way: Way, pid: int) -> TargetState:
     if last.producer_id != pid:
         raise foreign(str(way), last.base_offset, end)
     return TargetState(first, end, last.producer_epoch, last.base_sequence + last.count - 1)
+
+
+async def stamps(target: Cluster, way: Way, start: int, end: int) -> list[Stamp]:
+    """Whose the batches between two offsets of the target are."""
+    if start >= end:
+        return []
+    async with aclosing(walk(target, way.target, way.partition, start, end)) as walked:
+        return [
+            Stamp(each.base_offset, each.count, each.producer_id, each.producer_epoch, each.base_sequence)
+            async for each, _ in walked
+        ]
 
 
 async def last_batch(cluster: Cluster, topic: str, partition: int, first: int, end: int) -> Batch | None:

@@ -12,9 +12,7 @@ from replicator.way import Way
 
 _SHIPPED = Counter("headwater_replicator_shipped_records", "Records acknowledged by the target", ["site", "topic"])
 _BYTES = Counter("headwater_replicator_shipped_bytes", "Bytes of the batches acknowledged", ["site", "topic"])
-_GAPS = Counter(
-    "headwater_replicator_gaps", "Places where records were gone before they were shipped", ["site", "topic"]
-)
+_GAPS = Counter("headwater_replicator_gaps", "Places where records are missing, other or doubled", ["site", "topic"])
 _LAG = Gauge("headwater_replicator_lag_records", "Records that wait at the source, at most", ["site", "topic"])
 _LAG_S = Gauge("headwater_replicator_lag_seconds", "Age of what waits at the source, at most", ["site", "topic"])
 _HALTED = Gauge(

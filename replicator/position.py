@@ -85,21 +85,24 @@ def thinned(trail: tuple[Mark, ...], newest: Mark) -> tuple[Mark, ...]:
 
 RETENTION = "retention"
 DIVERGED = "diverged"
+DOUBLED = "doubled"
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """Where one era ends and the next begins.
+    """Where one era ends and the next begins, and why; the offsets are [first, end).
 
-    Cause `retention`: the source deleted its offsets [source_from, source_to) before they were shipped. Cause
-    `diverged`: up to `source_from` was shipped from a log that the source no longer has (cut short, or a topic made
-    anew); what it has now is shipped from `source_to`, where the two part.
+    Cause `retention`: the source deleted these of its offsets before they were shipped. Cause `diverged`: these source
+    offsets were shipped from a log that the source no longer has, because it was cut short or the topic was made anew.
+    Cause `doubled`: the target has records twice; these of its offsets hold the repeats. What the source has from
+    `resumed_at` on is shipped in the new era.
     """
 
     topic: str
     partition: int
     cause: str
-    source_from: int
-    source_to: int
+    first: int
+    end: int
+    resumed_at: int
     era: int  # of the records after the gap
     at: int
     v: int = 1

@@ -73,7 +73,7 @@ class RecordEngine:
 
     async def _made_anew(self, position: Position, first: int) -> Position:
         way, now, era = self.way, self._ends.clock(), position.era + 1
-        gap = Gap(way.topic, way.partition, DIVERGED, position.source_next, first, era, now)
+        gap = Gap(way.topic, way.partition, DIVERGED, first, position.source_next, first, era, now)
         self._ends.on_gap_found(gap)
         if self._ends.on_gap == "halt":
             raise missing(gap)

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Producer, TopicPartition
@@ -27,6 +28,7 @@ from replicator.position import PRODUCER_KEY, Gap, Identity, Position, decode, p
 from replicator.settings import ReplicatorSettings
 
 PATIENCE_S = 20.0
+_EPOCH_MS = int(time.time() * 1000) - 3_600_000
 
 
 def now_ms() -> int:
@@ -49,6 +51,7 @@ class Bed:
     site: str
     source: Cluster
     target: Cluster
+    log: Path  # what replicator processes say
     partitions: dict[str, int] = field(default_factory=dict)
 
     async def topic(self, stem: str = "t", partitions: int = 2, **configs: str) -> str:
@@ -263,9 +266,9 @@ def put(producer: Producer, topic: str, outs: Sequence[Out], partition: int = 0)
 
 
 def numbered(number: int, size: int = 50) -> Out:
-    """A record that tells its number, with a header."""
+    """A record that tells its number, with a header; young enough for a broker to remember its producer."""
     value = b"%d " % number + b"x" * size
-    return Out(b"k%d" % (number % 7), value, (("n", b"%d" % number),), 1_700_000_000_000 + number)
+    return Out(b"k%d" % (number % 7), value, (("n", b"%d" % number),), _EPOCH_MS + number)
 
 
 def numbers(found: Sequence[Record]) -> list[int]:

@@ -76,8 +76,11 @@ def cloud(service_runner: Runner, kafka_tools: KafkaTools) -> Iterator[Cloud]:
 
 
 @pytest.fixture
-async def bed(kafka: str, cloud: Cloud, unique: str) -> AsyncIterator[Bed]:
+async def bed(kafka: str, cloud: Cloud, unique: str, tmp_path: Path) -> AsyncIterator[Bed]:
     """A site of this test alone: the shared cluster is its edge, `cloud` its target."""
     edge = KafkaSettings(brokers=kafka)
     async with Cluster(edge, client_id="tests") as source, Cluster(cloud.plain, client_id="tests") as target:
-        yield Bed(unique[-30:].strip("-"), source, target)
+        log = tmp_path / "replicator.log"
+        yield Bed(unique[-30:].strip("-"), source, target, log)
+        if log.exists():
+            print(log.read_text())  # shown when the test fails

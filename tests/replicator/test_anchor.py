@@ -15,7 +15,7 @@ from headwater.transport.kafka_batch import encode, restamp
 from headwater.transport.kafka_batch.calls import Fetched
 from replicator.batch_engine import BatchEngine
 from replicator.link import run_link
-from replicator.position import DIVERGED, RETENTION
+from replicator.position import DIVERGED, DOUBLED, RETENTION
 from tests.replicator.bed import Bed, numbered, until
 from tests.replicator.conftest import Cloud
 
@@ -101,17 +101,48 @@ async def test_a_producer_that_the_target_forgot_is_found_in_its_log(bed: Bed, e
     target = remote(bed.site, topic)
     await bed.fill(topic, 40)
     await bed.ship_and_die()
-
-    async def forgotten() -> bool:
-        return not (await bed.target.describe_producers(target, [0]))[0]
-
-    await until(forgotten, "the target has forgotten the producer")
+    await until(lambda: _forgotten(bed, target), "the target has forgotten the producer")
     if emptied:
         await bed.trim(bed.target, target, 0, 40)
     await bed.fill(topic, 10)
     await bed.ship(position_interval_s=600.0)
     assert await bed.arrived(topic) == list(range(40 if emptied else 0, 50))
     assert (await bed.position(topic)).count == 50
+
+
+@pytest.mark.usefixtures("forgetful")
+@pytest.mark.parametrize("running", [False, True])
+async def test_repeats_that_a_forgetful_target_takes_are_named(bed: Bed, running: bool) -> None:
+    """A late batch that the broker takes again, having forgotten its producer, is recorded; nothing else is doubled."""
+    topic = await bed.topic(partitions=1)
+    target = remote(bed.site, topic)
+    await bed.fill(topic, 40)
+
+    async def late() -> None:
+        await until(lambda: _forgotten(bed, target), "the target has forgotten the producer")
+        batch = restamp((await bed.batches(bed.source, topic, 0))[2], producer_id=pid, epoch=0, sequence=20)
+        assert (await bed.target.produce([(target, 0, batch)]))[0].error == 0
+
+    if running:
+        async with bed.link(bed.settings()) as task:
+            await bed.shipped(task)
+            pid = await bed.producer()
+            await late()
+            await bed.fill(topic, 10)
+            await until(lambda: _last_is(bed, topic, 49), "the new records are shipped")
+    else:
+        await bed.ship_and_die()
+        pid = await bed.producer()
+        await late()
+        await bed.fill(topic, 10)
+        async with bed.link(bed.settings()):
+            await until(lambda: _last_is(bed, topic, 49), "the new records are shipped")
+    assert await bed.arrived(topic) == [*range(40), *range(20, 30), *range(40, 50)]
+    assert [(g.cause, g.first, g.end, g.resumed_at) for g in await bed.gaps()] == [(DOUBLED, 40, 50, 40)]
+
+
+async def _forgotten(bed: Bed, target: str) -> bool:
+    return not (await bed.target.describe_producers(target, [0]))[0]
 
 
 async def test_deleted_records_that_were_not_shipped_are_a_gap(bed: Bed) -> None:
@@ -126,10 +157,13 @@ async def test_deleted_records_that_were_not_shipped_are_a_gap(bed: Bed) -> None
         assert not task.done()
         await bed.fill(topic, 5)
         await until(lambda: bed.holds(remote(bed.site, topic), 40), "new records follow")
+        await until(lambda: _ends_at(bed, topic, 1, 55), "those of the other partition too")
     assert await bed.arrived(topic) == [*range(20), *range(35, 55)]
     assert await bed.arrived(topic, 1) == list(range(55))
     gaps = await bed.gaps()
-    assert [(g.partition, g.cause, g.source_from, g.source_to, g.era) for g in gaps] == [(0, RETENTION, 20, 35, 1)]
+    assert [(g.partition, g.cause, g.first, g.end, g.resumed_at, g.era) for g in gaps] == [
+        (0, RETENTION, 20, 35, 35, 1)
+    ]
     await bed.fill(topic, 5)
     await bed.ship_and_die()
     await bed.ship()
@@ -160,8 +194,8 @@ async def test_a_gap_while_the_link_runs_is_noticed_at_the_next_fetch(bed: Bed) 
     await asyncio.gather(task, return_exceptions=True)
     arrived = await bed.arrived(topic)
     (gap,) = await bed.gaps()
-    assert arrived == [*range(gap.source_from), *range(95, 100)]
-    assert 0 < gap.source_from < gap.source_to == 95
+    assert arrived == [*range(gap.first), *range(95, 100)]
+    assert 0 < gap.first < gap.end == 95
 
 
 async def _last_is(bed: Bed, topic: str, number: int) -> bool:
@@ -215,7 +249,7 @@ async def test_the_gap_behind_a_stale_position_is_exact(bed: Bed) -> None:
     async with bed.link(bed.settings()):
         await until(lambda: bed.holds(remote(bed.site, topic), 60), "what is left is shipped")
     assert await bed.arrived(topic) == [*range(50), *range(60, 70)]
-    assert [(g.cause, g.source_from, g.source_to) for g in await bed.gaps()] == [(RETENTION, 50, 60)]
+    assert [(g.cause, g.first, g.end) for g in await bed.gaps()] == [(RETENTION, 50, 60)]
 
 
 @pytest.mark.parametrize("fresh", [5, 80])
@@ -230,7 +264,7 @@ async def test_a_source_topic_made_anew_is_shipped_whole(bed: Bed, fresh: int) -
     async with bed.link(bed.settings()):
         await until(lambda: bed.holds(remote(bed.site, topic), 30 + fresh), "the new log is shipped")
     assert await bed.arrived(topic) == [*range(30), *range(1000, 1000 + fresh)]
-    assert [(g.cause, g.source_from, g.source_to) for g in await bed.gaps()] == [(DIVERGED, 30, 0)]
+    assert [(g.cause, g.first, g.end, g.resumed_at) for g in await bed.gaps()] == [(DIVERGED, 0, 30, 0)]
 
 
 @pytest.mark.parametrize("fresh", [4, 60])
@@ -247,7 +281,7 @@ async def test_a_source_that_lost_its_end_goes_on_where_the_logs_part(bed: Bed, 
     async with bed.link(bed.settings()):
         await until(lambda: bed.holds(remote(bed.site, topic), 30 + fresh), "the new records are shipped")
     assert await bed.arrived(topic) == [*range(30), *range(1000, 1000 + fresh)]
-    assert [(g.cause, g.source_to) for g in await bed.gaps()] == [(DIVERGED, 20)]
+    assert [(g.cause, g.resumed_at) for g in await bed.gaps()] == [(DIVERGED, 20)]
 
 
 async def test_a_target_that_lost_records_gets_them_again(bed: Bed) -> None:
