@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from types import ModuleType
 from typing import Any
 
 import structlog
@@ -18,7 +19,7 @@ from headwater.contract.topics import TopicSpec, positions
 from headwater.transport.kafka_batch import Cluster, Writer
 from headwater.transport.kafka_batch.administration import create_topic
 from headwater.transport.retry import pauses, retrying
-from replicator import metrics, targets
+from replicator import targets
 from replicator.anchor import Anchor
 from replicator.batch_engine import BatchEngine
 from replicator.engine import Ends, Engine, Shipment, now_ms
@@ -55,6 +56,12 @@ async def run_link(
             await cluster.close()
 
 
+def _metrics() -> ModuleType:
+    from replicator import metrics  # noqa: PLC0415  # 3 MB that a link without a metrics port does without
+
+    return metrics
+
+
 class Link:
     """Use `run_link`. `source` carries the stream of fetches, `probe` the other questions to the source."""
 
@@ -71,6 +78,7 @@ class Link:
         self._source = source
         self._probe = probe
         self._target = target
+        self._metrics = _metrics() if settings.metrics_port is not None else None
         self._journal: Journal | None = None
         self._flows: list[Flow] = []
         self._newest_ms: dict[Way, int] = {}
@@ -155,13 +163,14 @@ class Link:
             flows.append(flow)
             self._flows.append(flow)
             self._spawn(flow.run(), flow)
-        metrics.watch(
-            settings.site,
-            topic,
-            lag=lambda: sum(flow.behind for flow in flows),
-            lag_s=lambda: max(self._age_s(flow) for flow in flows),
-            halted=lambda: sum(flow.halted is not None for flow in flows),
-        )
+        if self._metrics is not None:
+            self._metrics.watch(
+                settings.site,
+                topic,
+                lag=lambda: sum(flow.behind for flow in flows),
+                lag_s=lambda: max(self._age_s(flow) for flow in flows),
+                halted=lambda: sum(flow.halted is not None for flow in flows),
+            )
 
     def _engines(self, spec: TopicSpec, ends: Ends) -> list[Engine]:
         ways = [Way(self._settings.site, spec.name, partition) for partition in range(spec.partitions)]
@@ -260,10 +269,12 @@ class Link:
 
     def _on_shipped(self, way: Way, shipment: Shipment) -> None:
         self._newest_ms[way] = shipment.newest_ms
-        metrics.on_shipped(way, shipment)
+        if self._metrics is not None:
+            self._metrics.on_shipped(way, shipment)
 
     def _on_gap(self, gap: Gap) -> None:
-        metrics.on_gap(self._settings.site, gap)
+        if self._metrics is not None:
+            self._metrics.on_gap(self._settings.site, gap)
         _log.error("gap", site=self._settings.site, **structs.asdict(gap))
 
     def _age_s(self, flow: Flow) -> float:

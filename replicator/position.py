@@ -19,6 +19,7 @@ from headwater.contract.canonical import canonical_json
 from headwater.contract.errors import BadInput
 
 PRODUCER_KEY = b"producer"
+GAP_PREFIX = "gap/"
 FIRST_ERA = 0
 LAST_ERA = 0x7FFF  # an era is a producer epoch, which is an int16
 
@@ -115,7 +116,7 @@ def position_key(topic: str, partition: int) -> bytes:
 
 def gap_key(gap: Gap) -> bytes:
     """Key of a gap record: one for each era, so that compaction keeps them all."""
-    return f"gap/{gap.topic}/{gap.partition}/{gap.era}".encode()
+    return f"{GAP_PREFIX}{gap.topic}/{gap.partition}/{gap.era}".encode()
 
 
 def encode(value: msgspec.Struct) -> bytes:

@@ -57,13 +57,14 @@ class Bed:
     async def topic(self, stem: str = "t", partitions: int = 2, **configs: str) -> str:
         """Make a source topic of this test; option names are Kafka's with underscores."""
         name = f"{stem}-{self.site}"
-        dotted = {key.replace("_", "."): value for key, value in configs.items()}
-        await create_topic(self.source, TopicSpec(name, partitions, dotted))
-        await self._leaders(self.source, name)
+        await self.make(self.source, name, partitions, **configs)
         self.partitions[name] = partitions
         return name
 
-    async def _leaders(self, cluster: Cluster, name: str) -> None:
+    async def make(self, cluster: Cluster, name: str, partitions: int, **configs: str) -> None:
+        """Make a topic and wait until it has leaders."""
+        dotted = {key.replace("_", "."): value for key, value in configs.items()}
+        await create_topic(cluster, TopicSpec(name, partitions, dotted))
         await retrying("waiting for leaders", lambda: cluster.offsets(name, "latest"), deadline_s=20, first_s=0.02)
 
     def settings(self, *topics: str, **more: Any) -> ReplicatorSettings:

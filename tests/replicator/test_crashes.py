@@ -230,7 +230,7 @@ async def test_services_that_are_away_are_waited_for(bed: Bed, cloud: Cloud) -> 
     topic = await bed.topic(partitions=1)
     await bed.fill(topic, 5)
     with structlog.testing.capture_logs() as logs:
-        async with bed.link(bed.settings().model_copy(update={"target": cloud.relayed})) as task:
+        async with bed.link(bed.settings(drain_s=0.5).model_copy(update={"target": cloud.relayed})) as task:
             await until(lambda: _is(any(entry["event"] == "waiting" for entry in logs)), "it says that it waits")
             for _ in range(2):
                 async with Proxy(("127.0.0.1", cloud.ports["relay"]), cloud.ports["proxy"]):

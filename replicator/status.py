@@ -1,0 +1,138 @@
+"""How far a link is, asked of both clusters: it works whether or not the replicator runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+import msgspec
+
+from headwater.contract.errors import BadInput
+from headwater.contract.topics import positions, remote
+from headwater.transport.kafka_batch import Cluster, Record, read_compacted
+from headwater.transport.kafka_batch.reading import walk
+from replicator import targets
+from replicator.engine import now_ms
+from replicator.position import GAP_PREFIX, Gap, Position, decode, position_key
+from replicator.settings import ReplicatorSettings
+
+Kept = dict[bytes, Record]
+
+
+class PartitionStatus(msgspec.Struct, frozen=True):
+    """One partition. `lag_records` may count markers of transactions too; `lag_s` is the age of what comes next."""
+
+    partition: int
+    state: str  # up to date, behind, not started, records missing
+    shipped: int  # records at the target, those that its retention has deleted included
+    lag_records: int
+    lag_s: float
+    missing: tuple[int, int] | None  # source offsets [first, end) that were deleted before they were shipped
+
+
+class TopicStatus(msgspec.Struct, frozen=True):
+    """One topic; `gaps` are those recorded so far."""
+
+    topic: str
+    target: str
+    engine: str
+    partitions: list[PartitionStatus]
+    gaps: list[Gap]
+
+    @property
+    def state(self) -> str:
+        """The worst of its partitions."""
+        order = ("records missing", "not started", "behind", "up to date")
+        return min((each.state for each in self.partitions), key=order.index, default="not started")
+
+
+class LinkStatus(msgspec.Struct, frozen=True):
+    """A whole link."""
+
+    site: str
+    topics: list[TopicStatus]
+
+
+@asynccontextmanager
+async def open_ends(settings: ReplicatorSettings) -> AsyncIterator[tuple[Cluster, Cluster]]:
+    """Source and target of a link, for questions."""
+    client_id = f"headwater-status-{settings.site}"
+    async with (
+        Cluster(settings.source, client_id=client_id) as source,
+        Cluster(settings.target, client_id=client_id) as target,
+    ):
+        yield source, target
+
+
+async def link_status(settings: ReplicatorSettings) -> LinkStatus:
+    """Compare what is at the source with what is at the target; Unreachable if one of them is."""
+    async with open_ends(settings) as (source, target):
+        kept = await stored(target, settings.site)
+        return LinkStatus(
+            settings.site,
+            [await _topic_status(source, target, settings.site, topic, kept) for topic in settings.topics],
+        )
+
+
+async def stored(target: Cluster, site: str) -> Kept:
+    """What the link has stored of itself; nothing where it never ran."""
+    try:
+        return await read_compacted(target, positions(site).name, 0)
+    except BadInput:
+        return {}
+
+
+def position_in(kept: Kept, topic: str, partition: int) -> Position | None:
+    """A partition's stored position."""
+    record = kept.get(position_key(topic, partition))
+    return decode(record.value, Position, f"the position of {topic}[{partition}]") if record else None
+
+
+def gaps_in(kept: Kept, topic: str) -> list[Gap]:
+    """Recorded gaps of a topic, by partition and era."""
+    prefix = f"{GAP_PREFIX}{topic}/".encode()
+    found = [decode(record.value, Gap, f"a gap of {topic}") for key, record in kept.items() if key.startswith(prefix)]
+    return sorted(found, key=lambda gap: (gap.partition, gap.era))
+
+
+async def _topic_status(source: Cluster, target: Cluster, site: str, topic: str, kept: Kept) -> TopicStatus:
+    name = remote(site, topic)
+    spec = await targets.spec_at_source(source, topic)
+    firsts, ends = await source.offsets(topic, "earliest"), await source.offsets(topic, "latest")
+    try:
+        arrived = await target.offsets(name, "latest")
+    except BadInput:
+        arrived = {}
+    found = []
+    for partition in range(spec.partitions):
+        position = position_in(kept, topic, partition)
+        log = (firsts[partition], ends[partition])
+        found.append(await _partition_status(source, topic, partition, log, arrived.get(partition), position))
+    engine = "record" if targets.is_compacted(spec) else "batch"
+    return TopicStatus(topic, name, engine, found, gaps_in(kept, topic))
+
+
+async def _partition_status(
+    source: Cluster, topic: str, partition: int, log: tuple[int, int], arrived: int | None, position: Position | None
+) -> PartitionStatus:
+    first, end = log
+    if position is None or arrived is None:
+        return PartitionStatus(partition, "not started", arrived or 0, end - first, 0.0, None)
+    at = position.source_next + max(0, arrived - position.target_next)
+    missing = (at, first) if at < first and position.trail else None
+    waiting_since = await _next_record_ms(source, topic, partition, max(at, first), end)
+    lag = 0 if waiting_since is None else end - max(at, first)
+    lag_s = 0.0 if waiting_since is None else max(0.0, (now_ms() - waiting_since) / 1000)
+    state = "records missing" if missing else "behind" if lag else "up to date"
+    return PartitionStatus(partition, state, arrived, lag, lag_s, missing)
+
+
+async def _next_record_ms(source: Cluster, topic: str, partition: int, at: int, end: int) -> int | None:
+    """Time of the first data batch from an offset on, or None if only markers are left."""
+    if at >= end:
+        return None
+    async with aclosing(walk(source, topic, partition, at, end)) as walked:
+        async for batch, is_data in walked:
+            if is_data:
+                return batch.base_timestamp
+    return None

@@ -1,0 +1,233 @@
+"""Is everything there, once, and unchanged? Reads both logs of a partition record by record."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import msgspec
+
+from headwater.contract import headers
+from headwater.contract.topics import remote
+from headwater.transport.kafka_batch import Cluster, Record, read_compacted
+from replicator import logs, targets
+from replicator.logs import Start
+from replicator.position import Position
+from replicator.settings import ReplicatorSettings
+from replicator.status import open_ends, position_in, stored
+from replicator.way import Way
+
+_WINDOW = 256  # records looked ahead to find where two logs agree again
+_FRAME = struct.Struct(">qiii")
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """One partition. The digests are SHA-256 over the compared records of each side: equal where they agree.
+
+    `waiting` records are at the source only, behind everything shipped; `skipped` are the target's of former eras.
+    """
+
+    topic: str
+    partition: int
+    compared: int
+    missing: int
+    doubled: int
+    altered: int
+    waiting: int
+    skipped: int
+    source_sha256: str
+    target_sha256: str
+    remark: str = ""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing is missing, doubled or altered."""
+        return not (self.missing or self.doubled or self.altered)
+
+
+async def verify_link(settings: ReplicatorSettings) -> list[Comparison]:
+    """Compare all partitions of a link, the common range of each; Unreachable if a cluster is."""
+    found = []
+    async with open_ends(settings) as (source, target):
+        kept = await stored(target, settings.site)
+        for topic in settings.topics:
+            spec = await targets.spec_at_source(source, topic)
+            for partition in range(spec.partitions):
+                way, position = Way(settings.site, topic, partition), position_in(kept, topic, partition)
+                if position is None:
+                    found.append(_nothing_yet(way, f"{way}: nothing was shipped yet"))
+                elif targets.is_compacted(spec):
+                    found.append(await _compare_states(source, target, way, position))
+                else:
+                    found.append(await _compare_logs(source, target, way, position))
+    return found
+
+
+def _nothing_yet(way: Way, why: str) -> Comparison:
+    empty = hashlib.sha256().hexdigest()
+    return Comparison(way.topic, way.partition, 0, 0, 0, 0, 0, 0, empty, empty, why)
+
+
+async def _compare_logs(source: Cluster, target: Cluster, way: Way, position: Position) -> Comparison:
+    first, end = await logs.bounds(source, way.topic, way.partition)
+    kept_from, kept_to = await logs.bounds(target, way.target, way.partition)
+    if first > position.source_next:
+        return _nothing_yet(way, f"{way}: the source has deleted all that the stored position covers")
+    start = max(position.source_first, first)
+    counted = await logs.count_on(source, way, Start(start, 0), 1 << 62, min(position.source_next, end))
+    number = position.count - counted.count  # of the record at `start`
+    at_target = position.target_first + number
+    if at_target < kept_from:
+        behind = await logs.count_on(source, way, Start(start, 0), kept_from - at_target, end)
+        start, at_target = behind.offset, kept_from
+    walk = _Walk(way)
+    ours = logs.contents(source, way.topic, way.partition, start, end)
+    theirs = logs.contents(target, way.target, way.partition, min(at_target, kept_to), kept_to)
+    async with aclosing(ours), aclosing(theirs):
+        await walk.run(ours, theirs)
+    lost = max(0, position.target_next - kept_to)  # acknowledged, and not there any more
+    return walk.result(lost, max(0, position.target_first - kept_from))
+
+
+class _Walk:
+    """Goes through two logs side by side; where they differ it looks ahead for the nearest place of agreement."""
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
+        self._digests = (hashlib.sha256(), hashlib.sha256())
+        self._compared = self._missing = self._doubled = self._altered = self._waiting = 0
+        self._first = ""
+
+    async def run(self, ours: AsyncGenerator[Record, None], theirs: AsyncGenerator[Record, None]) -> None:
+        """Read both to their ends."""
+        here: deque[Record] = deque()
+        there: deque[Record] = deque()
+        while True:
+            await _fill(here, ours, 1)
+            await _fill(there, theirs, 1)
+            if not there:
+                self._waiting += len(here) + await _rest(ours)
+                return
+            if not here:
+                self._differs(f"target offset {there[0].offset} is not at the source")
+                self._doubled += len(there) + await _rest(theirs)
+                return
+            if here[0][1:] == there[0][1:]:
+                self._take(here.popleft(), there.popleft())
+                continue
+            await _fill(here, ours, _WINDOW)
+            await _fill(there, theirs, _WINDOW)
+            self._differs(f"source offset {here[0].offset} differs from target offset {there[0].offset}")
+            self._skip(here, there)
+
+    def _take(self, ours: Record, theirs: Record) -> None:
+        for digest, record in zip(self._digests, (ours, theirs), strict=True):
+            digest.update(canonical(record))
+        self._compared += 1
+
+    def _skip(self, here: deque[Record], there: deque[Record]) -> None:
+        """Drop as few as possible from both so that the heads agree; one of each if nothing within sight does."""
+        places = {record[1:]: index for index, record in reversed(list(enumerate(here)))}
+        pairs = [(places[r[1:]], index) for index, r in enumerate(there) if r[1:] in places]
+        drop_here, drop_there = min(pairs, key=sum, default=(1, 1))
+        both = min(drop_here, drop_there)
+        self._altered += both
+        self._missing += drop_here - both
+        self._doubled += drop_there - both
+        for _ in range(both):
+            self._take(here.popleft(), there.popleft())
+        for _ in range(drop_here - both):
+            self._digests[0].update(canonical(here.popleft()))
+        for _ in range(drop_there - both):
+            self._digests[1].update(canonical(there.popleft()))
+
+    def _differs(self, text: str) -> None:
+        self._first = self._first or f"{self._way}: {text}"
+
+    def result(self, lost: int, skipped: int) -> Comparison:
+        """What was found; `lost` records are acknowledged but not at the target."""
+        lost = min(lost, self._waiting)
+        first = self._first or (f"{self._way}: the last {lost} acknowledged records are not there" if lost else "")
+        return Comparison(
+            topic=self._way.topic,
+            partition=self._way.partition,
+            compared=self._compared,
+            missing=self._missing + lost,
+            doubled=self._doubled,
+            altered=self._altered,
+            waiting=self._waiting - lost,
+            skipped=skipped,
+            source_sha256=self._digests[0].hexdigest(),
+            target_sha256=self._digests[1].hexdigest(),
+            remark=first,
+        )
+
+
+async def _fill(queue: deque[Record], records: AsyncGenerator[Record, None], size: int) -> None:
+    while len(queue) < size:
+        record = await anext(records, None)
+        if record is None:
+            return
+        queue.append(record)
+
+
+async def _rest(records: AsyncGenerator[Record, None]) -> int:
+    count = 0
+    async for _ in records:
+        count += 1
+    return count
+
+
+def canonical(record: Record) -> bytes:
+    """Bytes of a record's time, key, value and headers that no other record has: lengths first, -1 for null."""
+    parts = [_FRAME.pack(record.timestamp_ms, _size(record.key), _size(record.value), len(record.headers))]
+    parts += [record.key or b"", record.value or b""]
+    for name, value in record.headers:
+        raw = name.encode()
+        parts += [struct.pack(">ii", len(raw), _size(value)), raw, value or b""]
+    return b"".join(parts)
+
+
+def _size(data: bytes | None) -> int:
+    return -1 if data is None else len(data)
+
+
+async def _compare_states(source: Cluster, target: Cluster, way: Way, position: Position) -> Comparison:
+    """Compacted topics: the newest record of each key."""
+    ours = await read_compacted(source, way.topic, way.partition)
+    theirs = await read_compacted(target, remote(way.site, way.topic), way.partition)
+    waiting = {key for key, record in ours.items() if record.offset >= position.source_next}
+    missing = ours.keys() - theirs.keys() - waiting
+    digests = (hashlib.sha256(), hashlib.sha256())
+    altered = 0
+    for key in sorted(ours.keys() & theirs.keys() - waiting):
+        here, there = canonical(ours[key]), canonical(_without_offset(theirs[key]))
+        altered += here != there
+        digests[0].update(here)
+        digests[1].update(there)
+    deleted = {key for key in theirs.keys() - ours.keys() if _source_offset(theirs[key]) < position.source_next}
+    first = next((f"{way}: key {key!r} is missing" for key in sorted(missing)), "")
+    return Comparison(
+        topic=way.topic,
+        partition=way.partition,
+        compared=len(ours.keys() & theirs.keys() - waiting),
+        missing=len(missing),
+        doubled=len(deleted),
+        altered=altered,
+        waiting=len(waiting),
+        skipped=0,
+        source_sha256=digests[0].hexdigest(),
+        target_sha256=digests[1].hexdigest(),
+        remark=first,
+    )
+
+
+def _without_offset(record: Record) -> Record:
+    return record._replace(headers=tuple(pair for pair in record.headers if pair[0] != headers.SOURCE_OFFSET))
+
+
+def _source_offset(record: Record) -> int:
+    return headers.find_number(record.headers, headers.SOURCE_OFFSET) or 0

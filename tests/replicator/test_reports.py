@@ -1,0 +1,136 @@
+"""`headwater replicate status` and `verify`: what they say, as a process, with their exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from headwater.contract.topics import remote
+from headwater.transport.kafka_batch import Out, encode
+from tests.replicator.bed import Bed, numbered, until
+
+
+async def report(bed: Bed, command: str, *options: str) -> tuple[int, str]:
+    """Exit code and standard output of a command about the link of this test."""
+    line, env = bed.command(bed.settings())
+    process = await asyncio.create_subprocess_exec(
+        *line[:-1], command, *options, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    return process.returncode or 0, (out + err).decode()
+
+
+async def verified(bed: Bed) -> tuple[int, list[dict[str, Any]]]:
+    """What `verify --json` says."""
+    code, text = await report(bed, "verify", "--json")
+    return code, json.loads(text)
+
+
+async def test_status_before_during_and_after(bed: Bed) -> None:
+    """Nothing, a backlog and none of it are told apart; figures are of records, not of markers."""
+    topic = await bed.topic(partitions=2)
+    await bed.fill(topic, 20)
+    code, text = await report(bed, "status", "--json")
+    link = json.loads(text)
+    assert (code, [each["state"] for each in link["topics"][0]["partitions"]]) == (0, ["not started"] * 2)
+    await bed.ship()
+    producer = bed.transactional(f"txn-{bed.site}")
+    producer.begin_transaction()
+    producer.produce(topic, b"never", partition=0)
+    producer.flush(10)
+    producer.abort_transaction(10)
+    link = json.loads((await report(bed, "status", "--json"))[1])
+    assert [(p["state"], p["shipped"], p["lag_records"]) for p in link["topics"][0]["partitions"]] == [
+        ("up to date", 20, 0)
+    ] * 2
+    await bed.write(topic, 1, encode([numbered(n) for n in range(5)]))
+    link = json.loads((await report(bed, "status", "--json"))[1])
+    behind = link["topics"][0]["partitions"][1]
+    assert (behind["state"], behind["lag_records"]) == ("behind", 5)
+    assert 3000 < behind["lag_s"] < 5000  # these records are an hour old
+    code, text = await report(bed, "status")
+    assert code == 0
+    assert remote(bed.site, topic) in text
+
+
+async def test_status_names_what_was_deleted_unshipped(bed: Bed) -> None:
+    """Records that retention took before they were shipped are named, with exit code 8, before the link even runs."""
+    topic = await bed.topic(partitions=1)
+    await bed.fill(topic, 20)
+    await bed.ship()
+    await bed.fill(topic, 20)
+    await bed.trim(bed.source, topic, 0, 30)
+    code, text = await report(bed, "status")
+    assert code == 8
+    assert "offsets 20 to 29 were deleted unshipped" in text
+    async with bed.link(bed.settings()):
+        await until(lambda: bed.holds(remote(bed.site, topic), 30), "what is left is shipped")
+    code, text = await report(bed, "status")
+    assert code == 0
+    assert "retention, offsets 20 to 29" in text
+
+
+async def test_verify_proves_a_good_copy(bed: Bed) -> None:
+    """Equal logs have equal digests, also where both sides have deleted different parts, and with a backlog."""
+    topic = await bed.topic(partitions=2)
+    compacted = await bed.topic("status", partitions=1, cleanup_policy="compact")
+    await bed.fill(topic, 60)
+    bed.produce(compacted, [Out(b"k%d" % (n % 3), b"%d" % n, (), n) for n in range(9)])
+    await bed.ship()
+    await bed.trim(bed.source, topic, 0, 15)
+    await bed.trim(bed.target, remote(bed.site, topic), 0, 23)
+    await bed.trim(bed.target, remote(bed.site, topic), 1, 7)
+    await bed.fill(topic, 4)
+    code, found = await verified(bed)
+    assert code == 0
+    assert [(p["compared"], p["waiting"]) for p in found] == [(37, 4), (53, 4), (3, 0)]
+    assert all(p["source_sha256"] == p["target_sha256"] and not p["remark"] for p in found)
+
+
+async def test_verify_names_what_is_missing(bed: Bed) -> None:
+    """Acknowledged records that are not at the target any more end with exit code 8."""
+    topic = await bed.topic(partitions=1)
+    target = remote(bed.site, topic)
+    await bed.fill(topic, 30)
+    await bed.ship()
+    await bed.delete(bed.target, target)
+    await bed.make(bed.target, target, 1)
+    ours = [Out(*(r.key, r.value, r.headers, r.timestamp_ms)) for r in await bed.data(bed.source, topic, 0)]
+    await bed.target.produce([(target, 0, encode(ours[:25]))])
+    code, (found,) = await verified(bed)
+    assert (code, found["missing"], found["compared"]) == (8, 5, 25)
+    assert "the last 5 acknowledged records" in found["remark"]
+
+
+async def test_verify_names_what_differs(bed: Bed) -> None:
+    """Dropped, doubled, swapped and altered records are counted, and the first difference is named by its offsets."""
+    topic = await bed.topic(partitions=1)
+    target = remote(bed.site, topic)
+    await bed.fill(topic, 30)
+    await bed.ship()
+    ours = [Out(*(r.key, r.value, r.headers, r.timestamp_ms)) for r in await bed.data(bed.source, topic, 0)]
+    await bed.delete(bed.target, target)
+    await bed.make(bed.target, target, 1)
+    spoilt = [*ours[:5], *ours[6:10], ours[9], ours[10]._replace(value=b"other"), *ours[11:]]
+    await bed.target.produce([(target, 0, encode(spoilt))])
+    code, (found,) = await verified(bed)
+    assert (code, found["missing"], found["doubled"], found["altered"]) == (8, 1, 1, 1)
+    assert "source offset 5 differs from target offset 5" in found["remark"]
+    assert found["source_sha256"] != found["target_sha256"]
+    await bed.delete(bed.target, target)
+    await bed.make(bed.target, target, 1)
+    await bed.target.produce([(target, 0, encode([*ours[:29], ours[29]._replace(headers=())]))])
+    code, (found,) = await verified(bed)
+    assert (code, found["missing"], found["doubled"], found["altered"]) == (7, 0, 0, 1)
+
+
+async def test_a_wrong_setting_is_answered_with_the_right_one(bed: Bed) -> None:
+    """A setting that does not exist is refused with the nearest name, and exit code 2."""
+    line, env = bed.command(bed.settings("t"))
+    process = await asyncio.create_subprocess_exec(
+        *line, env={**env, "HEADWATER_REPLICATOR__SIET": "x"}, stderr=asyncio.subprocess.PIPE
+    )
+    _, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 2
+    assert b"HEADWATER_REPLICATOR__SITE" in err
