@@ -146,8 +146,9 @@ class Cluster:
     async def produce(self, batches: Sequence[tuple[str, int, Buffer]]) -> list[Produced]:
         """Write whole batches and wait for all in-sync replicas; answers in the order of `batches`.
 
-        Each answer has an error code of its own (5 without a leader, 13 if its leader is away while others
-        answer). Unreachable: no leader answers; whether the batches were written is unknown. Batches of a partition keep the order of the calls.
+        Each answer has an error code of its own (5 without a leader, 13 if its leader is away while others answer).
+        Unreachable: no leader answers; whether the batches were written is unknown. Batches of a partition keep the
+        order of the calls.
         """
         outcomes = await asyncio.gather(*[await self._put(*batch) for batch in batches], return_exceptions=True)
         found: list[Produced] = []

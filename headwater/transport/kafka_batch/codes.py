@@ -94,6 +94,7 @@ _HINTS = {
     33: "set sasl_mechanism to one that the broker offers",
     34: "this port takes no login: leave sasl_mechanism out, or use the port that does",
     32: "compare the clocks; message.timestamp.after.max.ms is one hour by default",
+    38: "start the other brokers, or ask for a lower replication factor",
     47: "another process runs under the same name, or took over; end this one",
     53: "give this user WRITE on the transactional id",
     87: "a compacted topic demands a key in every record",
