@@ -37,6 +37,7 @@ class Plan:
 
     machines: Mapping[Machine, Iterator[Row]]
     speed: float  # ticks a real second
+    slow: float  # the same while a model is trained or rolled out: sensor time must not outrun what was learned
     asset_class: str
     healthy: int  # the first training run begins
     watch: int  # readings with a model before the faults begin
@@ -64,7 +65,7 @@ def simulated(options: Options) -> Plan:
         (site, f"pump-{1 + (options.seed + i) % options.pumps}", FAULTS[(options.seed + i) % len(FAULTS)])
         for i, site in enumerate(options.sites)
     )
-    return Plan(machines, 60.0, ASSET_CLASS, 1200, 300, 900, None, plant, faults)
+    return Plan(machines, 60.0, 15.0, ASSET_CLASS, 1200, 300, 900, None, plant, faults)
 
 
 MOST_ROWS = 1300  # of a recording, so that the demo stays within two minutes; longer ones are cut, and said to be
@@ -86,7 +87,7 @@ def recorded(options: Options, folder: Path) -> Plan:
     if end < 600:
         raise BadInput(f"the longest recording below {folder} has {end} rows", hint="at least 600 are needed")
     healthy = min(400, end // 3)
-    return Plan(machines, 40.0, DATA_CLASS, healthy, 0, int(end * 0.85) - healthy, end, holds=True, labels=labels)
+    return Plan(machines, 40.0, 40.0, DATA_CLASS, healthy, 0, int(end * 0.85) - healthy, end, holds=True, labels=labels)
 
 
 def plan(options: Options) -> Plan:

@@ -114,9 +114,11 @@ class Scenario:
         self._until_tick(self.plan.healthy, "healthy readings")
 
     def _first_model(self) -> None:
+        self.feed.play(self.plan.slow)
         self._settle()
         self._train("the first")
         self._roll_out(1)
+        self.feed.play(self.plan.speed)
         self.feed.hold_at(None)
         self._until_tick(self.feed.tick + self.plan.watch, "healthy readings with a model")
 
@@ -134,6 +136,7 @@ class Scenario:
         self.steps.say(f"{len(opened)} alarm(s) reached the cloud so far")
 
     def _second_model(self) -> None:
+        self.feed.play(self.plan.slow)
         if self.plan.holds:
             self._settle()
         self._train("a second")

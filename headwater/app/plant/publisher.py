@@ -72,6 +72,10 @@ class Feed:
         if self._error is not None:
             raise self._error
 
+    def play(self, speed: float) -> None:
+        """Go on with `speed` ticks a second."""
+        self._speed = speed
+
     def hold_at(self, tick: int | None) -> None:
         """Pause before this tick; None goes on."""
         self._hold_at = tick
