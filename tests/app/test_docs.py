@@ -43,7 +43,8 @@ def metrics_page() -> str:
         "bridge.export(bridge.Counts()); scorer.export(scorer.Counts())\n"
         "for m in sorted(REGISTRY.collect(), key=lambda m: m.name):\n"
         "    suffix = '_total' if m.type == 'counter' else ''\n"
-        "    if m.name.startswith('headwater_'): print(f'| `{m.name}{suffix}` | {m.type} | {m.documentation} |')\n"
+        "    row = f'| `{m.name}{suffix}` | {m.type} | {m.documentation} |'\n"
+        "    print(row) if m.name.startswith('headwater_') else None\n"
     )
     rows = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     return (

@@ -11,9 +11,9 @@ import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from headwater.app.stack.state import S3Address
 from headwater.transport.objects import FolderStore, MemoryStore, ObjectSettings, ObjectStore
 from headwater.transport.objects.s3 import S3Store
-from headwater.app.stack.state import S3Address
 
 KINDS = ("memory", "folder", "moto", "s3")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from headwater.app.stack.state import S3Address
 from headwater.contract.errors import BadInput, BadSetting, Conflict, Refused, Unreachable, Untrusted
 from headwater.transport.objects import FolderStore, ObjectSettings, ObjectStore, open_store, probe_conditional_writes
 from headwater.transport.objects.s3 import S3Store
-from headwater.app.stack.state import S3Address
 from tests.transport.objects.stores import KINDS, Lawless, make_store, settings_of
 
 HOSTILE = ["", "/etc/passwd", "../x", "a/../../x", "a//b", ".hidden", "a/.b", "a\\b", "a b", "a\0b", "%2e%2e/x", "é"]

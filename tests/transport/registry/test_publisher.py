@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from headwater.app.stack.state import S3Address
 from headwater.contract.errors import BadInput, Conflict, DataMissing, Refused, Unreachable, Untrusted
 from headwater.transport.objects import FolderStore, MemoryStore
 from headwater.transport.objects.s3 import S3Store
@@ -15,7 +16,6 @@ from headwater.transport.registry.client import Client
 from headwater.transport.registry.layout import TIMESTAMP_KEY
 from headwater.transport.registry.publisher import Publisher
 from headwater.transport.registry.repository import init_repository
-from headwater.app.stack.state import S3Address
 from tests.transport.objects.stores import Lawless, settings_of
 from tests.transport.registry.fleet_repo import MODEL, ROLLOUT, Repo
 
