@@ -6,7 +6,7 @@ Whole batches and the writer that loses and doubles nothing are in kafka_batch. 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -211,8 +211,7 @@ class GroupReader:
     def __iter__(self) -> Iterator[GroupRecord]:
         """Yield records for ever; errors that may pass are logged and waited for, others raised."""
         while True:
-            record = self.next(_POLL_S)
-            if record is not None:
+            if record := self.next(_POLL_S):
                 yield record
 
     def next(self, timeout_s: float) -> GroupRecord | None:
@@ -257,14 +256,7 @@ class GroupReader:
         self.close()
 
 
-_LOST_PARTITION = frozenset(
-    {
-        KafkaError.ILLEGAL_GENERATION,
-        KafkaError.UNKNOWN_MEMBER_ID,
-        KafkaError.REBALANCE_IN_PROGRESS,
-        KafkaError._NO_OFFSET,  # noqa: SLF001  the client's own codes are public but begin with an underscore
-    }
-)
+_LOST_PARTITION = frozenset({codes.ILLEGAL_GENERATION, codes.UNKNOWN_MEMBER_ID, codes.REBALANCE_IN_PROGRESS})
 
 
 def _record(message: Message) -> GroupRecord:
@@ -280,21 +272,6 @@ def describe(settings: KafkaSettings) -> ClusterDescription:
         listed = admin.list_topics(timeout=settings.request_timeout_s)
         brokers = {node: f"{broker.host}:{broker.port}" for node, broker in listed.brokers.items()}
         return ClusterDescription(listed.cluster_id or "", brokers, tuple(sorted(listed.topics)))
-
-
-def lag(settings: KafkaSettings, group: str, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-    """Records that a group has not committed yet, by (topic, partition)."""
-    with _turned(f"asking for the positions of group {group} at {settings.brokers}"):
-        consumer = Consumer({**librdkafka(settings), "group.id": group, "enable.auto.commit": False})
-        try:
-            wanted = [TopicPartition(topic, partition) for topic, partition in places]
-            found = {}
-            for position in consumer.committed(wanted, timeout=settings.request_timeout_s):
-                low, high = consumer.get_watermark_offsets(position, timeout=settings.request_timeout_s)
-                found[position.topic, position.partition] = high - max(position.offset, low)
-            return found
-        finally:
-            consumer.close()
 
 
 @contextmanager
