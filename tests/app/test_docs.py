@@ -49,7 +49,8 @@ def metrics_page() -> str:
     rows = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     return (
         "# Metrics\n"
-        "Each process serves Prometheus metrics on 127.0.0.1 when its `metrics_port` is set;\n`edge.metrics_port` gives "
+        "Each process serves Prometheus metrics on 127.0.0.1 when its `metrics_port` is set;\n"
+        "`edge.metrics_port` gives "
         "the bridge that port, the scorer the next and the updater the one after.\n\n"
         "| metric | type | meaning |\n|---|---|---|\n" + rows
     )
