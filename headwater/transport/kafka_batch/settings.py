@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from headwater.contract.errors import BadSetting
+from headwater.transport import tls as encryption
 
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
@@ -34,10 +34,7 @@ class KafkaSettings(BaseModel):
         self.addresses()
         if self.sasl_mechanism and (self.username is None or self.password is None):
             raise ValueError(f"sasl_mechanism {self.sasl_mechanism} needs username and password")
-        if not self.tls and (self.ca_file or self.cert_file or self.key_file):
-            raise ValueError("ca_file, cert_file and key_file have no effect without tls = true")
-        if self.key_file and not self.cert_file:
-            raise ValueError("key_file needs cert_file")
+        encryption.check_complete(self)
         return self
 
     def addresses(self) -> list[tuple[str, int]]:
@@ -54,13 +51,4 @@ class KafkaSettings(BaseModel):
 
     def tls_context(self) -> ssl.SSLContext | None:
         """Build the TLS context, or None without TLS; BadSetting if a file cannot be read or is no PEM."""
-        if not self.tls:
-            return None
-        try:
-            context = ssl.create_default_context(cafile=self.ca_file)
-            if self.cert_file:
-                context.load_cert_chain(self.cert_file, self.key_file)
-        except OSError as error:  # ssl.SSLError is one too
-            files = ", ".join(str(f) for f in (self.ca_file, self.cert_file, self.key_file) if f)
-            raise BadSetting(f"the TLS files of {self.brokers} cannot be used ({files}): {error}") from error
-        return context
+        return encryption.context(self, self.brokers)
