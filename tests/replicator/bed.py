@@ -27,7 +27,7 @@ from replicator.link import run_link
 from replicator.position import PRODUCER_KEY, Gap, Identity, Position, decode, position_key
 from replicator.settings import ReplicatorSettings
 
-PATIENCE_S = 20.0
+PATIENCE_S = 40.0
 _EPOCH_MS = int(time.time() * 1000) - 3_600_000
 
 

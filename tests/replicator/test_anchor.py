@@ -16,7 +16,7 @@ from headwater.transport.kafka_batch.calls import Fetched
 from replicator.batch_engine import BatchEngine
 from replicator.link import run_link
 from replicator.position import DIVERGED, DOUBLED, RETENTION
-from tests.replicator.bed import Bed, numbered, until
+from tests.replicator.bed import PATIENCE_S, Bed, numbered, until
 from tests.replicator.conftest import Cloud
 
 INVALID_PRODUCER_EPOCH = 47
@@ -217,7 +217,7 @@ async def test_a_link_that_halts_at_gaps_writes_nothing_behind_them(bed: Bed) ->
     await bed.fill(topic, 1)
     await bed.trim(bed.source, topic, 1, 51)
     with pytest.raises(DataMissing, match="offsets 20 to 34 were deleted before they were shipped") as raised:
-        await asyncio.wait_for(run_link(bed.settings(on_gap="halt"), asyncio.Event()), 20)
+        await asyncio.wait_for(run_link(bed.settings(on_gap="halt"), asyncio.Event()), PATIENCE_S)
     assert raised.value.exit_code == 8
     assert not await bed.gaps()
 

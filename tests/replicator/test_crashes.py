@@ -242,13 +242,33 @@ async def test_services_that_are_away_are_waited_for(bed: Bed, cloud: Cloud) -> 
     await bed.assert_same(topic)
 
 
+async def test_a_source_that_was_away_is_looked_at_again(bed: Bed, cloud: Cloud, proxy: Proxy) -> None:
+    """A source that comes back with another log is noticed by a link that kept running, though its offsets fit."""
+    turned = Bed(bed.site, bed.target, bed.source, bed.log)  # the cluster behind the relay is the source here
+    topic = await turned.topic(partitions=1)
+    await turned.fill(topic, 20, batch=5)
+    settings = turned.settings().model_copy(update={"source": cloud.relayed})
+    async with turned.link(settings) as task:
+        await turned.shipped(task)
+        await asyncio.sleep(0.5)  # a stored position has marks
+        proxy.refuse_new = True
+        proxy.cut()
+        await turned.delete(turned.source, topic)
+        await turned.topic(partitions=1)
+        await turned.fill(topic, 10, batch=5)
+        await turned.write(topic, 0, *(encode([numbered(1000 + n)]) for n in range(40)))
+        proxy.refuse_new = False
+        await until(lambda: turned.holds(remote(bed.site, topic), 60), "what is new is shipped")
+    assert await turned.arrived(topic) == [*range(20), *range(1000, 1040)]
+
+
 async def test_a_stop_while_the_target_is_away_is_prompt(bed: Bed, cloud: Cloud) -> None:
     """Told to stop with nobody to ship to, it ends within its drain time."""
     topic = await bed.topic(partitions=1)
     await bed.fill(topic, 5)
     settings = bed.settings(topic, drain_s=0.5).model_copy(update={"target": cloud.relayed})
     async with replicator(bed, settings) as process:
-        await asyncio.sleep(1.0)
+        await until(lambda: _is(b"reaching the target" in bed.log.read_bytes()), "it waits for the target")
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 10) == 0

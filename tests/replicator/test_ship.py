@@ -6,14 +6,16 @@ import asyncio
 
 import pytest
 import structlog
+from prometheus_client import REGISTRY
 
 from headwater.contract import headers
 from headwater.contract.errors import Fenced, Refused
 from headwater.contract.topics import TopicSpec, remote
-from headwater.transport.kafka_batch import Out, Writer, encode, read_compacted
+from headwater.transport.kafka_batch import Fetched, Out, Writer, encode, read_compacted
 from headwater.transport.kafka_batch.administration import create_topic, topic_configs
+from replicator.batch_engine import BatchEngine
 from replicator.link import run_link
-from tests.replicator.bed import Bed, now_ms, numbered, numbers, put, until
+from tests.replicator.bed import PATIENCE_S, Bed, now_ms, numbered, numbers, put, until
 
 
 @pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
@@ -152,16 +154,63 @@ async def test_a_topic_of_somebody_else_is_refused(bed: Bed) -> None:
     assert (await bed.target.offsets(name, "latest"))[0] == 1
 
 
-async def test_another_writer_at_the_target_is_noticed(bed: Bed) -> None:
+@pytest.mark.parametrize("running", [False, True])
+async def test_another_writer_at_the_target_is_noticed(bed: Bed, running: bool) -> None:
     """A record that somebody else adds later halts the partition: numbers and offsets no longer agree."""
     topic = await bed.topic(partitions=1)
-    await bed.fill(topic, 3)
-    await bed.ship()
     name = remote(bed.site, topic)
+    await bed.fill(topic, 3)
+    if not running:
+        await bed.ship()
+    task = asyncio.create_task(run_link(bed.settings(), asyncio.Event())) if running else None
+    await until(lambda: bed.holds(name, 3), "the first records are shipped")
     await bed.target.produce([(name, 0, encode([numbered(99)]))])
     await bed.fill(topic, 3)
     with pytest.raises(Refused, match="somebody else writes to it"):
-        await bed.ship()
+        await asyncio.wait_for(task or run_link(bed.settings(), asyncio.Event()), PATIENCE_S)
+
+
+class Spoiling(BatchEngine):
+    """Flips one bit of what partition 1 brings, as a failing disk would."""
+
+    async def ship(self, fetched: Fetched) -> None:
+        data = bytearray(fetched.data)
+        if self.way.partition == 1:
+            data[-1] ^= 1
+        await super().ship(fetched._replace(data=memoryview(data)))
+
+
+async def test_a_corrupt_batch_halts_its_partition_and_no_other(bed: Bed) -> None:
+    """A flipped bit is refused by the target, since checksums are carried over; it is named with its offsets."""
+    topic = await bed.topic(partitions=2)
+    await bed.fill(topic, 30)
+    with structlog.testing.capture_logs() as logs:
+        task = asyncio.create_task(run_link(bed.settings(), asyncio.Event(), Spoiling))
+        await until(lambda: bed.holds(remote(bed.site, topic), 30), "the other partition is shipped")
+        await bed.fill(topic, 5)
+        await until(lambda: bed.holds(remote(bed.site, topic), 35), "and goes on")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    (halted,) = [entry for entry in logs if entry["event"] == "partition halted"]
+    assert f"{topic}[1]: the batch at offsets 20 to 29 is corrupt" in halted["why"]
+    assert await bed.arrived(topic, 1) == list(range(20))
+
+
+async def test_what_a_link_counts_is_on_its_metrics_port(bed: Bed) -> None:
+    """Shipped records, lag and halted partitions are served to Prometheus, by topic."""
+    topic = await bed.topic(partitions=1)
+    await bed.fill(topic, 30)
+    async with bed.link(bed.settings(metrics_port=0)) as task:
+        await bed.shipped(task)
+        await until(lambda: _sample(topic, "headwater_replicator_shipped_records_total", 30), "records are counted")
+        assert await _sample(topic, "headwater_replicator_lag_records", 0)
+        assert await _sample(topic, "headwater_replicator_lag_seconds", 0)
+        assert await _sample(topic, "headwater_replicator_halted_partitions", 0)
+
+
+async def _sample(topic: str, name: str, value: float) -> bool:
+    samples = (sample for metric in REGISTRY.collect() for sample in metric.samples)
+    return [s.value for s in samples if s.name == name and s.labels.get("topic") == topic] == [value]
 
 
 async def test_a_compacted_topic_is_copied_record_by_record(bed: Bed) -> None:
@@ -173,7 +222,7 @@ async def test_a_compacted_topic_is_copied_record_by_record(bed: Bed) -> None:
                 topic, [Out(b"k%d" % (n % 3), b"%d" % (10 * round_ + n), (), 5 + n) for n in range(4)], partition
             )
             bed.produce(topic, [Out(b"k0", None, (("h", b"1"),), 77)], partition)
-        await bed.ship(position_interval_s=100.0 if round_ else 0.1)
+        await (bed.ship_and_die() if round_ == 1 else bed.ship())
     name = remote(bed.site, topic)
     for partition in range(2):
         ours = await bed.data(bed.source, topic, partition)
@@ -192,7 +241,7 @@ async def test_a_second_link_for_a_site_shuts_out_the_first(bed: Bed) -> None:
     await bed.fill(topic, 300, batch=2)
     first = asyncio.create_task(run_link(settings, asyncio.Event()))
     await until(lambda: bed.holds(remote(bed.site, topic), 10, more=True), "the first link ships")
-    async with bed.link(settings) as second, asyncio.timeout(20):
+    async with bed.link(settings) as second, asyncio.timeout(PATIENCE_S):
         await bed.fill(topic, 300, batch=2)
         await bed.shipped(second)
         with pytest.raises(Fenced, match="INVALID_PRODUCER_EPOCH"):
