@@ -6,14 +6,14 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
 from headwater.contract.errors import BadInput, Transient
@@ -144,6 +144,14 @@ class Bed:
             return False
         return end == count or (more and end > count)
 
+    async def ends_at(self, topic: str, partition: int, end: int) -> bool:
+        """Whether a partition of the target of `topic` ends at an offset."""
+        return (await self.target.offsets(remote(self.site, topic), "latest"))[partition] == end
+
+    async def last_is(self, topic: str, number: int) -> bool:
+        """Whether the last record of partition 0 of the target of `topic` has this number."""
+        return (await self.arrived(topic))[-1:] == [number]
+
     async def write(self, topic: str, partition: int, *batches: bytes | bytearray) -> None:
         """Write batches as they are."""
         for batch in batches:
@@ -201,17 +209,6 @@ class Bed:
         )
         put(producer, topic, outs, partition)
         assert producer.flush(10) == 0
-
-    def alter(self, cluster: Cluster, topic: str, **configs: str) -> None:
-        """Change a topic's configuration."""
-        admin = AdminClient({"bootstrap.servers": cluster.settings.brokers})
-        entries = [
-            ConfigEntry(key.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
-            for key, value in configs.items()
-        ]
-        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
-        for future in admin.incremental_alter_configs([resource]).values():
-            future.result(10)
 
     def add_partitions(self, cluster: Cluster, topic: str, count: int) -> None:
         """Raise a topic's partitions."""
@@ -286,13 +283,3 @@ def _essence(batch: Batch) -> tuple[Any, ...]:
         batch.last_offset - batch.base_offset,
     )
     return (*header, bytes(batch.raw[61:]))
-
-
-@contextmanager
-def terminated(process: asyncio.subprocess.Process) -> Iterator[asyncio.subprocess.Process]:
-    """Kill a process at the end, whatever happened."""
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import MutableMapping
+from typing import Any
 
 import pytest
 import structlog
@@ -189,11 +191,16 @@ async def test_a_corrupt_batch_halts_its_partition_and_no_other(bed: Bed) -> Non
         await until(lambda: bed.holds(remote(bed.site, topic), 30), "the other partition is shipped")
         await bed.fill(topic, 5)
         await until(lambda: bed.holds(remote(bed.site, topic), 35), "and goes on")
+        await until(lambda: _said(logs, "partition halted"), "the partition halts")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     (halted,) = [entry for entry in logs if entry["event"] == "partition halted"]
     assert f"{topic}[1]: the batch at offsets 20 to 29 is corrupt" in halted["why"]
     assert await bed.arrived(topic, 1) == list(range(20))
+
+
+async def _said(logs: list[MutableMapping[str, Any]], event: str) -> bool:
+    return any(entry["event"] == event for entry in logs)
 
 
 async def test_what_a_link_counts_is_on_its_metrics_port(bed: Bed) -> None:
