@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,10 +16,14 @@ from headwater.app.demo import outcome, promises, report
 from headwater.app.demo.console import Steps
 from headwater.app.demo.evidence import Evidence
 from headwater.app.demo.plan import Options, check_sites, plan
+from headwater.app.demo.plots import all_plots
 from headwater.app.demo.scenario import Scenario
+from headwater.app.stack.cli import end_in_order
 from headwater.contract.canonical import canonical_json
+from headwater.contract.errors import HeadwaterError, Refused
 from headwater.contract.figures import figure
 from headwater.transport import logs
+from headwater.transport.files import file_error
 
 app = typer.Typer(rich_markup_mode=None)
 TOTAL_GOAL_S = 120.0
@@ -45,29 +50,61 @@ def demo(
     """
     logs.configure()
     steps = Steps(quiet=as_json)
-    folder = home or Path(tempfile.mkdtemp(prefix="headwater-demo-"))
-    try:
-        found = _run(Options(check_sites(sites), seed, data, keep, folder, report_to, mosquitto), steps)
-    finally:
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+    names, report_to = check_sites(sites), _writable(report_to)
+    end_in_order()
+    options = Options(names, seed, data, keep, _folder(home), report_to, mosquitto)
+    found = _run(options, steps)
     if as_json:
         print(canonical_json(_object(found, seed)).decode())
     kept = promises.all_kept(found.figures)
     raise typer.Exit(0 if kept else 6)
 
 
+def _folder(home: Path | None) -> Path:
+    """An empty folder for the run; Refused for one that holds anything, since it is removed at the end."""
+    if home is None:
+        return Path(tempfile.mkdtemp(prefix="headwater-demo-"))
+    try:
+        if home.exists() and (not home.is_dir() or any(home.iterdir())):
+            raise Refused(f"{home} is not an empty folder", hint="name one that is empty, or that does not exist yet")
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise file_error(error, home) from error
+    return home.absolute()
+
+
+def _writable(report_to: Path) -> Path:
+    """Where the report goes, tried before the run rather than after it."""
+    try:
+        with report_to.with_name(f".{report_to.name}.try").open("w") as file:
+            pass
+        Path(file.name).unlink()
+    except OSError as error:
+        raise file_error(error, report_to) from error
+    return report_to
+
+
 def _run(options: Options, steps: Steps) -> Evidence:
     started = time.monotonic()
-    scenario = Scenario(options, plan(options), steps)
+    scenario: Scenario | None = None
+    done = False
     try:
+        scenario = Scenario(options, plan(options), steps)
         scenario.run()
         found = outcome.evidence(scenario, steps)
+        done = True
+    except HeadwaterError:
+        if (options.home / "logs").is_dir():
+            steps.say(f"the logs of every process are kept in {_kept_logs(options.home / 'logs')}")
+        raise
     finally:
-        if not options.keep:
-            scenario.close()
+        if not (done and options.keep):
+            if scenario is not None:
+                scenario.close()
+            shutil.rmtree(options.home, ignore_errors=True)
+    pictures = all_plots(found)
     found.figures.append(figure("demo.total_s", time.monotonic() - started, "s", TOTAL_GOAL_S))
-    report.write(found, promises.TITLES, options.report)
+    report.write(found, pictures, promises.TITLES, options.report)
     steps.say(f"report written to {options.report}")
     for name, version in found.programs.items():
         steps.print(f"  {name}: {version}")
@@ -79,17 +116,28 @@ def _run(options: Options, steps: Steps) -> Evidence:
     return found
 
 
+def _kept_logs(logs_of_run: Path) -> Path:
+    """Copy the logs out of the folder that is about to be removed."""
+    kept = Path(tempfile.mkdtemp(prefix="headwater-demo-logs-"))
+    shutil.copytree(logs_of_run, kept, dirs_exist_ok=True)
+    return kept
+
+
 def _say_what_next(scenario: Scenario, steps: Steps) -> None:
     state = scenario.state
-    steps.print("\nStill running:")
+    program = Path(sys.argv[0])
+    name = str(program) if program.name == "headwater" else f"{sys.executable} -m headwater"
+    steps.print("\nStill running (edge agents, replicators and the trainer have stopped):")
     for name, address in state.clusters.items():
         steps.print(f"  Kafka {name}: {address}")
     steps.print(f"  MQTT: {state.mqtt.host}:{state.mqtt.port}\n  S3: {state.s3.endpoint}")
     steps.print("\nTry next:")
-    config = scenario.folder / "cloud.toml"
-    for command in ("fleet rollout status", "train jobs", "doctor"):
-        steps.print(f"  HEADWATER_CONFIG={config} headwater {command}")
-    steps.print(f"  headwater stack down --home {scenario.folder / 'stack'}")
+    site = scenario.options.sites[0]
+    for part, command in (("cloud", "fleet rollout status"), ("cloud", "train jobs"), ("cloud", "doctor fleet")):
+        steps.print(f"  HEADWATER_CONFIG={scenario.folder / f'{part}.toml'} {name} {command}")
+    homes = f"HEADWATER_HOME={scenario.folder / 'home'} HEADWATER_CONFIG={scenario.folder / f'{site}.toml'}"
+    steps.print(f"  {homes} {name} edge run      # until Ctrl-C")
+    steps.print(f"  {name} stack down --home {scenario.folder / 'stack'} && rm -r {scenario.folder}")
 
 
 def _object(found: Evidence, seed: int) -> dict[str, object]:

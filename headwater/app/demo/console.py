@@ -51,13 +51,10 @@ class Steps:
         for column, justify in (("", "left"), ("promised", "right"), ("counted", "right"), ("", "left")):
             table.add_column(column, justify=justify)  # type: ignore[arg-type]  # rich types it as a literal
         for figure in figures:
-            counted = "not promised" if figure.value is None else number(figure.value, figure.unit)
-            sign = "≤" if figure.better == "lower" else "≥"
-            zero = figure.goal == 0 and figure.better == "lower"
-            goal = "" if figure.goal is None else ("" if zero else sign + " ") + number(figure.goal, figure.unit)
+            counted = counted_text(figure)
             verdict = VERDICTS[verdict_of(figure)]
             note = f"{verdict} [dim]{figure.note}[/dim]" if figure.note else verdict
-            table.add_row(titles.get(figure.name, figure.name), goal, counted, note)
+            table.add_row(titles.get(figure.name, figure.name), goal_text(figure), counted, note)
         self._console.print(table)
 
     def print(self, line: str = "") -> None:
@@ -68,9 +65,24 @@ class Steps:
 VERDICTS = {"holds": "[green]holds[/green]", "missed": "[red]missed[/red]", "": ""}
 
 
+def goal_text(figure: Figure) -> str:
+    """What was promised, as people read it."""
+    if figure.goal is None:
+        return ""
+    sign = "" if figure.goal == 0 else "≤ " if figure.better == "lower" else "≥ "
+    return sign + number(figure.goal, figure.unit)
+
+
+def counted_text(figure: Figure) -> str:
+    """What was counted, as people read it."""
+    if figure.value is not None:
+        return number(figure.value, figure.unit)
+    return "not promised" if figure.note.startswith("needs ") else "nothing"
+
+
 def verdict_of(figure: Figure) -> str:
     """`holds` or `missed` for what was promised, nothing for the rest."""
-    if figure.goal is None or figure.value is None:
+    if figure.goal is None or figure.note.startswith("needs "):
         return ""
     return "holds" if figure.met else "missed"
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from headwater.app.demo.evidence import Asset, ScoreTrace, Trace
 from headwater.contract import checkpoint, headers, messages, topics
 from headwater.contract.arrival import Arrival, Unusable, arrival
-from headwater.contract.messages import Score
-from headwater.contract.windows import Charge, expected
+from headwater.contract.messages import Alarm, Score
+from headwater.contract.windows import Charge, Expected, expected
 from headwater.transport.kafka_batch import Cluster, KafkaSettings, Record, read_compacted, read_records
 
 
@@ -43,9 +43,10 @@ class Judged(NamedTuple):
     """How the scores of a site compare with the windows that must be scored."""
 
     windows: int
-    unscored: int
+    unscored: int  # no score, or one that is not a number
     twice: int
-    by_version: Counter[int]
+    wrong: int  # scores whose asset, window, version or model digest is not what the swap records demand
+    versions: Counter[int]  # that the scores name
 
 
 def read_topics(brokers: str, names: list[str]) -> dict[str, Log]:
@@ -66,6 +67,23 @@ async def _partitions(cluster: Cluster, topic: str) -> dict[int, list[Record]]:
         async for records in read_records(cluster, topic, partition, first[partition], end):
             found[partition] += records
     return found
+
+
+def newest_status(brokers: str, topic: str, site: str) -> tuple[bytes | None, int] | None:
+    """Value and timestamp (ms) of the newest status of a site in this cluster."""
+
+    async def read() -> tuple[bytes | None, int] | None:
+        async with Cluster(KafkaSettings(brokers=brokers), client_id="headwater-demo-count") as cluster:
+            found = (await read_compacted(cluster, topic, 0)).get(site.encode())
+            return None if found is None else (found.value, found.timestamp_ms)
+
+    return asyncio.run(read())
+
+
+def read_alarms(log: Log) -> list[Alarm]:
+    """Alarms of a site in the order of their sensor times."""
+    found = [messages.decode(r.value, Alarm) for records in log.partitions.values() for r in records]
+    return sorted(found, key=lambda alarm: alarm.t)
 
 
 def read_swaps(brokers: str) -> dict[int, list[Charge]]:
@@ -92,6 +110,7 @@ def transport(published: Mapping[str, tuple[int, str]], log: Log) -> Transport:
     """
     total = lost = duplicated = wrong = 0
     records = log.by_key()
+    duplicated += sum(len(found) for asset, found in records.items() if asset not in published)  # nobody published them
     for asset, (count, digest) in published.items():
         payloads = [bytes(record.value or b"") for record in records.get(asset, [])]
         distinct = len(set(payloads))
@@ -115,20 +134,47 @@ def arrivals(records: list[Record]) -> list[Arrival]:
 
 def judged(readings: Log, scores: Log, swaps: Mapping[int, list[Charge]]) -> Judged:
     """Compare the scores of a site with the windows that its readings and swaps demand."""
-    windows = unscored = twice = 0
-    by_version: Counter[int] = Counter()
+    windows = unscored = twice = wrong = 0
+    versions: Counter[int] = Counter()
     for partition, records in readings.partitions.items():
-        given = Counter(
-            headers.find_number(score.headers, headers.SOURCE_OFFSET) for score in scores.partitions[partition]
-        )
-        for window in expected(arrivals(records), swaps.get(partition, [])):
+        given: dict[int | None, list[Record]] = defaultdict(list)
+        for record in scores.partitions[partition]:
+            given[headers.find_number(record.headers, headers.SOURCE_OFFSET)].append(record)
+            versions[messages.decode(record.value, Score).version] += 1
+        for wanted in expected(arrivals(records), swaps.get(partition, [])):
             windows += 1
-            by_version[window.charge.version] += 1
-            times = given.pop(window.window.last_offset, 0)
-            unscored += times == 0
-            twice += max(0, times - 1)
-        twice += sum(given.values())  # scores of windows that nobody asked for
-    return Judged(windows, unscored, twice, by_version)
+            found = given.pop(wanted.window.last_offset, [])
+            unscored += not any(messages.decode(record.value, Score).score is not None for record in found)
+            twice += max(0, len(found) - 1)
+            wrong += sum(not is_of(record, wanted) for record in found)
+        twice += sum(map(len, given.values()))  # scores of windows that nobody asked for
+    return Judged(windows, unscored, twice, wrong, versions)
+
+
+def is_of(record: Record, wanted: Expected) -> bool:
+    """Whether a score says in every place that it is of this window, by the model that was in charge."""
+    score = messages.decode(record.value, Score)
+    said = (
+        (record.key or b"").decode(),
+        score.asset,
+        score.version,
+        score.t_first,
+        score.t_last,
+        headers.find_number(record.headers, headers.VERSION),
+        headers.find_text(record.headers, headers.MODEL),
+        headers.find_number(record.headers, headers.FIRST_OFFSET),
+    )
+    window, charge = wanted.window, wanted.charge
+    return said == (
+        wanted.asset,
+        wanted.asset,
+        charge.version,
+        window.t_first,
+        window.t_last,
+        charge.version,
+        charge.sha256,
+        window.first_offset,
+    )
 
 
 def traces(site: str, readings: Log, wanted: set[Asset]) -> dict[Asset, Trace]:
@@ -164,10 +210,10 @@ def copied(edge: Mapping[str, Log], cloud: Mapping[str, Log]) -> Transport:
     """Compare topics in the cloud with the edge's: partition by partition, key, value, headers and timestamp."""
     total = lost = duplicated = wrong = 0
     for topic, log in edge.items():
-        for partition, records in log.partitions.items():
-            here = Counter(_content(record) for record in records)
+        for partition in log.partitions.keys() | cloud[topic].partitions.keys():
+            here = Counter(_content(record) for record in log.partitions.get(partition, []))
             there = Counter(_content(record) for record in cloud[topic].partitions.get(partition, []))
-            total += len(records)
+            total += here.total()
             lost += (here - there).total()
             duplicated += (there - here).total()
         payloads = {key: [r.value for r in records] for key, records in log.by_key().items()}

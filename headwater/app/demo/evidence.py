@@ -54,11 +54,11 @@ class Marks:
     """What the scenario noted while it ran."""
 
     kills: int = 0
+    killed_at: list[float] = field(default_factory=list)  # Unix seconds
     learned: list[Learned] = field(default_factory=list)
-    refusals: dict[int, tuple[int, str]] = field(default_factory=dict)  # version: exit code, what was said
-    bad_versions: list[int] = field(default_factory=list)
-    rollback_bytes: int = 0
-    memory_mb: dict[str, float] = field(default_factory=dict)  # by site
+    refusals: dict[int, tuple[str, str]] = field(default_factory=dict)  # bad version: reason it must have, and has
+    rollback_bytes: int | None = None
+    memory_mb: dict[str, float | None] = field(default_factory=dict)  # by site
 
 
 @dataclass
@@ -73,6 +73,7 @@ class Evidence:
     episodes: list[Episode] = field(default_factory=list)
     faults: dict[Asset, list[tuple[int, int]]] = field(default_factory=dict)  # from, to in ms: the truth
     swaps: list[tuple[str, int, int]] = field(default_factory=list)  # site, version, sensor time in ms
-    lag: dict[str, list[tuple[float, int]]] = field(default_factory=dict)  # site: seconds since start, records
+    lag: dict[str, list[tuple[float, int]]] = field(default_factory=dict)  # site: seconds, records
+    kills: list[float] = field(default_factory=list)  # seconds on the same clock
     learned: list[Learned] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

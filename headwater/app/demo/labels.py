@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from headwater.app.demo.evidence import Asset
+from headwater.app.demo.evidence import Asset, Episode
 from headwater.app.demo.promises import told
 from headwater.app.demo.scenario import Scenario
 from headwater.app.plant.publisher import Machine
@@ -36,10 +36,10 @@ def _spans(rows: list[tuple[int, bool]]) -> Iterator[Span]:
         yield start, rows[-1][0]
 
 
-def _episodes(scenario: Scenario, machine: Machine, end: int) -> list[Span]:
+def _episodes(episodes: list[Episode], machine: Machine, end: int) -> list[Span]:
     opened: dict[str, int] = {}
     spans = []
-    for episode in scenario.watch.episodes:
+    for episode in episodes:
         alarm = episode.alarm
         if (alarm.site, alarm.asset) != (machine.site, machine.asset):
             continue
@@ -50,7 +50,7 @@ def _episodes(scenario: Scenario, machine: Machine, end: int) -> list[Span]:
     return spans + [(t, end) for t in opened.values()]
 
 
-def label_figures(scenario: Scenario) -> list[Figure]:
+def label_figures(scenario: Scenario, seen: list[Episode]) -> list[Figure]:
     """Hits, misses, alarms outside, F1, beside an alarm that is always on. None of them has a goal."""
     hits = misses = outside = tp = fp = fn = abnormal = total = 0
     for machine, rows in scenario.plan.labels.items():
@@ -58,7 +58,7 @@ def label_figures(scenario: Scenario) -> list[Figure]:
         if not judged:
             continue
         faults = list(_spans(judged))
-        episodes = _episodes(scenario, machine, rows[-1][0] + 1)
+        episodes = _episodes(seen, machine, rows[-1][0] + 1)
         inside = [any(start <= t < end for start, end in faults) for t, _ in episodes]
         hit = any(a < end and start < b for a, b in faults for start, end in episodes)
         hits += bool(faults) and hit

@@ -7,13 +7,14 @@ from pathlib import Path
 import psutil
 
 
-def proportional_mb(pid: int) -> float:
-    """PSS of a process and its descendants in MB (10^6 bytes), from /proc/<pid>/smaps_rollup; 0.0 if it is gone."""
+def proportional_mb(pid: int) -> float | None:
+    """PSS of a process and its descendants in MB (10^6 bytes), by /proc/<pid>/smaps_rollup; None if unreadable."""
     try:
         family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     except psutil.NoSuchProcess:
-        return 0.0
-    return sum(_pss_kb(process.pid) for process in family) * 1024 / 1e6
+        return None
+    total_kb = sum(_pss_kb(process.pid) for process in family)
+    return total_kb * 1024 / 1e6 if _pss_kb(pid) else None
 
 
 def _pss_kb(pid: int) -> int:

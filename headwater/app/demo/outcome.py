@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from headwater.app.demo import count, promises
 from headwater.app.demo.console import Steps
-from headwater.app.demo.evidence import Asset, Evidence
+from headwater.app.demo.evidence import Asset, Episode, Evidence
 from headwater.app.demo.labels import label_figures, labelled_spans
 from headwater.app.demo.promises import exactly, told, zero
 from headwater.app.demo.scenario import Scenario
 from headwater.app.plant.simulator import Truth
 from headwater.contract import topics
 from headwater.contract.figures import Figure, figure
-from headwater.contract.messages import Alarm
 from headwater.contract.windows import Charge
 
 ALARM_GOAL_S = 60.0
@@ -26,17 +25,21 @@ def evidence(scenario: Scenario, steps: Steps) -> Evidence:
     found = Evidence(
         title=f"Headwater demo: {', '.join(sites)}" + (f", {scenario.options.data}" if scenario.options.data else ""),
         programs=dict(scenario.state.programs),
-        episodes=scenario.watch.episodes,
+        episodes=[e for site in sites.values() for e in site.episodes],
         faults=_fault_spans(scenario),
         lag=scenario.watch.lag,
+        kills=[at - scenario.watch.since for at in scenario.marks.killed_at],
         learned=scenario.marks.learned,
     )
-    watched = set(found.faults) or {(site, alarm.asset) for site, alarm in _alarmed(scenario)[:4]}
+    watched = set(found.faults) or {(e.alarm.site, e.alarm.asset) for e in found.episodes[:4]}
     for name, site in sites.items():
         found.readings |= count.traces(name, site.edge[topics.READINGS], watched)
         found.scores |= count.score_traces(name, site.edge[topics.SCORES])
         found.swaps += site.swap_times()
-    found.figures = [*_transport(scenario, sites), *_alarms(scenario), *_models(scenario, sites)]
+    alarms = (
+        label_figures(scenario, found.episodes) if scenario.plan.plant is None else _alarms(scenario, found.episodes)
+    )
+    found.figures = [*_transport(scenario, sites), *alarms, *_models(scenario, sites)]
     if scenario.options.data:
         found.notes.append("Labels were used for the counts of this table only; no model has seen them.")
     return found
@@ -57,6 +60,13 @@ class _Site:
         self.transport = count.transport(published, self.edge[topics.READINGS])
         self.copied = count.copied(self.edge, self.cloud)
         self.judged = count.judged(self.edge[topics.READINGS], self.edge[topics.SCORES], self.swaps)
+        status = count.newest_status(local, topics.STATUS, site)
+        self.status_differs = status is None or status != count.newest_status(
+            remote, topics.remote(site, topics.STATUS), site
+        )
+        seen = scenario.watch.seen
+        alarms = count.read_alarms(self.cloud[topics.ALARMS])
+        self.episodes = [Episode(a, seen.get((a.episode, a.state), a.raised_at / 1000)) for a in alarms]
 
     def charges(self) -> list[Charge]:
         """Every swap, once a partition."""
@@ -87,24 +97,17 @@ def _transport(scenario: Scenario, sites: dict[str, _Site]) -> list[Figure]:
         zero("demo.replication_lost", sum(c.lost for c in copied)),
         zero("demo.replication_duplicated", sum(c.duplicated for c in copied)),
         zero("demo.cloud_digests_wrong", sum(c.wrong_digests for c in copied)),
+        zero("demo.status_differs", sum(site.status_differs for site in sites.values())),
     ]
 
 
-def _alarms(scenario: Scenario) -> list[Figure]:
-    if scenario.plan.plant is None:
-        return label_figures(scenario)
-    truths = scenario.plan.plant.truths()
-    opened = _alarmed(scenario)
-    faulty = {(truth.site, truth.asset): truth for truth in truths}
-    false = [1 for site, alarm in opened if not _is_true(alarm.t, faulty.get((site, alarm.asset)))]
+def _alarms(scenario: Scenario, episodes: list[Episode]) -> list[Figure]:
+    truths = scenario.plan.plant.truths() if scenario.plan.plant else []
+    opened = [episode for episode in episodes if episode.alarm.state == "opened"]
+    false = [e for e in opened if not any(_is_of(e, truth) for truth in truths)]
     delays: list[tuple[float, float, float]] = []
     for truth in truths:
-        hits = [
-            e
-            for e in scenario.watch.episodes
-            if e.alarm.state == "opened" and (e.alarm.site, e.alarm.asset) == (truth.site, truth.asset)
-            and _is_true(e.alarm.t, truth)
-        ]  # fmt: skip
+        hits = [e for e in opened if _is_of(e, truth)]
         if hits and truth.onset is not None and truth.visible is not None:
             begun = scenario.feed.published_at(truth.onset) or hits[0].seen_at
             t = hits[0].alarm.t
@@ -123,30 +126,32 @@ def _alarms(scenario: Scenario) -> list[Figure]:
 def _models(scenario: Scenario, sites: dict[str, _Site]) -> list[Figure]:
     marks = scenario.marks
     charges = [charge for site in sites.values() for charge in site.charges()]
-    good = {(s.name, c.version) for s in sites.values() for c in s.charges() if c.version not in marks.bad_versions}
-    bad = {(s.name, c.version) for s in sites.values() for c in s.charges() if c.version in marks.bad_versions}
-    reasons = [said for code, said in marks.refusals.values() if code == 6]
+    activated = {(s.name, c.version) for s in sites.values() for c in s.charges()}
+    activated |= {(s.name, version) for s in sites.values() for version in s.judged.versions}
+    bad = {(site, version) for site, version in activated if version in marks.refusals}
+    refused = [has for must, has in marks.refusals.values() if has == must]
     judged = [site.judged for site in sites.values()]
+    measured = [mb for mb in marks.memory_mb.values() if mb is not None]
     swap = max((charge.swap_ms for charge in charges), default=None)
     return [
-        exactly("demo.versions_activated", len(good), 2 * len(sites)),
+        exactly("demo.versions_activated", len(activated - bad), 2 * len(sites)),
         figure("demo.swap_s", None if swap is None else swap / 1000, "s", SWAP_GOAL_S),
-        exactly("demo.bad_models_refused", len(reasons), 2),
+        exactly("demo.bad_models_refused", len(refused), 2, ", ".join(has for _, has in marks.refusals.values())),
         zero("demo.bad_models_activated", len(bad)),
         told("demo.windows", sum(j.windows for j in judged), "count"),
         zero("demo.windows_unscored", sum(j.unscored for j in judged)),
         zero("demo.windows_scored_twice", sum(j.twice for j in judged)),
-        zero("demo.rollback_bytes", marks.rollback_bytes),
-        figure("demo.edge_memory_mb", max(marks.memory_mb.values(), default=None), "MB", MEMORY_GOAL_MB),
+        zero("demo.scores_wrong", sum(j.wrong for j in judged)),
+        figure("demo.rollback_bytes", marks.rollback_bytes, "count", 0),
+        figure("demo.edge_memory_mb", max(measured) if len(measured) == len(sites) else None, "MB", MEMORY_GOAL_MB),
     ]
 
 
-def _alarmed(scenario: Scenario) -> list[tuple[str, Alarm]]:
-    return [(e.alarm.site, e.alarm) for e in scenario.watch.episodes if e.alarm.state == "opened"]
-
-
-def _is_true(t: int, truth: Truth | None) -> bool:
-    return truth is not None and truth.onset is not None and t >= truth.onset
+def _is_of(episode: Episode, truth: Truth) -> bool:
+    """Whether an alarm is of this fault: the same machine, and not before it began."""
+    alarm = episode.alarm
+    same = (alarm.site, alarm.asset) == (truth.site, truth.asset)
+    return same and truth.onset is not None and alarm.t >= truth.onset
 
 
 def _fault_spans(scenario: Scenario) -> dict[Asset, list[tuple[int, int]]]:

@@ -117,22 +117,29 @@ def _lag(evidence: Evidence) -> tuple[str, str, str]:
     def draw(_figure: Any, axes: Any) -> None:
         for colour, (site, points) in zip(VERSION_COLOURS, sorted(evidence.lag.items()), strict=False):
             axes[0].plot([s for s, _ in points], [n for _, n in points], label=site, color=colour, linewidth=1)
-        axes[0].set_xlabel("seconds since the start of the demo")
+        for second in evidence.kills:
+            axes[0].axvline(second, color=RED, linewidth=0.8, linestyle="--")
+        axes[0].set_xlabel("seconds since machines began to publish")
         axes[0].set_ylabel("records not yet in the cloud")
         axes[0].legend(frameon=False)
 
-    return "Replication lag", "Readings that the edge has and the cloud has not; peaks are the kills.", _svg(draw)
+    return "Replication lag", "Readings that the edge has and the cloud has not. Dashed: the kills.", _svg(draw)
 
 
 def _learned(evidence: Evidence) -> tuple[str, str, str]:
+    widest = max(_size(parts) for one in evidence.learned for parts in one.offsets.values())
+
     def draw(_figure: Any, axes: Any) -> None:
         labels = []
         for row, one in enumerate(evidence.learned):
             left = 0
             for topic, parts in sorted(one.offsets.items()):
-                size = sum(end - start for start, end in parts.values())
+                size = _size(parts)
                 colour = VERSION_COLOURS[sorted(one.offsets).index(topic) % len(VERSION_COLOURS)]
                 axes[0].barh(row, size, left=left, color=colour, edgecolor="white")
+                if size < widest / 12:
+                    left += size
+                    continue
                 axes[0].annotate(topic, (left + size / 2, row), ha="center", va="center", color="white", fontsize=7)
                 left += size
             labels.append(f"v{one.version}: {one.records:,} used\n{sum(one.excluded.values()):,} left out")
@@ -140,3 +147,7 @@ def _learned(evidence: Evidence) -> tuple[str, str, str]:
         axes[0].set_xlabel("records in the offset range")
 
     return "What each model learned from", "Exact offset ranges of the cloud topics.", _svg(draw, 1, 1.6)
+
+
+def _size(parts: dict[str, tuple[int, int]]) -> int:
+    return sum(end - start for start, end in parts.values())

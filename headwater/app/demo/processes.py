@@ -56,32 +56,33 @@ class Crew:
             if process.poll() is not None:
                 raise Unreachable(f"{name} ended with {process.returncode}:\n{self.tail(name)}")
 
-    def kill_and_restart(self, name: str) -> None:
-        """SIGKILL, then the same command again, as a service manager would."""
+    def kill_and_restart(self, name: str) -> bool:
+        """SIGKILL, then the same command again, as a service manager would; whether it was the kill that ended it."""
         process = self._running[name]
         process.kill()
-        process.wait()
+        killed = process.wait() == -signal.SIGKILL
         arguments, config = self._commands[name]
         self.start(name, arguments, config)
+        return killed
 
     def tail(self, name: str, lines: int = 12) -> str:
         """The last lines of a log."""
         path = self._folder / f"{name}.log"
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
 
-    def stop(self) -> None:
-        """SIGTERM to all, SIGKILL to those that have not ended after `STOP_S` seconds."""
-        for process in self._running.values():
+    def stop(self, *names: str) -> None:
+        """SIGTERM to these (all when none are named), SIGKILL to those that have not ended after `STOP_S` seconds."""
+        ending = {name: self._running.pop(name) for name in names or list(self._running)}
+        for process in ending.values():
             if process.poll() is None:
                 process.terminate()
         end = time.monotonic() + STOP_S
-        for process in self._running.values():
+        for process in ending.values():
             try:
                 process.wait(max(0.1, end - time.monotonic()))
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-        self._running.clear()
 
     def _log(self, name: str) -> TextIO:
         self._folder.mkdir(parents=True, exist_ok=True)

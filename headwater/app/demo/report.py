@@ -6,9 +6,8 @@ import html
 from pathlib import Path
 
 from headwater import __version__
-from headwater.app.demo.console import number, verdict_of
+from headwater.app.demo.console import counted_text, goal_text, verdict_of
 from headwater.app.demo.evidence import Evidence
-from headwater.app.demo.plots import all_plots
 from headwater.transport.files import replace_durably
 
 STYLE = """
@@ -19,8 +18,8 @@ td,th{padding:.3rem .6rem;border-bottom:1px solid #e3e6ea;text-align:left} td.n{
 """
 
 
-def write(evidence: Evidence, titles: dict[str, str], path: Path) -> None:
-    """Replace `path` by the report; Permanent when it cannot be written."""
+def write(evidence: Evidence, pictures: list[tuple[str, str, str]], titles: dict[str, str], path: Path) -> None:
+    """Replace `path` by the report; `pictures` are titles, sentences and SVG. Permanent when it cannot be written."""
     parts = [
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
         f"<title>{html.escape(evidence.title)}</title><style>{STYLE}</style></head><body>",
@@ -28,7 +27,7 @@ def write(evidence: Evidence, titles: dict[str, str], path: Path) -> None:
         "<h2>Promised and counted</h2>",
         _figures(evidence, titles),
     ]
-    for title, text, svg in all_plots(evidence):
+    for title, text, svg in pictures:
         parts.append(f"<h2>{html.escape(title)}</h2><p class='dim'>{html.escape(text)}</p>{svg}")
     parts += [_models(evidence), _programs(evidence), "</body></html>"]
     replace_durably(path, "\n".join(parts).encode())
@@ -37,8 +36,8 @@ def write(evidence: Evidence, titles: dict[str, str], path: Path) -> None:
 def _figures(evidence: Evidence, titles: dict[str, str]) -> str:
     rows = []
     for figure in evidence.figures:
-        counted = "not promised" if figure.value is None else number(figure.value, figure.unit)
-        goal = "" if figure.goal is None else number(figure.goal, figure.unit)
+        counted = counted_text(figure)
+        goal = goal_text(figure)
         word = verdict_of(figure)
         verdict = f"<span class='{'good' if word == 'holds' else 'bad'}'>{word}</span>"
         title = html.escape(titles.get(figure.name, figure.name))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import time
 from contextlib import ExitStack
@@ -24,11 +23,13 @@ from headwater.app.demo.wiring import mqtt_settings, object_settings, write_clou
 from headwater.app.plant.publisher import Feed
 from headwater.app.stack.stack import Stack
 from headwater.app.stack.state import StackState
+from headwater.contract import refusals
 from headwater.contract.manifest import Manifest
 from headwater.transport.objects import ObjectSettings, ObjectStore, open_store
 
 WAVES = "0.5,1.0"
-DRAIN_S = 30.0
+DRAIN_S = 60.0
+QUIET_S, GIVE_UP_S = 1.0, 8.0  # without a new record, once all readings are there and while some are missing
 
 
 class Scenario:
@@ -59,8 +60,6 @@ class Scenario:
     def _services(self) -> None:
         started = time.monotonic()
         names = [*self.options.sites, "cloud"]
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
         stack = Stack(self.folder / "stack", names, mosquitto=self.options.mosquitto)
         with self.steps.waiting(f"starting Kafka for {', '.join(names)}, an MQTT broker and an S3 server"):
             self.state: StackState = self._exit.enter_context(_Up(stack)).state
@@ -98,18 +97,21 @@ class Scenario:
         if self.plan.holds:
             feed.hold_at(self.plan.healthy)
         feed.start()
+        self.watch.since = time.time()
         machines = len(self.plan.machines)
         self.steps.say(f"{machines} machines publish, {self.plan.speed:.0f} times faster than real time")
         self._until_tick(self.plan.healthy // 3, "healthy readings")
-        pid = json.loads(self._ready(sites[0]).read_text())["pid"]
+        pid = self._bridge(sites[0])
         os.kill(pid, signal.SIGKILL)
-        self.marks.kills += 1
+        self.marks.killed_at.append(time.time())
         self.steps.say(
             f"killed the bridge of {sites[0]} under load (SIGKILL, pid {pid}); its supervisor starts another"
         )
-        self._until_tick(self.plan.healthy // 2, "healthy readings")
-        self.crew.kill_and_restart(f"{sites[-1]}-replicator")
+        wait_for("another bridge", lambda: self._bridge(sites[0]) not in {pid, 0}, deadline_s=30)
         self.marks.kills += 1
+        self._until_tick(self.plan.healthy // 2, "healthy readings")
+        self.marks.killed_at.append(time.time())
+        self.marks.kills += self.crew.kill_and_restart(f"{sites[-1]}-replicator")
         self.steps.say(f"killed the replicator of {sites[-1]} under load (SIGKILL); started again")
         self._until_tick(self.plan.healthy, "healthy readings")
 
@@ -132,8 +134,8 @@ class Scenario:
         if plan.holds:
             self.feed.hold_at(target)
         self._until_tick(target, "readings with faults")
-        opened = [e.alarm for e in self.watch.episodes if e.alarm.state == "opened"]
-        self.steps.say(f"{len(opened)} alarm(s) reached the cloud so far")
+        opened = sum(state == "opened" for _, state in list(self.watch.seen))
+        self.steps.say(f"{opened} alarm(s) reached the cloud so far")
 
     def _second_model(self) -> None:
         self.feed.play(self.plan.slow)
@@ -145,8 +147,10 @@ class Scenario:
 
     def _bad_models(self) -> None:
         like = self._manifest(2)
-        self._refused(spoil.publish_not_finite(self.store, self.keys, like), "a model whose outputs are NaN")
-        self._refused(spoil.publish_changed(self.store, self.keys, like), "a model whose bytes were changed in S3")
+        version = spoil.publish_not_finite(self.store, self.keys, like)
+        self._refused(version, "a model whose outputs are NaN", refusals.NOT_FINITE)
+        version = spoil.publish_changed(self.store, self.keys, like)
+        self._refused(version, "a model whose bytes were changed in S3", refusals.BAD_DIGEST)
 
     def _rollback(self) -> None:
         site = self.options.sites[0]
@@ -165,27 +169,31 @@ class Scenario:
         published = sum(count for count, _ in self.feed.published().values())
         self.steps.say(f"{published:,} readings published, every one acknowledged by the MQTT broker")
         self._settle()
-        self.watch.stop()
         self.crew.check()
+        self.crew.stop("trainer", *(f"{site}-edge" for site in self.sites))
+        wait_for("the last status in the cloud", lambda: self.watch.silent_s() > QUIET_S, deadline_s=DRAIN_S)
+        self.watch.check()
+        self.watch.stop()
         self.crew.stop()
-        self.steps.say("edge agents, replicators and the trainer have stopped")
+        self.steps.say("edge agents, replicators and the trainer have stopped; the servers run on")
 
     def _settle(self) -> None:
-        """Wait until nothing moves: with the feed on hold or at its end, the last record is in the cloud."""
+        """With the feed on hold or at its end: wait until all is in the cloud, or nothing has moved for a while.
+
+        What is missing then is counted like everything else.
+        """
         if not (self.plan.holds or self.feed.done):
             return
         expected = dict.fromkeys(self.sites, 0)
         for machine, (count, _) in self.feed.published().items():
             expected[machine.site] += count
-        still = [self.watch.arrived()]
 
         def settled() -> bool:
             self.crew.check()
+            self.watch.check()
             arrived = self.watch.arrived()
             complete = all(arrived.get(f"{site}.readings", 0) >= expected[site] for site in self.sites)
-            quiet = arrived == still[0] and self.watch.quiet_s() > 1.0
-            still[0] = arrived
-            return (complete or not self.state.mqtt.persistent_sessions) and quiet
+            return self.watch.quiet_s() > (QUIET_S if complete else GIVE_UP_S)
 
         wait_for("the last reading in the cloud", settled, deadline_s=DRAIN_S, every_s=0.3)
 
@@ -214,15 +222,15 @@ class Scenario:
         ready = {site: self.watch.version(site, self.plan.asset_class) for site in self.sites}
         self.steps.say(f"version {version} is active at {', '.join(ready)} after {time.monotonic() - started:.1f} s")
 
-    def _refused(self, version: int, what: str) -> None:
+    def _refused(self, version: int, what: str, reason: str) -> None:
+        """Roll out a bad version and note with which reason code the sites report that they refused it."""
         try:
             command(self._start(version), self.cloud)
         except CommandFailed as error:
-            self.marks.refusals[version] = (error.exit_code, error.reason)
             self.steps.say(f"{what} (version {version}): {error.reason}")
         else:
-            self.marks.refusals[version] = (0, "nobody refused it")
-        self.marks.bad_versions.append(version)
+            self.steps.say(f"{what} (version {version}) was rolled out: nobody refused it")
+        self.marks.refusals[version] = (reason, self.watch.refusal(self.plan.asset_class, version))
 
     def _start(self, version: int) -> list[str]:
         sites = ",".join(self.sites)
@@ -235,6 +243,13 @@ class Scenario:
     def _fetched(self, site: str) -> int:
         status = self.watch.status.get(site)
         return int(status.updater.get("fetched_bytes", 0)) if status else 0
+
+    def _bridge(self, site: str) -> int:
+        """Process id of a site's bridge, 0 while there is none."""
+        try:
+            return int(json.loads(self._ready(site).read_text())["pid"])
+        except (OSError, ValueError):
+            return 0
 
     def _ready(self, site: str) -> Path:
         return self.folder / "home" / "edge" / site / "bridge.ready"

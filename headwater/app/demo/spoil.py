@@ -16,6 +16,8 @@ from headwater.transport.objects import ObjectStore
 from headwater.transport.registry.layout import MODELS, target_key
 from headwater.transport.registry.publisher import Publisher
 
+DESCRIPTION = b"T-squared"  # stands in the description of every model of ours (cloud_trainer/export.py)
+
 
 def manifest_of(store: ObjectStore, keys: Path, asset_class: str, version: int) -> Manifest:
     """The manifest of a published version."""
@@ -31,17 +33,18 @@ def publish_not_finite(store: ObjectStore, keys: Path, like: Manifest) -> int:
 
 
 def publish_changed(store: ObjectStore, keys: Path, like: Manifest) -> int:
-    """Sign a model that is fine, then flip bytes of what lies in the store; its length stays."""
-    width = 2 * len(like.features.channels)
-    data = export(np.eye(width, dtype=np.float32), np.zeros(width, np.float32))
+    """Sign a copy of a good model, then change bytes of what lies in the store.
+
+    Only its description changes: it loads, has the same length and gives the right scores, so that nothing but
+    the digest can tell.
+    """
+    good = Publisher(store, keys, MODELS).read(model_path(like.asset_class, like.version, MODEL_FILE))
+    data = good.replace(DESCRIPTION, DESCRIPTION.swapcase(), 1)
+    changed = good.replace(DESCRIPTION, DESCRIPTION.title(), 1)
+    if len({good, data, changed}) != 3:
+        raise DataMissing(f"version {like.version} of {like.asset_class} has no description to change")
     version = _publish(store, keys, like, data)
-    key = target_key(model_path(like.asset_class, version, MODEL_FILE), sha256(data))
-    found = store.get(key, max_bytes=len(data))
-    if found is None:
-        raise DataMissing(f"{key} is not in the store that it was just written to")
-    middle = len(data) // 2
-    changed = found.data[:middle] + bytes(byte ^ 0x5A for byte in found.data[middle : middle + 16])
-    store.put(key, changed + found.data[middle + 16 :])
+    store.put(target_key(model_path(like.asset_class, version, MODEL_FILE), sha256(data)), changed)
     return version
 
 

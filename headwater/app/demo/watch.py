@@ -7,9 +7,8 @@ import threading
 import time
 from collections.abc import Mapping
 
-from headwater.app.demo.evidence import Episode
 from headwater.contract import messages, topics
-from headwater.contract.errors import BadInput, DataMissing, Transient
+from headwater.contract.errors import Defect, HeadwaterError
 from headwater.contract.messages import Alarm, Status
 from headwater.transport.kafka_batch import Cluster, KafkaSettings, read_compacted, read_records
 
@@ -25,12 +24,14 @@ class Watch:
         self._read: dict[tuple[str, int], int] = {}  # alarms: next offset by topic and partition
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._poll()), name="watch", daemon=True)
-        self._started = time.monotonic()
+        self.since = time.time()
         self.lag: dict[str, list[tuple[float, int]]] = {site: [] for site in self._edges}
-        self.episodes: list[Episode] = []
+        self.seen: dict[tuple[str, str], float] = {}  # episode and state: Unix time at which it was in the cloud
         self.status: dict[str, Status] = {}
         self._ends: dict[str, int] = {}  # records in each cloud topic
         self._moved = time.monotonic()
+        self._reported = time.monotonic()
+        self.trouble = ""
 
     def __enter__(self) -> Watch:
         self._thread.start()
@@ -43,6 +44,23 @@ class Watch:
         """End the thread."""
         self._stop.set()
         self._thread.join()
+
+    def silent_s(self) -> float:
+        """Seconds since a new status of any site arrived."""
+        return time.monotonic() - self._reported
+
+    def check(self) -> None:
+        """Defect when nobody watches any more: what is told of alarms and lag would then be a lie."""
+        if not self._thread.is_alive():
+            raise Defect(f"the demo's watch has ended: {self.trouble or 'see above'}")
+
+    def refusal(self, asset_class: str, version: int) -> str:
+        """Reason code with which some site refused a version, or nothing yet."""
+        for status in list(self.status.values()):
+            for refusal in status.refused:
+                if (refusal.asset_class, refusal.version) == (asset_class, version):
+                    return refusal.reason
+        return ""
 
     def version(self, site: str, asset_class: str) -> int | None:
         """The version that a site says it runs, as the cloud knows it."""
@@ -68,8 +86,8 @@ class Watch:
                 for site, edge in edges.items():
                     try:
                         await self._look(site, edge, cloud)
-                    except (Transient, BadInput, DataMissing):
-                        pass  # a topic that is not there yet, a broker that starts: looked at again
+                    except HeadwaterError as error:
+                        self.trouble = str(error)  # a topic that is not there yet, a broker that starts
                 await asyncio.sleep(EVERY_S)
             for edge in edges.values():
                 await edge.close()
@@ -82,17 +100,20 @@ class Watch:
                 self._ends[name], self._moved = end, time.monotonic()
         there = self._ends[topics.remote(site, topics.READINGS)]
         here = sum((await edge.offsets(topics.READINGS, "latest")).values())
-        self.lag[site].append((time.monotonic() - self._started, here - there))
+        self.lag[site].append((time.time() - self.since, here - there))
         await self._alarms(topics.remote(site, topics.ALARMS), cloud)
         found = await read_compacted(cloud, topics.remote(site, topics.STATUS), 0)
         newest = found.get(site.encode())
         if newest is not None:
-            self.status[site] = messages.decode(newest.value, Status)
+            status = messages.decode(newest.value, Status)
+            if site not in self.status or self.status[site].seq != status.seq:
+                self.status[site], self._reported = status, time.monotonic()
 
     async def _alarms(self, topic: str, cloud: Cluster) -> None:
         for partition, end in (await cloud.offsets(topic, "latest")).items():
             start = self._read.get((topic, partition), 0)
             async for records in read_records(cloud, topic, partition, start, end):
                 now = time.time()
-                self.episodes += [Episode(messages.decode(r.value, Alarm), now) for r in records]
+                for alarm in (messages.decode(record.value, Alarm) for record in records):
+                    self.seen.setdefault((alarm.episode, alarm.state), now)
             self._read[topic, partition] = end

@@ -19,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="Real Kafka, MQTT and S3 servers on this machine, to try things out.",
+    help="Real Kafka, MQTT and S3 servers on this machine, to try things out.\n\nExample:  headwater stack up",
 )
 _HOME = typer.Option(
     None, "--home", help="Folder that holds everything; by default $HEADWATER_HOME/stack.", show_default=False
@@ -47,7 +47,7 @@ def up(
 
     Example:  headwater stack up --clusters lyon,cloud
     """
-    _end_in_order()
+    end_in_order()
     stack = _stack(home, clusters)
     if new_ports:
         stack.forget_ports()
@@ -105,7 +105,7 @@ def prepare() -> None:
 
     Example:  headwater stack prepare
     """
-    _end_in_order()
+    end_in_order()
     with shown() as progress:
         prepare_kafka(lambda event: progress("kafka", event))
 
@@ -134,7 +134,7 @@ def _readable(stack: Stack, state: StackState) -> str:
     return f"{table}\nS3 keys are in {stack.credentials_file}; `headwater stack down` stops it all."
 
 
-def _end_in_order() -> None:
+def end_in_order() -> None:
     """Treat a polite end (SIGTERM, a closed terminal) like Ctrl-C: what was started is stopped again."""
 
     def interrupt(*_: object) -> None:

@@ -171,8 +171,11 @@ class Stack:
         )
 
     def logs(self, name: str, lines: int = 100) -> str:
-        """The last lines of one service's log; BadInput when there is no such service."""
+        """The last lines of one service's log; BadInput when there is no such service, or none was ever started."""
         self._known(name)
+        if name not in self._runner.ledger.services():
+            what = f"{name} was never" if self._runner.ledger.services() else "nothing was ever"
+            raise BadInput(f"{what} started here", hint="`headwater stack up` starts it all")
         return self._runner.tail(name, lines)
 
     def kill(self, name: str) -> None:
