@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from headwater.app.config import default_text
 from headwater.app.parts import SETTINGS, settings_model
 from headwater.contract.errors import HeadwaterError
 from headwater.contract.refusals import MEANINGS
-from headwater.transport.settings import variables
+from headwater.transport.settings import load, variables
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,6 +90,17 @@ def test_every_reason_for_a_refusal_is_documented() -> None:
     page = (ROOT / "docs/refusals.md").read_text()
 
     assert [code for code, meaning in MEANINGS.items() if f"| `{code}` | {meaning} |" not in page] == []
+
+
+def test_the_settings_of_the_readme_are_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each headwater.toml in the README loads as it stands."""
+    found = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(found) == 2
+    for text, parts in zip(found, (("edge", "replicator"), ("trainer", "fleet")), strict=True):
+        (tmp_path / "headwater.toml").write_text(text)
+        monkeypatch.chdir(tmp_path)
+        for part in parts:
+            assert load(part, settings_model(part))
 
 
 def test_no_file_names_a_machine() -> None:

@@ -126,7 +126,7 @@ def _kept_logs(logs_of_run: Path) -> Path:
 def _say_what_next(scenario: Scenario, steps: Steps) -> None:
     state = scenario.state
     program = Path(sys.argv[0])
-    name = str(program) if program.name == "headwater" else f"{sys.executable} -m headwater"
+    run = str(program) if program.name == "headwater" else f"{sys.executable} -m headwater"
     steps.print("\nStill running (edge agents, replicators and the trainer have stopped):")
     for name, address in state.clusters.items():
         steps.print(f"  Kafka {name}: {address}")
@@ -134,10 +134,10 @@ def _say_what_next(scenario: Scenario, steps: Steps) -> None:
     steps.print("\nTry next:")
     site = scenario.options.sites[0]
     for part, command in (("cloud", "fleet rollout status"), ("cloud", "train jobs"), ("cloud", "doctor fleet")):
-        steps.print(f"  HEADWATER_CONFIG={scenario.folder / f'{part}.toml'} {name} {command}")
+        steps.print(f"  HEADWATER_CONFIG={scenario.folder / f'{part}.toml'} {run} {command}")
     homes = f"HEADWATER_HOME={scenario.folder / 'home'} HEADWATER_CONFIG={scenario.folder / f'{site}.toml'}"
-    steps.print(f"  {homes} {name} edge run      # until Ctrl-C")
-    steps.print(f"  {name} stack down --home {scenario.folder / 'stack'} && rm -r {scenario.folder}")
+    steps.print(f"  {homes} {run} edge run      # until Ctrl-C")
+    steps.print(f"  {run} stack down --home {scenario.folder / 'stack'} && rm -r {scenario.folder}")
 
 
 def _object(found: Evidence, seed: int) -> dict[str, object]:
