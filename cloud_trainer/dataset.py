@@ -88,12 +88,24 @@ def _check(offsets: Offsets, most_records: int) -> None:
         )
 
 
+async def _check_there(cluster: Cluster, offsets: Offsets) -> None:
+    """BadInput unless the cluster has these topics and partitions: reading what is not there would wait for it."""
+    for topic in sorted(offsets):
+        count = await cluster.partitions(topic)
+        for partition in offsets[topic]:
+            if int(partition) >= count:
+                raise BadInput(
+                    f"there is no partition {topic}[{partition}], the topic has {count}", hint=f"name 0 to {count - 1}"
+                )
+
+
 async def build(cluster: Cluster, asset_class: str, offsets: Offsets, recipe: Recipe) -> TrainingSet:
     """Read these ranges and keep what may be called healthy; DataMissing when a part of them is gone.
 
     Alarms are those of the ranges named: without `<site>.alarms` among them everything is taken to be healthy.
     """
     _check(offsets, recipe.most_records)
+    await _check_there(cluster, offsets)
     digest = hashlib.sha256()
     excluded: Counter[str] = Counter()
     rows: dict[str, Columns] = {}

@@ -64,6 +64,7 @@ def train(learn: TrainingSet, recipe: Recipe) -> Trained:
     """Fit a model and set its thresholds; GateFailed when there are too few healthy windows."""
     channels = usable_channels(learn, recipe)
     splits = {key: _split(series, learn.channels, channels, recipe) for key, series in sorted(learn.series.items())}
+    splits, wild = _without_wild(splits)
     width = 2 * len(channels)
     fitted_windows = sum(len(split.fitted) for split in splits.values())
     if fitted_windows < recipe.least * width:
@@ -88,6 +89,7 @@ def train(learn: TrainingSet, recipe: Recipe) -> Trained:
         "windows_held_out": sum(map(len, held_out.values())),
         "blocks_held_out": sum(map(len, blocks.values())),
         "highest_held_out": thresholds[CLASS_WIDE] / recipe.margin,
+        "assets_left_out": wild,
         "channels_left_out": sorted(set(learn.channels) - set(channels)),
         "recipe": recipe.model_dump(),
     }
@@ -102,15 +104,28 @@ def _split(series: Series, given: tuple[str, ...], channels: tuple[str, ...], re
     return _Split(windows, fitted, held_out, series.values[:at][:, columns])
 
 
+def _without_wild(splits: Mapping[str, _Split]) -> tuple[dict[str, _Split], list[str]]:
+    """The assets that can be scaled, and the names of the others: one broken sensor must not end a class's training."""
+    wild = [
+        key
+        for key, split in splits.items()
+        if len(split.fitted) and not all(np.isfinite(part).all() for part in _centre_and_scale(split))
+    ]
+    return {key: split for key, split in splits.items() if key not in wild}, wild
+
+
+def _centre_and_scale(split: _Split) -> tuple[Floats, Floats]:
+    """Of one asset's own readings, by channel (see 2. above); not finite where they are beyond all bounds."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, centre, high = np.nanquantile(split.readings, [0.05, 0.5, 0.95], axis=0)
+        return centre, (high - low) / _NORMAL_WIDTH
+
+
 def _scaling(splits: Mapping[str, _Split]) -> dict[str, Scaling]:
     """Centre and scale of each asset that has windows, and of the class (see 2. above)."""
-    quantiles = {
-        key: np.nanquantile(split.readings, [0.05, 0.5, 0.95], axis=0)
-        for key, split in splits.items()
-        if len(split.fitted)
-    }
-    centres = {key: q[1] for key, q in quantiles.items()}
-    own = {key: (q[2] - q[0]) / _NORMAL_WIDTH for key, q in quantiles.items()}
+    found_of = {key: _centre_and_scale(split) for key, split in splits.items() if len(split.fitted)}
+    centres = {key: centre for key, (centre, _) in found_of.items()}
+    own = {key: scale for key, (_, scale) in found_of.items()}
     class_centre = np.median(list(centres.values()), axis=0)
     least = np.maximum(np.abs(class_centre) * _LEAST_OF_CENTRE, 1e-9)
     of_class = np.maximum(np.median(list(own.values()), axis=0), least)

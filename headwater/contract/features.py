@@ -33,6 +33,15 @@ class Scaling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     centre: tuple[float, ...]
     scale: tuple[float, ...]
 
+    def check(self, of: str, width: int) -> None:
+        """Raise BadInput unless there is a finite centre and a finite positive scale for each of `width` channels."""
+        if not len(self.centre) == len(self.scale) == width:
+            raise BadInput(f"scaling of {of!r} does not fit {width} channels")
+        if not all(np.isfinite(self.centre)):
+            raise BadInput(f"scaling of {of!r} has a centre that is not finite")
+        if not all(s > 0 and np.isfinite(s) for s in self.scale):
+            raise BadInput(f"scaling of {of!r} has a scale that is not finite and positive")
+
 
 class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that decides a vector. `scaling` is keyed `site/asset`, and "" for the class."""
@@ -57,9 +66,7 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise BadInput("no class-wide scaling in the feature specification")
         width = len(self.channels)
         for asset, scaling in self.scaling.items():
-            right_width = len(scaling.centre) == len(scaling.scale) == width
-            if not right_width or not all(s > 0 and np.isfinite(s) for s in scaling.scale):
-                raise BadInput(f"scaling of {asset or 'the class'!r} does not fit {width} channels")
+            scaling.check(asset or "the class", width)
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON, the name of these features in manifests and headers."""

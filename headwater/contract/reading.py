@@ -2,12 +2,12 @@
 
 The decoder `json` reads one object a message:
 `{"v":1,"t":1763718300000,"values":{"flow":31.2,"current":1.33}}`, `t` in ms of Unix time by the sensor's
-clock. A value may be null or absent; fields that are not known are ignored.
+clock. A value may be null or absent, and one beyond MAX_VALUE counts as missing; fields that are not known are
+ignored.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import msgspec
@@ -16,6 +16,7 @@ from headwater.contract.errors import BadInput
 
 MAX_PAYLOAD_BYTES = 262_144
 MAX_TIME_MS = 253_402_300_799_000  # the end of the year 9999
+MAX_VALUE = 1e15  # either way, in the channel's unit; no sensor measures more, and squares of it stay finite
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -58,4 +59,4 @@ def encode(t: int, values: Mapping[str, float | None]) -> bytes:
 
 
 def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    return value if value is not None and abs(value) <= MAX_VALUE else None  # NaN compares false

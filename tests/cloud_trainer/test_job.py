@@ -182,6 +182,22 @@ async def test_what_cannot_succeed_is_an_outcome(cloud: Cloud, models: Publisher
     assert await recorded(cloud, topics.MODEL_EVENTS, request.request_id) == []
 
 
+async def test_a_range_that_does_not_exist_is_an_outcome(cloud: Cloud, models: Publisher) -> None:
+    """A site or a partition that is not there ends as `failed` by its name, and the next request is served."""
+    request = await filled(cloud)
+    job = Job(cloud.settings, Runs(cloud.settings), models, Recipe())
+    nobody = f"{cloud.site[:-1]}x.readings"
+    wrong = {nobody: {"0": (0, 1)}}, {cloud.readings: {"0": (0, 400), "2": (0, 1)}}
+    said = []
+    for number, offsets in enumerate(wrong, start=2):
+        run = await asyncio.to_thread(job.run, RetrainRequest(f"{cloud.site}-{number}", "pump", offsets))
+        assert run.state == "failed"
+        said.append(run.detail)
+    assert f"there is no topic {nobody!r}" in said[0]
+    assert f"there is no partition {cloud.readings}[2]" in said[1]
+    assert (await asyncio.to_thread(job.run, request)).state == "published"
+
+
 async def test_a_cluster_that_is_away_is_no_outcome(cloud: Cloud, models: Publisher) -> None:
     """An unreachable broker is raised as something to try again; the request stays without an outcome."""
     away = cloud.settings.model_copy(update={"brokers": "127.0.0.1:9", "connect_timeout_s": 0.5})

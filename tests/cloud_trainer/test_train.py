@@ -127,3 +127,15 @@ def test_an_asset_that_stood_still_gets_the_scale_of_its_class() -> None:
         TrainingSet("pump", CHANNELS, {**learn.series, key: changed(one, values=calm)}, learn.source), RECIPE
     )
     assert trained.spec.scaling[key].scale == trained.spec.scaling[CLASS_WIDE].scale
+
+
+def test_one_hostile_sensor_does_not_end_the_training_of_its_class() -> None:
+    """An asset whose readings have no finite scale is left out and named; the others get their model."""
+    learn = training_set(ROWS)
+    key = "osaka/pump-2"
+    wild = learn.series[key].values.copy()
+    wild[:, 2] = np.where(np.arange(len(wild)) % 2, 1e308, -1e308)
+    series_of = {**learn.series, key: changed(learn.series[key], values=wild)}
+    trained = train(TrainingSet("pump", CHANNELS, series_of, learn.source), RECIPE)
+    assert trained.metrics["assets_left_out"] == [key]
+    assert set(trained.spec.scaling) == {*ROWS, CLASS_WIDE} - {key}

@@ -110,3 +110,18 @@ def test_a_specification_that_cannot_be_computed_is_refused(broken: FeatureSpec)
 def test_the_digest_of_a_specification_is_pinned() -> None:
     """A change of the canonical form would orphan every model in the field."""
     assert spec().digest() == "4b3eac602e1553b6246c658f11aee6008425636025ad7219d8cf8d7dba6b1ca5"
+
+
+@pytest.mark.parametrize(
+    ("scaling", "said"),
+    [
+        (Scaling((0.0,), (1.0, 2.0)), "does not fit 2 channels"),
+        (Scaling((0.0, float("inf")), (1.0, 2.0)), "centre that is not finite"),
+        (Scaling((0.0, 1.0), (1.0, float("inf"))), "scale that is not finite and positive"),
+        (Scaling((0.0, 1.0), (1.0, 0.0)), "scale that is not finite and positive"),
+    ],
+)
+def test_a_scaling_is_refused_for_what_is_wrong_with_it(scaling: Scaling, said: str) -> None:
+    """Width, centre and scale each have a sentence of their own."""
+    with pytest.raises(BadInput, match=said):
+        FeatureSpec(CHANNELS, 5, 2, {"": scaling}).check()

@@ -183,3 +183,9 @@ def test_every_error_has_an_exit_code_of_the_table() -> None:
         return {kind.exit_code}.union(*(leaves(k) for k in kind.__subclasses__()))
 
     assert leaves(HeadwaterError) <= {2, 3, 4, 5, 6, 7, 8, 70}
+
+
+def test_a_value_beyond_all_sensors_counts_as_missing() -> None:
+    """1e308 would make every later sum infinite; it is treated as a sensor that said nothing."""
+    payload = b'{"t":1,"values":{"a":1e308,"b":-1.1e15,"c":1e15,"d":-1e15}}'
+    assert decode(payload).values == {"a": None, "b": None, "c": 1e15, "d": -1e15}
