@@ -20,7 +20,10 @@ from headwater.transport import logs
 from headwater.transport.settings import load
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Train models from an exact range of what the plants sent."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Train models from an exact range of what the plants sent.\n\n"
+    "Example:  headwater train request --class pump --wait",
 )
 CLASS = typer.Option(..., "--class", help="Asset class, such as pump.")
 AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")

@@ -22,9 +22,16 @@ from headwater.transport import logs
 from headwater.transport.objects import open_store
 from headwater.transport.settings import load
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Keys, signed models, rollouts in waves, rollback.")
-keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Signing keys and the root of trust.")
-rollout = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Move sites to a version, wave after wave.")
+HELP = "Keys, signed models, rollouts in waves, rollback.\n\nExample:  headwater fleet rollout status"
+KEYS_HELP = "Signing keys and the root of trust.\n\nExample:  headwater fleet keys init"
+ROLLOUT_HELP = (
+    "Move sites to a version, wave after wave.\n\n"
+    "Example:  headwater fleet rollout start --class pump --version 3 --sites lyon,osaka"
+)
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=HELP)
+keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=KEYS_HELP)
+rollout = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=ROLLOUT_HELP)
 app.add_typer(keys, name="keys")
 app.add_typer(rollout, name="rollout")
 
@@ -160,7 +167,8 @@ def status(
         typer.echo(f"{one['asset_class']}: {one['state']}, version {one['target']}, generation {one['generation']}")
         for site in one["sites"]:
             refused = f"; refused {site['refused']}" if site["refused"] else ""
-            typer.echo(f"  {site['site']}: runs {site['version'] or 'nothing yet'}, should {site['wanted']}{refused}")
+            wanted = f"{site['wanted']}{' (pinned)' if site['site'] in one['pins'] else ''}"
+            typer.echo(f"  {site['site']}: runs {site['version'] or 'nothing yet'}, should {wanted}{refused}")
     if not found:
         typer.echo("no rollouts yet; headwater fleet rollout start --help")
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Ship a site's topics from its own Kafka cluster to the cloud's, each record exactly once.",
+    help="Ship a site's topics from its own Kafka cluster to the cloud's, each record exactly once.\n\n"
+    "Example:  headwater replicate run",
 )
 AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
 VERBOSE = typer.Option(False, "--verbose", "-v", help="Log details.")
@@ -36,13 +37,10 @@ def run(verbose: bool = VERBOSE) -> None:
     """Ship until told to stop (SIGTERM or Ctrl-C); it may be killed at any instant without losing or doubling a record.
 
     Settings come from [replicator] in headwater.toml or from the environment; `headwater config show replicator` lists
-    them. A topic `readings` of site `lyon` arrives as `lyon.readings`.
+    them; it needs site, source.brokers and target.brokers (HEADWATER_REPLICATOR__SOURCE__BROKERS=edge.example:9092).
+    A topic `readings` of site `lyon` arrives as `lyon.readings`.
 
-    Example:
-      export HEADWATER_REPLICATOR__SITE=lyon
-      export HEADWATER_REPLICATOR__SOURCE__BROKERS=edge.lyon.example:9092
-      export HEADWATER_REPLICATOR__TARGET__BROKERS=kafka.example:9092
-      headwater replicate run
+    Example:  headwater replicate run
     """
     from replicator.link import run_link  # noqa: PLC0415  # `--help` must not wait for the network code
 
@@ -62,8 +60,7 @@ def status(as_json: bool = AS_JSON) -> None:
 
     Ends with 8 where records were deleted at the site before they were shipped.
 
-    Example:
-      headwater replicate status --json
+    Example:  headwater replicate status --json
     """
     from replicator.status import link_status  # noqa: PLC0415  # as above
 
@@ -101,8 +98,7 @@ def verify(as_json: bool = AS_JSON) -> None:
     Ends with 8 where records are missing at the target, with 7 where some are doubled or altered. It reads both logs
     whole; over a slow link that takes its time.
 
-    Example:
-      headwater replicate verify
+    Example:  headwater replicate verify
     """
     from replicator.verify import verify_link  # noqa: PLC0415  # as above
 

@@ -20,7 +20,7 @@ from edge_agent.bridge.route import Route
 from headwater.contract import topics
 from headwater.contract.errors import BadInput, HeadwaterError, Permanent, Unreachable
 from headwater.transport import metrics
-from headwater.transport.files import replace_durably
+from headwater.transport.files import file_error, replace_durably
 from headwater.transport.kafka_batch.cluster import Cluster
 from headwater.transport.kafka_batch.writer import Writer
 from headwater.transport.lifecycle import sleep_or_stop
@@ -52,7 +52,7 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
     Topics that are missing are waited for too (`headwater edge setup` makes them). Fenced: another bridge of this site
     has started. Refused, Untrusted: a broker does not want us.
     """
-    ready_file(settings).unlink(missing_ok=True)
+    _not_ready(settings)
     metrics.serve(settings.metrics_port)
     opening = asyncio.create_task(_open(settings))
     stopped = asyncio.create_task(stop.wait())
@@ -129,8 +129,17 @@ async def _carry(settings: EdgeSettings, writer: Writer, partitions: int, stop: 
             for task in aside:
                 task.cancel()
             await asyncio.gather(*aside, return_exceptions=True)
-            ready_file(settings).unlink(missing_ok=True)
+            _not_ready(settings)
             _log.info("bridge stopped", site=settings.site, balanced=bridge.counts.balanced, **bridge.counts.as_dict())
+
+
+def _not_ready(settings: EdgeSettings) -> None:
+    """Take back that messages can come; Permanent where the state folder is none."""
+    path = ready_file(settings)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise file_error(error, path) from error
 
 
 async def _announce(settings: EdgeSettings, source: Subscriber) -> None:

@@ -12,10 +12,14 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from headwater.app.parts import SETTINGS, settings_model
-from headwater.contract.errors import BadInput, HeadwaterError
+from headwater.contract.errors import BadInput, BadSetting, HeadwaterError
 from headwater.transport import settings
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show, check and explain settings.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Show, check and explain settings.\n\nExample:  headwater config check",
+)
 PART = typer.Argument("edge", help=f"One of: {', '.join(SETTINGS)}.")
 AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
 
@@ -27,13 +31,16 @@ def show(part: str = PART, as_json: bool = AS_JSON) -> None:
     Example:  headwater config show edge
     """
     model = settings_model(part)
-    values = _flat(settings.load(part, model), part)
+    try:
+        values = _flat(settings.load(part, model), part)
+    except BadSetting:
+        if not as_json:
+            _print(_without_values(part, model))
+        raise
     if as_json:
         typer.echo(json.dumps(values, indent=2))
-        return
-    width = max(map(len, values))
-    for name, value in values.items():
-        typer.echo(f"{name:<{width}}  {value}")
+    else:
+        _print(values)
 
 
 @app.command()
@@ -42,9 +49,16 @@ def check(part: str = typer.Argument("", help="A part; all that are configured w
 
     Example:  headwater config check edge
     """
-    parts = [part] if part else list(SETTINGS)
     failed: HeadwaterError | None = None
-    for name in parts:
+    configured = [name for name in SETTINGS if settings.is_configured(name)]
+    if not part and not configured:
+        raise BadInput(
+            "nothing is configured", hint=f"set HEADWATER_EDGE__SITE or the like, or write {settings.DEFAULT_FILE}"
+        )
+    for name in [part] if part else SETTINGS:
+        if not part and name not in configured:
+            typer.echo(f"{name}: not configured")
+            continue
         model = settings_model(name)
         try:
             settings.load(name, model)
@@ -80,6 +94,20 @@ def default_text(field: FieldInfo) -> str:
         return "(must be set)"
     default = field.get_default(call_default_factory=True, validated_data={})
     return "(must be set)" if default is PydanticUndefined else "(none)" if default is None else str(default)
+
+
+def _print(values: dict[str, Any]) -> None:
+    width = max(map(len, values))
+    for name, value in values.items():
+        typer.echo(f"{name:<{width}}  {value}")
+
+
+def _without_values(part: str, model: type[BaseModel]) -> dict[str, Any]:
+    """Every setting with its default, for settings that do not load; says which are missing."""
+    return {
+        name: "(set)" if settings.is_given(part, name) else default_text(field)
+        for _, name, field in settings.variables(part, model)
+    }
 
 
 def _flat(model: BaseModel, prefix: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from headwater.contract.errors import Permanent
@@ -25,7 +26,8 @@ def replace_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         new.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        new.unlink(missing_ok=True)
+        with suppress(OSError):  # such as a folder that is a file; the first error says it
+            new.unlink(missing_ok=True)
         raise file_error(error, path) from error
 
 
@@ -44,4 +46,8 @@ def file_error(error: OSError, path: Path) -> Permanent:
         return Permanent(f"no space left while writing {path}", hint="free some space on that disk, then try again")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return Permanent(f"{path} cannot be written: {error.strerror}", hint="check the owner and mode of its folder")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return Permanent(
+            f"{path} cannot be used: a part of its path is a file", hint="HEADWATER_HOME names a folder; correct it"
+        )
     return Permanent(f"{path}: {error.strerror or error}")

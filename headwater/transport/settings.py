@@ -13,19 +13,21 @@ refused with the nearest name that does.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from headwater.contract.errors import BadSetting
 
 SECTIONS = ("edge", "replicator", "trainer", "fleet")
 PREFIX = "HEADWATER_"
+DEFAULT_FILE = "headwater.toml"
 PLAIN_VARIABLES = ("HOME", "CONFIG", "SECRETS", "DATA", "MOSQUITTO")  # read elsewhere, not settings of a part
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -40,7 +42,7 @@ def load(section: str, model: type[Model], overrides: Mapping[str, Any] | None =
 
     `overrides` are nested like the model and win over everything: they come from the command line.
     """
-    path = Path(os.environ.get("HEADWATER_CONFIG") or "headwater.toml")
+    path = _file()
     table = _table(path, section)
     _refuse_unknown(table, model, section, str(path))
     _refuse_unknown_variables(section, model)
@@ -49,12 +51,27 @@ def load(section: str, model: type[Model], overrides: Mapping[str, Any] | None =
         loaded = loader(**(overrides or {}))
     except ValidationError as error:
         raise _explained(error, section) from error
+    except SettingsError:
+        raise _not_json(section, model) from None  # its cause holds the value, which may be a secret
     return model.model_validate(loaded.model_dump(exclude_unset=True, round_trip=True))
+
+
+def is_given(section: str, dotted: str) -> bool:
+    """Whether the setting `dotted` of a part is in the environment or the file, whatever its value."""
+    inside: Any = {section: _table(_file(), section)}
+    for name in dotted.split("."):
+        inside = inside.get(name) if isinstance(inside, dict) else None
+    variable = PREFIX + dotted.upper().replace(".", "__")
+    return inside is not None or any(known.upper() == variable for known in os.environ)
+
+
+def _file() -> Path:
+    return Path(os.environ.get("HEADWATER_CONFIG") or DEFAULT_FILE)
 
 
 def is_configured(section: str) -> bool:
     """Whether anything is set for this part, by the environment or the file."""
-    path = Path(os.environ.get("HEADWATER_CONFIG") or "headwater.toml")
+    path = _file()
     return bool(_table(path, section)) or any(v.upper().startswith(f"{PREFIX}{section.upper()}__") for v in os.environ)
 
 
@@ -109,7 +126,12 @@ def _secrets(section: str, model: type[BaseModel]) -> dict[str, Any]:
         inner, names = values, dotted.split(".")[1:]
         for name in names[:-1]:
             inner = inner.setdefault(name, {})
-        inner[names[-1]] = path.read_text().strip()
+        try:
+            inner[names[-1]] = path.read_text().strip()
+        except OSError as error:
+            raise BadSetting(f"the secret {path} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError:  # its text shows what it failed on
+            raise BadSetting(f"the secret {path} is not UTF-8 text") from None
     return values
 
 
@@ -182,6 +204,27 @@ def _refuse_unknown_variables(section: str, model: type[BaseModel]) -> None:
 def _nearest(name: str, known: Any, prefix: str = "") -> str:
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"did you mean {prefix}{found[0]}?" if found else "see docs/settings.md for all of them"
+
+
+def _not_json(section: str, model: type[BaseModel]) -> BadSetting:
+    """What to say of the variable that should hold a table or a list; its value stays out of the message."""
+    fields = {variable: field for variable, _, field in variables(section, model)}
+    for variable, value in os.environ.items():
+        upper = variable.upper()
+        if not upper.startswith(f"{PREFIX}{section.upper()}__"):
+            continue
+        try:
+            json.loads(value)
+        except ValueError:
+            if any(known.startswith(upper + "__") for known in fields):
+                return BadSetting(f"environment: {variable} is not JSON", hint=f"or set {upper}__... one by one")
+            if _takes_many(fields[upper].annotation):
+                return BadSetting(f"environment: {variable} is not JSON", hint='a list is written as ["a","b"]')
+    return BadSetting(f"environment: a table or list of {section} is not JSON", hint="see docs/settings.md")
+
+
+def _takes_many(annotation: Any) -> bool:
+    return any(get_origin(one) in (tuple, list, dict, set) for one in (annotation, *get_args(annotation)))
 
 
 def _explained(error: ValidationError, section: str) -> BadSetting:

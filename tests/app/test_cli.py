@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -32,15 +33,15 @@ def commands(*path: str) -> list[tuple[str, ...]]:
 
 
 def test_every_command_explains_itself_with_an_example() -> None:
-    """Each help ends well, has a sentence, and a leaf shows a worked example."""
+    """Each help ends well, has a sentence, and shows a worked example on a line of its own."""
     found = commands()
     assert len(found) > 25
     for path in found:
         done = headwater(*path, "--help")
         assert done.returncode == 0, path
         assert len(done.stdout.splitlines()) > 4, path
-        if "\nCommands:\n" not in done.stdout:
-            assert "Example:" in done.stdout, path
+        if path:  # the root says where to start
+            assert re.search(r"^ *Example: +\S*.*headwater ", done.stdout, re.MULTILINE), path
 
 
 def test_a_wrong_command_is_answered_with_the_nearest() -> None:
@@ -67,6 +68,37 @@ def test_a_missing_setting_is_a_sentence(tmp_path: Path) -> None:
     assert done.stderr == (
         "headwater: the setting edge.site is missing\n  hint: set HEADWATER_EDGE__SITE, or put it into headwater.toml\n"
     )
+    assert re.search(r"^edge\.site +\(must be set\)$", done.stdout, re.MULTILINE)
+    assert "edge.kafka.brokers" in done.stdout
+
+
+def test_only_what_is_configured_is_checked(tmp_path: Path) -> None:
+    """The other parts are named as such; with nothing at all, that is said, with exit code 2."""
+    checked = headwater("config", "check", cwd=tmp_path, HEADWATER_EDGE__SITE="lyon")
+    assert checked.returncode == 0
+    assert checked.stdout.splitlines() == [
+        "edge: good", "replicator: not configured", "trainer: not configured", "fleet: not configured",
+    ]  # fmt: skip
+    nothing = headwater("config", "check", cwd=tmp_path)
+    assert nothing.returncode == 2
+    assert nothing.stderr.startswith("headwater: nothing is configured\n  hint: ")
+
+
+@pytest.mark.parametrize("part", ["bridge", "updater"])
+def test_a_state_folder_that_is_a_file_is_a_sentence(part: str, tmp_path: Path) -> None:
+    """HEADWATER_HOME naming a file ends a part with one message and what to correct."""
+    (tmp_path / "file").touch()
+    done = headwater("edge", part, cwd=tmp_path, HEADWATER_EDGE__SITE="lyon", HEADWATER_HOME=str(tmp_path / "file"))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "file" in done.stderr
+
+
+def test_logs_of_a_stack_that_never_was(tmp_path: Path) -> None:
+    """There is nothing to show, and it is said so."""
+    done = headwater("stack", "logs", "mqtt", "--home", str(tmp_path / "stack"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("headwater: nothing was ever started here\n")
 
 
 def test_secrets_never_print(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ class Kafka(BaseModel, frozen=True, extra="forbid"):
 class Edge(BaseModel, frozen=True, extra="forbid"):
     site: str
     kafka: Kafka = Kafka()
+    classes: tuple[str, ...] = ()
     poll_s: float = Field(1.0, gt=0)
 
 
@@ -77,3 +78,26 @@ def test_an_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         load("edge", Edge, {"site": "lyon"})
 
     assert "HEADWATER_EDGE__KAFKA__BROKERS" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["KAFKA", "CLASSES"])
+def test_a_variable_that_is_not_json_is_named_without_its_value(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table or list in the environment that cannot be read never shows what it holds, which may be a secret."""
+    monkeypatch.setenv(f"HEADWATER_EDGE__{name}", "SEKRIT")
+    with pytest.raises(BadSetting, match=f"HEADWATER_EDGE__{name} is not JSON") as caught:
+        load("edge", Edge, {"site": "lyon"})
+
+    assert "SEKRIT" not in f"{caught.value}{caught.value.hint}{caught.value.__cause__}"
+
+
+def test_a_secret_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that are no text, and a file that nobody may read, end in a sentence with the file's name."""
+    monkeypatch.setenv("HEADWATER_SECRETS", str(folder))
+    secret = folder / "edge__kafka__password"
+    secret.write_bytes(b"\xffcanary")
+    with pytest.raises(BadSetting, match="edge__kafka__password is not UTF-8 text"):
+        load("edge", Edge, {"site": "lyon"})
+    secret.unlink()
+    secret.symlink_to("/proc/self/mem")  # opens, and fails to be read at 0, for every user
+    with pytest.raises(BadSetting, match="edge__kafka__password cannot be read"):
+        load("edge", Edge, {"site": "lyon"})

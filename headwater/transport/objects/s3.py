@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
 _CUT_OFF = (NoConnection, HTTPClientError, IncompleteReadError, ResponseStreamingError, StreamError, OSError)
 
+_NO_CREDENTIALS = (
+    "set access_key and secret_key in [fleet.objects] (HEADWATER_FLEET__OBJECTS__ACCESS_KEY and __SECRET_KEY; "
+    "[trainer.objects] and [edge.updater.objects] alike), or use the usual AWS sources"
+)
+
 
 class S3Store:
     """Objects in one bucket below one prefix. Safe to share between threads."""
@@ -134,7 +139,7 @@ class S3Store:
         except ClientError as error:
             raise _of_answer(error, where) from error
         except NoCredentialsError as error:
-            raise BadSetting(f"no credentials for {where}", hint="set access_key and secret_key") from error
+            raise BadSetting(f"no credentials for {where}", hint=_NO_CREDENTIALS) from error
         except _CUT_OFF as error:
             raise Unreachable(f"{where} does not answer: {error}", hint="is the S3 server running?") from error
         except BotoCoreError as error:
