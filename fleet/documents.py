@@ -57,7 +57,8 @@ def begin(current: Rollout | None, asset_class: str, target: Target, sites: Sequ
     if current is not None and current.state in OPEN:
         raise Refused(
             f"rollout {current.rollout_id} of {asset_class} is {current.state}",
-            hint="let it end, or undo it with: headwater fleet rollout rollback",
+            hint=f"go on with: headwater fleet rollout resume --class {asset_class}, "
+            f"or undo it with: headwater fleet rollout rollback --class {asset_class}",
         )
     if not sites:
         raise BadInput("a rollout needs at least one site", hint="--sites lyon,osaka")

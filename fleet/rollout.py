@@ -14,6 +14,31 @@ from headwater.contract.errors import BadInput, Conflict, GateFailed, Refused
 from headwater.contract.rollout import Rollout, desired
 
 Progress = Callable[[str], None]
+_REPEAT_S = 30.0  # between two lines that say the same
+_WHEN = (
+    "edges look for rollouts every edge.updater.poll_interval_s (900 s unless set); "
+    "`headwater edge updater --once` there looks now"
+)
+
+
+class _Waiting:
+    """Says whom we wait for: when that changes, and every so often."""
+
+    def __init__(self, progress: Progress, repeat_s: float) -> None:
+        self._progress, self._repeat_s = progress, repeat_s
+        self._began = self._last = time.monotonic()
+        self._said: tuple[str, ...] | None = None
+
+    def tell(self, sites: tuple[str, ...]) -> None:
+        """Call it at each look."""
+        now = time.monotonic()
+        if sites == self._said and now - self._last < self._repeat_s:
+            return
+        if self._said is None:
+            self._progress(f"waiting for {', '.join(sites)}; {_WHEN}")
+        else:
+            self._progress(f"waiting for {', '.join(sites)}, {now - self._began:.0f} s by now")
+        self._said, self._last = sites, now
 
 
 class Rollouts:
@@ -28,9 +53,10 @@ class Rollouts:
         *,
         timeout_s: float,
         poll_s: float,
+        repeat_s: float = _REPEAT_S,
     ) -> None:
         self._store, self._reports, self._journal, self._progress = store, reports, journal, progress
-        self._timeout_s, self._poll_s = timeout_s, poll_s
+        self._timeout_s, self._poll_s, self._repeat_s = timeout_s, poll_s, repeat_s
 
     def planned(self, asset_class: str, version: int, sites: Sequence[str], shares: Sequence[float]) -> list[list[str]]:
         """The sites of each wave, without publishing anything."""
@@ -73,8 +99,10 @@ class Rollouts:
                 raise BadInput(f"there is no version before {rollout.target.version} of {asset_class}")
             return self._publish("cancelled", documents.changed(rollout, state="cancelled", reason=reason))
         target = rollout.previous if version is None else self._store.target(asset_class, version)
-        if target is None or target == desired(rollout, site):
-            raise BadInput(f"{site} has nothing to go back to", hint="name a version with --to")
+        if target is None:
+            raise BadInput(f"{site} has nothing to go back to: no version was before {rollout.target.version}")
+        if target == desired(rollout, site):
+            raise BadInput(f"{site} should run version {target.version} already", hint="name another one with --to")
         return self._publish("pinned", documents.pinned(rollout, site, target, reason), f"{site}: {target.version}")
 
     def unpin(self, asset_class: str, site: str) -> Rollout:
@@ -90,6 +118,7 @@ class Rollouts:
         rollout = self._of(asset_class)
         wanted = desired(rollout, site)
         end = time.monotonic() + self._timeout_s
+        waiting = _Waiting(self._progress, self._repeat_s)
         while wanted is not None:
             status = self._reports.read([site]).get(site)
             active = status.active.get(asset_class) if status else None
@@ -104,6 +133,7 @@ class Rollouts:
                     )
             if time.monotonic() > end:
                 raise GateFailed(f"{site} did not report version {wanted.version} within {self._timeout_s:.0f} s")
+            waiting.tell((site,))
             time.sleep(self._poll_s)
 
     def _go_on(self, rollout: Rollout, shares: Sequence[float]) -> Rollout:
@@ -121,7 +151,7 @@ class Rollouts:
 
     def _watch(self, rollout: Rollout) -> None:
         began = time.monotonic()
-        said: tuple[str, ...] = ()
+        waiting = _Waiting(self._progress, self._repeat_s)
         while True:
             statuses = self._reports.read(rollout.sites)
             found = verdict(rollout, statuses, waited_s=time.monotonic() - began, timeout_s=self._timeout_s)
@@ -136,9 +166,7 @@ class Rollouts:
                     hint="the rollout was cancelled; every site runs, or goes back to, the previous version",
                     reason=found.reason,
                 )
-            if found.sites != said:
-                self._progress(f"waiting for {', '.join(found.sites)}")
-                said = found.sites
+            waiting.tell(tuple(found.sites))
             self._check_ours(rollout)
             time.sleep(self._poll_s)
 

@@ -241,3 +241,39 @@ def test_a_site_that_refuses_to_go_back_is_named_with_its_reason(bench: Bench) -
     with pytest.raises(GateFailed, match="revoked") as caught:
         bench.rollouts.wait_for("pump", "lyon")
     assert caught.value.reason == "revoked"
+
+
+def test_waiting_is_said_again_with_the_time(bench: Bench) -> None:
+    """The first line says when edges look; then the same wait is told every so often, not at each look."""
+    bench.plants.silent = {"lyon"}
+    said: list[str] = []
+    patient = Rollouts(
+        bench.documents, bench.plants, bench.events, said.append, timeout_s=0.5, poll_s=0.01, repeat_s=0.2
+    )
+    with pytest.raises(GateFailed, match="timeout"):
+        patient.start("pump", 1, ["lyon"], [1])
+
+    waiting = [line for line in said if line.startswith("waiting for lyon")]
+    assert "edge.updater.poll_interval_s" in waiting[0]
+    assert 2 <= len(waiting) <= 3
+    assert waiting[1].endswith("s by now")
+
+
+def test_an_open_rollout_names_both_ways_out(bench: Bench) -> None:
+    """Whoever starts another one is given the two commands in full."""
+    target = bench.documents.target("pump", 1)
+    opened = documents.begin(None, "pump", target, SITES, "")
+    with pytest.raises(Refused) as caught:
+        documents.begin(opened, "pump", target, SITES, "")
+
+    for way in ("resume", "rollback"):
+        assert f"headwater fleet rollout {way} --class pump" in caught.value.hint
+
+
+def test_a_first_version_has_nothing_before_it(bench: Bench) -> None:
+    """No other version is asked for where there is none to name."""
+    bench.rollouts.start("pump", 1, SITES, [1])
+    with pytest.raises(BadInput, match="no version was before 1") as caught:
+        bench.rollouts.rollback("pump", "lyon", None, "")
+
+    assert caught.value.hint == ""

@@ -27,7 +27,10 @@ def signers(folder: Path, role: str) -> list[CryptoSigner]:
     """The keys of `role` in `folder`, in the order of their names; Refused when there is none."""
     paths = sorted(folder.glob(f"{role}-*.pem"))
     if not paths:
-        raise Refused(f"no key of the role {role} in {folder}", hint=f"expected files such as {role}-1.pem")
+        raise Refused(
+            f"no key of the role {role} in {folder} (expected {role}-1.pem)",
+            hint="make keys with: headwater fleet keys init; or let the setting `keys` name their folder",
+        )
     return [_load(path) for path in paths]
 
 
