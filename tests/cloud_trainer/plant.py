@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import sys
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -79,3 +81,24 @@ def _judge(outcome: Outcome, truth: Truth, rows: Rows) -> None:
         outcome.delays.setdefault(truth.kind, []).append((hits[0] - (truth.visible or hits[0])) / 1000)
     elif truth.visible is not None:
         outcome.missed.append(truth)
+
+
+def main(first: int, last: int) -> None:
+    """Print one table over the seeds [first, last): what was found, how fast, and what was raised for nothing."""
+    delays: dict[str, list[float]] = {}
+    false_alarms = missed = 0
+    for seed in range(first, last):
+        outcome = campaign(seed)
+        false_alarms += outcome.false_alarms
+        missed += len(outcome.missed)
+        for kind, found in outcome.delays.items():
+            delays.setdefault(kind, []).extend(found)
+    print(f"seeds {first} to {last - 1}: {false_alarms} false alarms, {missed} faults missed")
+    for kind, found in sorted(delays.items()):
+        print(
+            f"  {kind:<14} found {len(found):>4}   median {statistics.median(found):6.1f} s   max {max(found):6.1f} s"
+        )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
