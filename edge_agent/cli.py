@@ -41,7 +41,7 @@ def setup(site: str | None = SITE, dry_run: bool = typer.Option(False, "--dry-ru
     """
     settings = _load(site)
     if dry_run:
-        from headwater.contract.topics import edge_topics  # noqa: PLC0415
+        from headwater.contract.topics import edge_topics
 
         for spec in edge_topics(settings.partitions, settings.retention_days):
             typer.echo(f"{spec.name}: {spec.partitions} partitions, {spec.configs}")
@@ -91,7 +91,7 @@ def status(
 
     Example:  headwater edge status --json
     """
-    from edge_agent import status as outside  # noqa: PLC0415
+    from edge_agent import status as outside
 
     settings = _load(site)
     found = outside.report(settings)
@@ -120,8 +120,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
 
 def _load(site: str | None) -> Any:
     """The settings, checked before anything starts; children read them again from where these came."""
-    from edge_agent.settings import EdgeSettings  # noqa: PLC0415  # `--help` stays fast
-    from headwater.transport import settings  # noqa: PLC0415
+    from edge_agent.settings import EdgeSettings  # `--help` stays fast
+    from headwater.transport import settings
 
     if site is not None:
         os.environ["HEADWATER_EDGE__SITE"] = site
@@ -129,6 +129,6 @@ def _load(site: str | None) -> Any:
 
 
 def _run_part(part: str, *, once: bool = False) -> None:
-    from edge_agent.parts import run_part  # noqa: PLC0415
+    from edge_agent.parts import run_part
 
     run_part(part, once=once)

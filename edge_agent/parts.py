@@ -28,8 +28,8 @@ def main(arguments: list[str]) -> int:
 
 def run_part(part: str, *, once: bool = False) -> None:
     """Run one part in this process, with the settings of the section `edge`."""
-    from edge_agent.settings import EdgeSettings  # noqa: PLC0415
-    from headwater.transport import logs, settings  # noqa: PLC0415
+    from edge_agent.settings import EdgeSettings
+    from headwater.transport import logs, settings
 
     known = {"setup": _setup, "bridge": _bridge, "scorer": _scorer, "updater": _updater_once if once else _updater}
     if part not in known:
@@ -40,11 +40,11 @@ def run_part(part: str, *, once: bool = False) -> None:
 
 def _setup(settings: EdgeSettings) -> None:
     """Create the topics that are missing; waits for Kafka. A process of its own, so that librdkafka goes with it."""
-    import structlog  # noqa: PLC0415
+    import structlog
 
-    from headwater.contract.topics import edge_topics  # noqa: PLC0415
-    from headwater.transport.kafka import ensure_topics  # noqa: PLC0415
-    from headwater.transport.retry import retrying_sync  # noqa: PLC0415
+    from headwater.contract.topics import edge_topics
+    from headwater.transport.kafka import ensure_topics
+    from headwater.transport.retry import retrying_sync
 
     wanted = edge_topics(settings.partitions, settings.retention_days)
 
@@ -59,27 +59,27 @@ def _setup(settings: EdgeSettings) -> None:
 
 
 def _bridge(settings: EdgeSettings) -> None:
-    from edge_agent.bridge import process  # noqa: PLC0415
-    from headwater.transport import lifecycle  # noqa: PLC0415
+    from edge_agent.bridge import process
+    from headwater.transport import lifecycle
 
     lifecycle.run(lambda stop: process.run(settings, stop))
 
 
 def _scorer(settings: EdgeSettings) -> None:
-    from edge_agent.scorer.main import run_scorer  # noqa: PLC0415
-    from headwater.transport import lifecycle  # noqa: PLC0415
+    from edge_agent.scorer.main import run_scorer
+    from headwater.transport import lifecycle
 
     lifecycle.run(lambda stop: run_scorer(settings.site, settings.kafka, settings.folder, settings.for_scorer, stop))
 
 
 def _updater(settings: EdgeSettings) -> None:
-    from edge_agent.updater import process  # noqa: PLC0415
-    from headwater.transport import lifecycle  # noqa: PLC0415
+    from edge_agent.updater import process
+    from headwater.transport import lifecycle
 
     lifecycle.run(lambda stop: process.run(settings.for_updater, settings.site, settings.folder, stop))
 
 
 def _updater_once(settings: EdgeSettings) -> None:
-    from edge_agent.updater.cycle import once  # noqa: PLC0415
+    from edge_agent.updater.cycle import once
 
     once(settings.for_updater, settings.site, settings.folder)

@@ -28,9 +28,9 @@ class Counts:
 
 def export(counts: Counts) -> None:
     """Show the counts as `headwater_bridge_<what>_total` (and `headwater_bridge_waiting`) to Prometheus."""
-    from prometheus_client import REGISTRY  # noqa: PLC0415  # only where metrics are asked for: memory
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric  # noqa: PLC0415
-    from prometheus_client.registry import Collector  # noqa: PLC0415
+    from prometheus_client import REGISTRY  # only where metrics are asked for: memory
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+    from prometheus_client.registry import Collector
 
     class Collected(Collector):
         def collect(self) -> list[Metric]:
