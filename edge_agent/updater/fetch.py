@@ -50,7 +50,13 @@ class Fetcher:
         """
         before = self.client.fetched_bytes
         self._check_signed(asset_class, target)
-        staging = self.shelf.staging()
+        try:
+            self._bring(asset_class, target, self.shelf.staging())
+        finally:
+            self.shelf.sweep()  # what was not placed takes no space, least of all on a full disk
+        return self.client.fetched_bytes - before
+
+    def _bring(self, asset_class: str, target: Target, staging: Path) -> None:
         manifest_file = self._fetch(asset_class, target.version, MANIFEST_FILE, staging, MAX_MANIFEST_BYTES)
         manifest = understood(manifest_file.read_bytes())
         if (manifest.asset_class, manifest.version) != (asset_class, target.version):
@@ -63,7 +69,6 @@ class Fetcher:
         model_file = self._fetch(asset_class, target.version, MODEL_FILE, staging, MAX_MODEL_BYTES)
         try_model(model_file, manifest_file, self.settings)
         self.shelf.place(asset_class, target.version, staging)
-        return self.client.fetched_bytes - before
 
     def _check_signed(self, asset_class: str, target: Target) -> None:
         """The release signer's yes beside the fleet's: both name the same digest."""

@@ -23,6 +23,8 @@ from headwater.contract.manifest import (
 from headwater.contract.rollout import Target
 from headwater.transport.files import file_error, sync_folder
 
+_STAGING = "staging"
+
 
 class Shelf:
     """Kept versions below one state folder."""
@@ -48,13 +50,17 @@ class Shelf:
 
     def staging(self) -> Path:
         """An empty folder for what is not proven yet."""
-        folder = self._state / "staging"
+        folder = self._state / _STAGING
         try:
-            shutil.rmtree(folder, ignore_errors=True)
+            self.sweep()
             folder.mkdir(mode=0o700, parents=True)
         except OSError as error:
             raise file_error(error, folder) from error
         return folder
+
+    def sweep(self) -> None:
+        """Remove what was not placed."""
+        shutil.rmtree(self._state / _STAGING, ignore_errors=True)
 
     def place(self, asset_class: str, version: int, staging: Path) -> None:
         """Move both files from `staging` (where they are durable) to their place; Permanent when the disk refuses."""
@@ -65,7 +71,6 @@ class Shelf:
                 (staging / name).replace(folder / name)
             for made in (folder, folder.parent, folder.parent.parent, self._state):
                 sync_folder(made)
-            shutil.rmtree(staging, ignore_errors=True)
         except OSError as error:
             raise file_error(error, folder) from error
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from headwater.contract.errors import Permanent
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # by the disk, a quota, a limit of file size
+
 
 def replace_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """After a power cut `path` holds the old bytes or the new ones, never a mix.
@@ -25,10 +27,12 @@ def replace_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             os.fsync(file.fileno())
         new.replace(path)
         sync_folder(path.parent)
-    except OSError as error:
+    except BaseException as error:  # Ctrl-C too leaves no half file
         with suppress(OSError):  # such as a folder that is a file; the first error says it
             new.unlink(missing_ok=True)
-        raise file_error(error, path) from error
+        if isinstance(error, OSError):
+            raise file_error(error, path) from error
+        raise
 
 
 def sync_folder(folder: Path) -> None:
@@ -42,8 +46,11 @@ def sync_folder(folder: Path) -> None:
 
 def file_error(error: OSError, path: Path) -> Permanent:
     """The error for people: what could not be done with which file, and what to do."""
-    if error.errno == errno.ENOSPC:
-        return Permanent(f"no space left while writing {path}", hint="free some space on that disk, then try again")
+    if error.errno in FULL:
+        return Permanent(
+            f"no space left while writing {path}",
+            hint="free some space on that disk, or raise its quota or limit of file size, then try again",
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return Permanent(f"{path} cannot be written: {error.strerror}", hint="check the owner and mode of its folder")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
