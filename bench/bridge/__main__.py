@@ -1,0 +1,97 @@
+"""`python -m bench.bridge`: MQTT to Kafka, ours beside others on the same brokers."""
+
+from __future__ import annotations
+
+import dataclasses
+import pstats
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from bench.bridge import verdict
+from bench.bridge.bed import Bed, open_bed
+from bench.bridge.runs import Run, drain, pace
+from bench.bridge.systems import TOPICS, Ours, Stock, System, given_settings
+from bench.bridge.verdict import Results
+from bench.figures import as_json as to_json
+from bench.figures import console, figures_table, table
+from headwater.contract.errors import HeadwaterError
+
+RATE = 1000.0
+_TAIL = ("CPU µs/message", "lowest … highest", "peak MB", "lost", "twice")
+
+
+def main(
+    quick: bool = typer.Option(False, "--quick", help="Fewer and smaller runs, under a minute."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
+    runs: int = typer.Option(None, min=1, help="Runs of each system; 3, or 1 with --quick."),
+    messages: int = typer.Option(None, min=1000, help="Messages of a run; 200,000, or 50,000 with --quick."),
+    profile: bool = typer.Option(False, "--profile", help="Only our bridge on preloaded messages; takes settings."),
+    cprofile: Path = typer.Option(None, help="With --profile: run under cProfile, keep the statistics in this file."),
+) -> None:
+    """Compare bridges from MQTT to Kafka: readings of 200 bytes, 100 topics, QoS 1, persistent session.
+
+    Each run first queues its messages in the broker, then starts the system; the first tenth, start-up included,
+    does not count. Then 1,000 messages a second, evenly, for latency (± 0.5 ms) and the cost of small batches.
+
+    Example:  python -m bench.bridge --quick
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    out = console(as_json=as_json)
+    runs, messages = runs or (1 if quick else 3), messages or (50_000 if quick else 200_000)
+    try:
+        with open_bed(TOPICS, out.print) as bed:
+            if profile:
+                _profile(bed, runs, messages, cprofile, out)
+                return
+            results = _compare(bed, runs, messages, quick=quick, out=out)
+    except HeadwaterError as error:
+        out.print(f"bench.bridge: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""))
+        raise typer.Exit(error.exit_code) from error
+    shown = verdict.figures(results)
+    out.print(table("At full speed", ("system", "runs", "messages/s", *_TAIL), verdict.rows(results.drains, paced=False)))
+    columns = ("system", "runs", "p50 ms", "p99 ms", *_TAIL)
+    out.print(table(f"At {RATE:,.0f} messages a second", columns, verdict.rows(results.paces, paced=True)))
+    out.print(figures_table(shown))
+    if as_json:
+        typer.echo(to_json(shown, more={"runs": dataclasses.asdict(results)}))
+    for fault in results.faults():
+        out.print(f"not as promised: {fault}")
+    if results.faults():
+        raise typer.Exit(1)
+
+
+def _compare(bed: Bed, runs: int, messages: int, *, quick: bool, out: Any) -> Results:
+    results = Results()
+    systems: list[System] = [Ours(), Stock()]
+    for number in range(runs):
+        for system in systems[:: -1 if number % 2 else 1]:  # nobody is always first
+            _keep(results.drains, drain(bed, system, messages), out)
+    for number in range(runs):
+        for system in systems[:: -1 if number % 2 else 1]:
+            _keep(results.paces, pace(bed, system, RATE, 5 if quick else 10), out)
+    results.backlogs.append(drain(bed, Ours(), 100_000 if quick else verdict.BACKLOG))
+    return results
+
+
+def _keep(by_system: dict[str, list[Run]], run: Run, out: Any) -> None:
+    by_system.setdefault(run.system, []).append(run)
+    out.print(f"{run.system}: {run.rate:,.0f} messages/s, {run.cpu_us:.2f} µs CPU a message {run.fault}")
+
+
+def _profile(bed: Bed, runs: int, messages: int, cprofile: Path | None, out: Any) -> None:
+    """Ours alone, with whatever HEADWATER_EDGE__ settings the caller has."""
+    target = None if cprofile is None else cprofile.absolute()
+    done = [drain(bed, Ours(profile=target, settings=given_settings()), messages) for _ in range(runs)]
+    columns = ("system", "runs", "messages/s", *_TAIL)
+    out.print(table("Profile", columns, verdict.rows({verdict.OURS: done}, paced=False)))
+    out.print(f"memory grew by {done[-1].growth_mb:.1f} MB {done[-1].fault}")
+    if target is not None:
+        pstats.Stats(str(target)).sort_stats("tottime").print_stats(30)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,147 @@
+"""What arrived in Kafka, as the broker saw it: offsets, append times, and the set of readings with its digest."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Consumer, TopicPartition
+from numpy.typing import NDArray
+
+from bench.bridge import load
+from headwater.contract.errors import Unreachable
+from headwater.contract.topics import TopicSpec
+from headwater.transport.kafka import ensure_topics
+from headwater.transport.kafka_batch.settings import KafkaSettings
+
+PARTITIONS = 4
+_TIMEOUT_S = 30.0
+_POLL_S = 0.05
+
+Offsets = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """The readings of one run. `append_s`: Unix time of each number's first arrival (LogAppendTime, ms), rising."""
+
+    distinct: int
+    duplicates: int
+    strangers: int
+    digest: int
+    append_s: NDArray[np.float64]
+    latency_ms: NDArray[np.float64]
+    numbers: NDArray[np.int64]
+
+    def at(self, share: float) -> float:
+        """Unix time at which this share of the readings had arrived."""
+        return float(self.append_s[max(0, int(share * len(self.append_s)) - 1)])
+
+    def rate(self, begin: float = 0.1) -> float:
+        """Readings a second between this share and the last."""
+        return (1 - begin) * self.distinct / max(1e-3, self.at(1.0) - self.at(begin))
+
+
+class Log:
+    """The topics of one cluster, all of them stamped with the time at which the broker appends."""
+
+    def __init__(self, brokers: str, topics: list[str]) -> None:
+        configs = {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"}
+        ensure_topics(KafkaSettings(brokers=brokers), [TopicSpec(name, PARTITIONS, configs) for name in topics])
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": brokers,
+                "group.id": "bench",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "queued.max.messages.kbytes": 65_536,
+                "fetch.queue.backoff.ms": 5,
+            }
+        )
+
+    def ends(self, topic: str) -> Offsets:
+        """End offset of each partition."""
+        found = []
+        for partition in range(PARTITIONS):
+            both = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), _TIMEOUT_S, cached=False)
+            if both is None:
+                raise Unreachable(f"Kafka does not say where {topic} ends")
+            found.append(both[1])
+        return tuple(found)
+
+    def wait(self, topic: str, start: Offsets, count: int, patience_s: float) -> Offsets:
+        """The ends once `count` records have come after `start`, or nothing has come for `patience_s`."""
+        seen, moved = 0, time.monotonic()
+        while True:
+            ends = self.ends(topic)
+            came = sum(ends) - sum(start)
+            if came >= count:
+                return ends
+            if came > seen:
+                seen, moved = came, time.monotonic()
+            if time.monotonic() - moved > patience_s:
+                return ends
+            time.sleep(_POLL_S)
+
+    def read(self, topic: str, start: Offsets, end: Offsets, first_number: int = 0) -> Arrived:
+        """The readings from `start` to `end` with numbers from `first_number` up; control records count as nothing."""
+        numbers: list[int] = []
+        digests: list[int] = []
+        appended: list[int] = []
+        sent: list[int] = []
+        strangers = 0
+        for record in self._records(topic, start, end):
+            content = record.value()
+            try:
+                number = load.number_of(content or b"")
+            except ValueError:
+                strangers += 1
+                continue
+            if number < first_number:
+                continue
+            numbers.append(number)
+            digests.append(load.digest_of(content))
+            appended.append(record.timestamp()[1])
+            sent.append(load.sent_us_of(content))
+        return _arrived(strangers, numbers, digests, appended, sent)
+
+    def _records(self, topic: str, start: Offsets, end: Offsets) -> Any:
+        wanted = {p: end[p] for p in range(PARTITIONS) if end[p] > start[p]}
+        self._consumer.assign([TopicPartition(topic, p, start[p]) for p in wanted])
+        self._consumer.poll(0)
+        until = time.monotonic() + _TIMEOUT_S
+        while wanted:
+            batch = self._consumer.consume(10_000, 0.2)
+            for record in batch:
+                if record.error() is None and record.offset() < end[record.partition()]:
+                    yield record
+            for position in self._consumer.position([TopicPartition(topic, p) for p in wanted]):
+                if position.offset >= wanted[position.partition]:
+                    del wanted[position.partition]
+            if batch:
+                until = time.monotonic() + _TIMEOUT_S
+            elif time.monotonic() > until:
+                raise Unreachable(f"Kafka does not give the records of {topic} before {end}")
+        self._consumer.unassign()
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        self._consumer.close()
+
+
+def _arrived(
+    strangers: int, numbers: list[int], digests: list[int], appended: list[int], sent: list[int]
+) -> Arrived:
+    when = np.array(appended, dtype=np.float64)
+    order = np.argsort(when, kind="stable")
+    every = np.array(numbers, dtype=np.int64)[order]
+    distinct, first = np.unique(every, return_index=True)  # the index of the first of equals
+    append_ms = when[order][first]
+    digest = int(np.array(digests, dtype=np.uint64)[order][first].sum(dtype=np.uint64))
+    # The broker's clock has whole milliseconds, rounded down.
+    latency = append_ms + 0.5 - np.array(sent, dtype=np.float64)[order][first] / 1000
+    return Arrived(
+        len(distinct), len(every) - len(distinct), strangers, digest, np.sort(append_ms) / 1000, latency, distinct
+    )
