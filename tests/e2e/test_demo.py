@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.running import processes_below
+
 ROOT = Path(__file__).parents[2]
 COUNTED_AS_NONE = {
     "demo.readings_lost": 0, "demo.readings_duplicated": 0, "demo.false_alarms": 0, "demo.bad_models_activated": 0,
@@ -100,20 +102,6 @@ def test_an_interrupted_demo_leaves_nothing_behind(
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
     assert processes_below(tmp_path) == []
-
-
-def processes_below(folder: Path) -> list[str]:
-    """Command lines of processes that work in or with a folder."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            environment = (entry / "environ").read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if entry.name.isdecimal() and int(entry.name) != os.getpid() and str(folder) in command + environment:
-            found.append(command)
-    return found
 
 
 def recordings(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sys
@@ -19,14 +20,17 @@ from headwater.app.demo.plan import Options, check_sites, plan
 from headwater.app.demo.plots import all_plots
 from headwater.app.demo.scenario import Scenario
 from headwater.app.stack.cli import end_in_order
+from headwater.app.stack.runner import FULL_BELOW_BYTES, check_room
 from headwater.contract.canonical import canonical_json
-from headwater.contract.errors import HeadwaterError, Refused
+from headwater.contract.errors import HeadwaterError, Permanent, Refused
 from headwater.contract.figures import figure
 from headwater.transport import logs
 from headwater.transport.files import file_error
 
 app = typer.Typer(rich_markup_mode=None)
 TOTAL_GOAL_S = 120.0
+REPORT_BYTES = 2 << 20  # room that a report needs, generously
+Pictures = list[tuple[str, str, str]]  # title, sentence, SVG
 
 
 @app.command()
@@ -53,38 +57,49 @@ def demo(
     names, report_to = check_sites(sites), _writable(report_to)
     end_in_order()
     options = Options(names, seed, data, keep, _folder(home), report_to, mosquitto)
-    found = _run(options, steps)
+    found, pictures = _run(options, steps)
     if as_json:
-        print(canonical_json(_object(found, seed)).decode())
-    kept = promises.all_kept(found.figures)
-    raise typer.Exit(0 if kept else 6)
+        print(canonical_json(_object(found, seed)).decode(), flush=True)
+    report.write(found, pictures, promises.TITLES, report_to)  # last: should it fail, all else has been told
+    steps.say(f"report written to {report_to}")
+    raise typer.Exit(0 if promises.all_kept(found.figures) else 6)
 
 
 def _folder(home: Path | None) -> Path:
-    """An empty folder for the run; Refused for one that holds anything, since it is removed at the end."""
-    if home is None:
-        return Path(tempfile.mkdtemp(prefix="headwater-demo-"))
+    """An empty folder with room for the run; Refused for one that holds anything, since it is removed at the end."""
+    made = home is None or not home.exists()
     try:
-        if home.exists() and (not home.is_dir() or any(home.iterdir())):
+        if home is None:
+            home = Path(tempfile.mkdtemp(prefix="headwater-demo-"))
+        elif not made and (not home.is_dir() or any(home.iterdir())):
             raise Refused(f"{home} is not an empty folder", hint="name one that is empty, or that does not exist yet")
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise file_error(error, home) from error
+        raise file_error(error, home or Path(tempfile.gettempdir())) from error
+    try:
+        check_room(home)
+    except Permanent:
+        if made:
+            home.rmdir()
+        raise
     return home.absolute()
 
 
 def _writable(report_to: Path) -> Path:
-    """Where the report goes, tried before the run rather than after it."""
+    """Where the report goes, tried before the run rather than after it: permission and room."""
+    trial = report_to.with_name(f".{report_to.name}.try")
     try:
-        with report_to.with_name(f".{report_to.name}.try").open("w") as file:
-            pass
-        Path(file.name).unlink()
+        try:
+            with trial.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, REPORT_BYTES)
+        finally:
+            trial.unlink(missing_ok=True)
     except OSError as error:
         raise file_error(error, report_to) from error
     return report_to
 
 
-def _run(options: Options, steps: Steps) -> Evidence:
+def _run(options: Options, steps: Steps) -> tuple[Evidence, Pictures]:
     started = time.monotonic()
     scenario: Scenario | None = None
     done = False
@@ -93,9 +108,12 @@ def _run(options: Options, steps: Steps) -> Evidence:
         scenario.run()
         found = outcome.evidence(scenario, steps)
         done = True
-    except HeadwaterError:
+    except (HeadwaterError, OSError) as error:
         if (options.home / "logs").is_dir():
-            steps.say(f"the logs of every process are kept in {_kept_logs(options.home / 'logs')}")
+            _keep_logs(options.home / "logs", steps)
+        check_room(options.home, least_bytes=FULL_BELOW_BYTES)  # then that is the cause, whatever it broke first
+        if isinstance(error, OSError):
+            raise file_error(error, Path(error.filename or options.home)) from error
         raise
     finally:
         if not (done and options.keep):
@@ -104,8 +122,6 @@ def _run(options: Options, steps: Steps) -> Evidence:
             shutil.rmtree(options.home, ignore_errors=True)
     pictures = all_plots(found)
     found.figures.append(figure("demo.total_s", time.monotonic() - started, "s", TOTAL_GOAL_S))
-    report.write(found, pictures, promises.TITLES, options.report)
-    steps.say(f"report written to {options.report}")
     for name, version in found.programs.items():
         steps.print(f"  {name}: {version}")
     steps.table(found.figures, promises.TITLES)
@@ -113,14 +129,18 @@ def _run(options: Options, steps: Steps) -> Evidence:
         steps.print(note)
     if options.keep:
         _say_what_next(scenario, steps)
-    return found
+    return found, pictures
 
 
-def _kept_logs(logs_of_run: Path) -> Path:
-    """Copy the logs out of the folder that is about to be removed."""
-    kept = Path(tempfile.mkdtemp(prefix="headwater-demo-logs-"))
-    shutil.copytree(logs_of_run, kept, dirs_exist_ok=True)
-    return kept
+def _keep_logs(logs_of_run: Path, steps: Steps) -> None:
+    """Copy the logs out of the folder that is about to be removed, if there is room for them."""
+    try:
+        kept = Path(tempfile.mkdtemp(prefix="headwater-demo-logs-"))
+        shutil.copytree(logs_of_run, kept, dirs_exist_ok=True)
+    except OSError as error:
+        steps.say(f"the logs of the processes cannot be kept: {error}")
+    else:
+        steps.say(f"the logs of every process are kept in {kept}")
 
 
 def _say_what_next(scenario: Scenario, steps: Steps) -> None:

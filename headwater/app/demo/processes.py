@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from headwater.app.demo.console import wait_for
+from headwater.app.stack.runner import FULL_BELOW_BYTES, check_room
 from headwater.contract.errors import HeadwaterError, Unreachable
 from headwater.transport.files import replace_durably
 
@@ -51,7 +52,8 @@ class Crew:
         return self._running[name].pid
 
     def check(self) -> None:
-        """Raise Unreachable, with the end of its log, when a process has ended by itself."""
+        """Raise Unreachable, with the end of its log, when a process has ended by itself; Permanent on a full disk."""
+        check_room(self._folder, least_bytes=FULL_BELOW_BYTES)
         for name, process in self._running.items():
             if process.poll() is not None:
                 raise Unreachable(f"{name} ended with {process.returncode}:\n{self.tail(name)}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,11 @@ from typing import Protocol
 
 from headwater.app.stack import process
 from headwater.app.stack.state import Ledger, is_free
-from headwater.contract.errors import BadInput, Conflict, Transient, Unreachable
+from headwater.contract.errors import BadInput, Conflict, Permanent, Unreachable
+from headwater.transport.files import FULL
+
+LEAST_FREE_BYTES = 100 * 10**6  # to start at all
+FULL_BELOW_BYTES = 4 * 10**6  # while it runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +145,8 @@ class Runner:
             raise _given_up(service)
         what = f"did not answer within {deadline_s:.0f} s" if self.pids(service.name) else "ended while it started"
         tail = self.tail(service.name, 12)
-        if os.strerror(errno.ENOSPC).lower() in tail.lower():
-            what += ", because the disk is full"
+        if says_full(tail):
+            raise full(self.folder)
         raise Unreachable(
             f"{service.kind} {service.name} (process {pid}) {what}; the end of its log:\n{tail}",
             hint=f"the whole log is {self.log(service.name)}",
@@ -174,14 +178,32 @@ def _given_up(service: Service) -> Conflict:
 
 @contextmanager
 def plainly(folder: Path, other: str = "--home or HEADWATER_HOME") -> Iterator[None]:
-    """Say in a sentence what the file system refused: Transient for a full disk, else BadInput."""
+    """Say in a sentence what the file system refused: Permanent for a full disk, else BadInput."""
     try:
         yield
     except OSError as exc:
         where = exc.filename or folder
-        if exc.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise Transient(
-                f"the disk that holds {where} is full",
-                hint="free some space (the stack needs about 500 MB), then repeat",
-            ) from exc
-        raise BadInput(f"{where}: {exc.strerror}", hint=f"choose a folder of your own with {other}") from exc
+        if exc.errno in FULL or says_full(str(exc)):  # shutil.Error holds sentences and no number
+            raise full(Path(where)) from exc
+        raise BadInput(f"{where}: {exc.strerror or exc}", hint=f"choose a folder of your own with {other}") from exc
+
+
+def says_full(text: str) -> bool:
+    """Whether a log or a message speaks of a full disk."""
+    return any(os.strerror(number).lower() in text.lower() for number in FULL)
+
+
+def full(where: Path) -> Permanent:
+    """The error of a full disk."""
+    return Permanent(
+        f"the disk that holds {where} is full",
+        hint="free some space (the stack needs about 500 MB), or choose another disk with --home; then repeat",
+    )
+
+
+def check_room(folder: Path, *, least_bytes: int = LEAST_FREE_BYTES) -> None:
+    """Permanent when there is so little room that servers would start and then fail one after the other."""
+    free = shutil.disk_usage(folder).free
+    if free < least_bytes:
+        error = full(folder)
+        raise Permanent(f"{error}: {free // 10**6} MB are free", hint=error.hint)

@@ -15,7 +15,7 @@ from headwater.app.stack.jars import KAFKA_VERSION
 from headwater.app.stack.kafka import KafkaService, KafkaTools
 from headwater.app.stack.kafka_tools import prepare_kafka
 from headwater.app.stack.mqtt import Amqtt, Mosquitto, mqtt_service
-from headwater.app.stack.runner import Runner, Service
+from headwater.app.stack.runner import Runner, Service, check_room, plainly
 from headwater.app.stack.s3 import BUCKET, SeaweedFs, credentials_of
 from headwater.app.stack.state import MqttAddress, S3Address, ServiceStatus, StackState, only_one
 from headwater.contract.errors import BadInput, Refused
@@ -99,8 +99,10 @@ class Stack:
         On failure or interruption, what this call started is stopped again. Raises HeadwaterError.
         """
         self._progress = progress or self._progress
-        with only_one(self.home / "lock", "working on this stack"):
+        with plainly(self.home), only_one(self.home / "lock", "working on this stack"):
             ran_before = set(self._runner.running())
+            if not {*_OTHERS, *self.clusters} <= ran_before:
+                check_room(self.home)
             try:
                 self._start_all()
             except BaseException:
@@ -142,7 +144,7 @@ class Stack:
 
     def down(self) -> list[str]:
         """Stop everything that runs in this folder, children of children included; return what ran."""
-        with _undisturbed(), only_one(self.home / "lock", "working on this stack"):
+        with _undisturbed(), plainly(self.home), only_one(self.home / "lock", "working on this stack"):
             return self._runner.stop()
 
     def forget_ports(self) -> None:
@@ -218,7 +220,8 @@ class Stack:
         return mqtt_service(self._mosquitto, every_change=self._every_change)
 
     def _s3(self) -> SeaweedFs:
-        return SeaweedFs(credentials_of(self.home / "s3"))
+        with plainly(self.home):
+            return SeaweedFs(credentials_of(self.home / "s3"))
 
 
 @contextmanager

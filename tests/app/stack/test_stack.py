@@ -20,7 +20,7 @@ from headwater.app.stack.kafka import KafkaTools
 from headwater.app.stack.runner import Runner, plainly
 from headwater.app.stack.stack import Stack
 from headwater.app.stack.state import is_free
-from headwater.contract.errors import BadInput, Conflict, HeadwaterError, Refused, Transient
+from headwater.contract.errors import BadInput, Conflict, HeadwaterError, Permanent, Refused
 
 SOURCE = Path(__file__).parents[3]
 
@@ -172,7 +172,7 @@ def test_a_service_that_ends_at_once_shows_the_end_of_its_log(home: Path, tmp_pa
 
 def test_a_full_disk_and_a_foreign_folder_are_said_in_a_sentence(tmp_path: Path) -> None:
     """What the file system refuses becomes one sentence with what to do."""
-    with pytest.raises(Transient, match="is full"), plainly(tmp_path):
+    with pytest.raises(Permanent, match="is full"), plainly(tmp_path):
         raise OSError(28, os.strerror(28), str(tmp_path))
     with pytest.raises(BadInput, match="Not a directory") as caught:
         Runner(Path("/dev/null/stack"))
