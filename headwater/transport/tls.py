@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from pathlib import Path
 from typing import Protocol
 
-from headwater.contract.errors import BadSetting
+from headwater.contract.errors import BadSetting, Unreachable, Untrusted
 
 
 class TlsFiles(Protocol):
@@ -53,3 +54,29 @@ def context(files: TlsFiles, where: str) -> ssl.SSLContext | None:
         names = ", ".join(str(f) for f in (files.ca_file, files.cert_file, files.key_file) if f)
         raise BadSetting(f"the TLS files of {where} cannot be used ({names}): {error}") from error
     return made
+
+
+def trusted_context(ca_file: str | None) -> ssl.SSLContext:
+    """TLS with the authorities of a file, or the system's; BadSetting if the file cannot be used."""
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise BadSetting(f"the authorities in {ca_file} cannot be used: {error}") from error
+
+
+def certificate_end(host: str, port: int, context: ssl.SSLContext, *, timeout_s: float = 5.0) -> float:
+    """When the certificate that a server shows ends, in seconds of Unix time.
+
+    Untrusted: it is not valid (any more). Unreachable: no answer, or no TLS.
+    """
+    try:
+        with (
+            socket.create_connection((host, port), timeout=timeout_s) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secured,
+        ):
+            shown = secured.getpeercert() or {}
+    except ssl.SSLCertVerificationError as error:
+        raise Untrusted(f"the certificate of {host}:{port} is not trusted: {error.verify_message}") from error
+    except OSError as error:
+        raise Unreachable(f"{host}:{port} shows no certificate: {error}") from error
+    return float(ssl.cert_time_to_seconds(str(shown["notAfter"])))

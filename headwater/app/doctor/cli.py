@@ -8,7 +8,7 @@ import json
 import typer
 
 from headwater.app.doctor.finding import Finding, failed
-from headwater.app.doctor.installation import check_installation
+from headwater.app.doctor.installation import check_disk, check_installation
 from headwater.app.doctor.services import check_wire, wires
 from headwater.app.parts import SETTINGS, settings_model
 from headwater.contract.errors import BadSetting, HeadwaterError
@@ -17,7 +17,6 @@ from headwater.transport.settings import is_configured, load
 
 app = typer.Typer(rich_markup_mode=None)
 SIGNS = {"good": "ok  ", "warning": "warn", "bad": "FAIL"}
-PUBLISHERS = ("trainer", "fleet")
 PARTS_HELP = f"Parts to check: {', '.join(SETTINGS)}. All configured ones if none."
 
 
@@ -28,8 +27,10 @@ def doctor(
 ) -> None:
     """Check the installation and each configured service; say in words what is wrong and what to do.
 
-    Writes a record to the topic `headwater-doctor`, keeps an MQTT session for a minute, and (for parts that publish)
-    races writers for one small object. Exit code 0 when nothing is broken.
+    Asks each service for its version and its clock, and each topic for settings that break a promise. Writes a
+    record to the topic `headwater-doctor`, publishes some messages below the MQTT topic of that name, keeps an MQTT
+    session for a minute, and (for parts that publish) writes small objects below `probe/`, by racing writers too.
+    Exit code 0 when nothing is broken.
 
     Example:  headwater doctor edge
     """
@@ -53,10 +54,11 @@ def _part(part: str, *, asked: bool) -> list[Finding]:
         settings = load(part, model)
     except BadSetting as error:
         return [failed(part, error)]
-    findings: list[Finding] = []
+    folder = getattr(settings, "state_dir", None)
+    findings: list[Finding] = [check_disk(f"{part}.state_dir", folder)] if folder else []
     for name, wire in wires(settings, part):
         try:
-            findings += check_wire(name, wire, publishes=part in PUBLISHERS)
+            findings += check_wire(part, settings, name, wire)
         except HeadwaterError as error:
             findings.append(failed(name, error))
     return findings

@@ -91,6 +91,7 @@ class Connection:
     def __init__(self, settings: MqttSettings, client_id: str, listener: Listener, *, clean: bool) -> None:
         self.session_present = False
         self.receive_maximum = 65535  # of the broker: how many we may publish ahead
+        self.packet_bytes: int | None = None  # of the broker: the largest packet that it takes, where it says so
         self._listener = listener
         self._settings = settings
         self._clean = clean
@@ -229,6 +230,7 @@ class Connection:
             return
         self.session_present = flags.session_present
         self.receive_maximum = getattr(properties, "ReceiveMaximum", 65535)
+        self.packet_bytes = getattr(properties, "MaximumPacketSize", None)
         self._is_open = True
         self._welcome.set_result(None)
         self._listener.opened(self)

@@ -5,9 +5,11 @@ Conditional writes go by PutObject only: of multipart uploads several servers le
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
 from botocore.config import Config
@@ -36,6 +38,15 @@ _NO_CREDENTIALS = (
     "set access_key and secret_key in [fleet.objects] (HEADWATER_FLEET__OBJECTS__ACCESS_KEY and __SECRET_KEY; "
     "[trainer.objects] and [edge.updater.objects] alike), or use the usual AWS sources"
 )
+
+
+class ServerAnswer(NamedTuple):
+    """Status of the answer about the bucket, `Server` header, and the server's and our time in s of Unix time."""
+
+    status: int
+    server: str
+    date_s: float | None
+    asked_s: float
 
 
 class S3Store:
@@ -119,6 +130,25 @@ class S3Store:
                 found.extend(entry["Key"].removeprefix(self._prefix) for entry in page.get("Contents", ()))
         return sorted(found)
 
+    def ask_server(self) -> ServerAnswer:
+        """What the server says of itself, whatever it thinks of the bucket; Unreachable if it does not answer."""
+        began = time.time()
+        said: Any
+        with self._errors(""):
+            try:
+                said = self._client.head_bucket(Bucket=self._bucket)
+            except ClientError as error:
+                said = error.response
+        ended = time.time()
+        told = said.get("ResponseMetadata", {})
+        headers = told.get("HTTPHeaders", {})
+        return ServerAnswer(
+            status=told.get("HTTPStatusCode", 0),
+            server=headers.get("server", ""),
+            date_s=_seconds(headers.get("date", "")),
+            asked_s=(began + ended) / 2,
+        )
+
     def ensure_bucket(self) -> None:
         """Create the bucket where it is missing (local stack, first set-up)."""
         with self._errors(""):
@@ -144,6 +174,14 @@ class S3Store:
             raise Unreachable(f"{where} does not answer: {error}", hint="is the S3 server running?") from error
         except BotoCoreError as error:
             raise BadInput(f"{where}: {error}") from error
+
+
+def _seconds(date: str) -> float | None:
+    """Unix time of an HTTP date (RFC 9110, 5.6.7), None if there is none."""
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None
 
 
 class _Missing(Exception):
