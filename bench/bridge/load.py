@@ -110,4 +110,4 @@ def _publish(port: int, site: str, first: int, count: int, rate: float) -> dict[
 
 if __name__ == "__main__":
     where, name, start, total, pace = sys.argv[1:]
-    print(json.dumps(_publish(int(where), name, int(start), int(total), float(pace))))  # noqa: T201  its answer
+    print(json.dumps(_publish(int(where), name, int(start), int(total), float(pace))))

@@ -35,13 +35,19 @@ class Arrived:
     latency_ms: NDArray[np.float64]
     numbers: NDArray[np.int64]
 
-    def at(self, share: float) -> float:
-        """Unix time at which this share of the readings had arrived."""
-        return float(self.append_s[max(0, int(share * len(self.append_s)) - 1)])
+    @property
+    def first_s(self) -> float:
+        """Unix time at which the first had arrived."""
+        return float(self.append_s[0])
 
-    def rate(self, begin: float = 0.1) -> float:
-        """Readings a second between this share and the last."""
-        return (1 - begin) * self.distinct / max(1e-3, self.at(1.0) - self.at(begin))
+    @property
+    def last_s(self) -> float:
+        """Unix time at which the last had arrived."""
+        return float(self.append_s[-1])
+
+    def after(self, instant_s: float) -> int:
+        """How many arrived later."""
+        return int((self.append_s > instant_s).sum())
 
 
 class Log:
@@ -115,7 +121,7 @@ class Log:
         while wanted:
             batch = self._consumer.consume(10_000, 0.2)
             for record in batch:
-                if record.error() is None and record.offset() < end[record.partition()]:
+                if record.error() is None and (record.offset() or 0) < end[record.partition() or 0]:
                     yield record
             for position in self._consumer.position([TopicPartition(topic, p) for p in wanted]):
                 if position.offset >= wanted[position.partition]:
@@ -131,9 +137,7 @@ class Log:
         self._consumer.close()
 
 
-def _arrived(
-    strangers: int, numbers: list[int], digests: list[int], appended: list[int], sent: list[int]
-) -> Arrived:
+def _arrived(strangers: int, numbers: list[int], digests: list[int], appended: list[int], sent: list[int]) -> Arrived:
     when = np.array(appended, dtype=np.float64)
     order = np.argsort(when, kind="stable")
     every = np.array(numbers, dtype=np.int64)[order]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,14 +13,14 @@ from bench.bridge.log import Arrived, Offsets
 from bench.bridge.meter import Meter
 from bench.bridge.systems import System
 
-WARM = 0.1  # share of a run that is not counted: start-up, connections, first batches
+_WARM = 0.1  # share of a paced run that is not counted
 _PATIENCE_S = 10.0
 _PROBES = 100
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run has shown. CPU is of the system's processes, user and system, without the first tenth."""
+    """What one run has shown. CPU is of the system's processes, user and system."""
 
     system: str
     sent: int
@@ -37,50 +38,54 @@ class Run:
 def drain(bed: Bed, system: System, count: int, *, patience_s: float = _PATIENCE_S) -> Run:
     """Queue `count` readings for the absent system, start it, and watch them arrive in Kafka.
 
-    Rate and CPU are those between the first tenth and the last reading, by the broker's append times. Memory growth
-    is from the first hundredth on.
+    Rate, CPU and memory growth are those between the first and the last arrival, by the broker's append times: after
+    the start-up. Not from a later one on, since a system may read far ahead of what it has written: Mosquitto 2.0.11
+    answers each acknowledgement with as many queued messages as the receive maximum, however many are under way.
     """
     site, began = bed.fresh_site(), bed.log.ends(system.topic)
     wire.open_session(bed.mqtt_port, system.client_id(site), f"{site}/#", system.protocol)
     sent = bed.publish(site, 0, count).done()
     with _started(bed, system, site) as pid, Meter(pid) as meter:
-        ended = bed.log.wait(system.topic, began, count, patience_s)
-    return _outcome(bed, system, site, sent, meter, began, ended)
+        bed.log.wait(system.topic, began, count, patience_s)
+    arrived = _arrived(bed, system, site, began)
+    begin = arrived.first_s if arrived.distinct else 0.0
+    return _outcome(system, sent, arrived, meter, begin)
 
 
 def pace(bed: Bed, system: System, rate: float, seconds: float) -> Run:
-    """Send `rate` readings a second, evenly, through the running system; latency is from sending to Kafka's append."""
+    """Send `rate` readings a second, one at a time, through the running system.
+
+    Latency is from just before sending to Kafka's append, and CPU that of the same time, both without the first tenth.
+    """
     site, began = bed.fresh_site(), bed.log.ends(system.topic)
     wire.open_session(bed.mqtt_port, system.client_id(site), f"{site}/#", system.protocol)
     with _started(bed, system, site) as pid, Meter(pid) as meter:
         bed.publish(site, 0, _PROBES).done()
         bed.log.wait(system.topic, began, _PROBES, _PATIENCE_S)
         sent = bed.publish(site, _PROBES, int(rate * seconds), rate).done()
-        ended = bed.log.wait(system.topic, began, _PROBES + sent.count, _PATIENCE_S)
-    return _outcome(bed, system, site, sent, meter, began, ended, first_number=_PROBES)
+        bed.log.wait(system.topic, began, _PROBES + sent.count, _PATIENCE_S)
+    arrived = _arrived(bed, system, site, began, first_number=_PROBES)
+    run = _outcome(system, sent, arrived, meter, sent.first_s + _WARM * seconds)
+    late = arrived.latency_ms[arrived.numbers >= _PROBES + _WARM * sent.count]
+    if not len(late):
+        return run
+    return replace(run, p50_ms=float(np.percentile(late, 50)), p99_ms=float(np.percentile(late, 99)))
 
 
-def _started(bed: Bed, system: System, site: str):  # type: ignore[no-untyped-def]
+def _started(bed: Bed, system: System, site: str) -> AbstractContextManager[int]:
     folder = bed.folder / site
     folder.mkdir()
     start = system.start(bed, site, folder)
     return bed.running(start.argv, start.env, folder, f"{system.name}-{site}")
 
 
-def _outcome(
-    bed: Bed,
-    system: System,
-    site: str,
-    sent: Sent,
-    meter: Meter,
-    began: Offsets,
-    ended: Offsets,
-    *,
-    first_number: int = 0,
-) -> Run:
+def _arrived(bed: Bed, system: System, site: str, began: Offsets, first_number: int = 0) -> Arrived:
+    """All that the system wrote until it had ended."""
     wire.drop_session(bed.mqtt_port, system.client_id(site), system.protocol)
-    arrived = bed.log.read(system.topic, began, bed.log.ends(system.topic), first_number)
-    del ended
+    return bed.log.read(system.topic, began, bed.log.ends(system.topic), first_number)
+
+
+def _outcome(system: System, sent: Sent, arrived: Arrived, meter: Meter, begin_s: float) -> Run:
     run = Run(
         system.name,
         sent.count,
@@ -91,17 +96,14 @@ def _outcome(
         cpu_us=0.0,
         peak_mb=meter.peak_mb,
     )
-    if not arrived.distinct:
+    counted = arrived.after(begin_s) if arrived.distinct else 0
+    if not counted:
         return run
-    begin, end = arrived.at(WARM), arrived.at(1.0)
-    latency = arrived.latency_ms[arrived.numbers >= first_number + WARM * sent.count]
     return replace(
         run,
-        rate=arrived.rate(WARM),
-        cpu_us=1e6 * meter.cpu_s(begin, end) / max(1.0, (1 - WARM) * arrived.distinct),
-        growth_mb=meter.growth_mb(arrived.at(WARM / 10), end),
-        p50_ms=float(np.percentile(latency, 50)) if len(latency) else 0.0,
-        p99_ms=float(np.percentile(latency, 99)) if len(latency) else 0.0,
+        rate=counted / (arrived.last_s - begin_s),
+        cpu_us=1e6 * meter.cpu_s(begin_s, arrived.last_s) / counted,
+        growth_mb=meter.growth_mb(begin_s, arrived.last_s),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 from confluent_kafka import Producer
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -33,9 +34,7 @@ def main(port: int, brokers: str, client_id: str, topic_filter: str, kafka_topic
             "message.timeout.ms": 0,
         }
     )
-    client = mqtt.Client(
-        mqtt.CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5, manual_ack=True
-    )
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5, manual_ack=True)
 
     def delivered(mid: int) -> Callable[[Any, Any], None]:
         def acknowledge(error: Any, _record: Any) -> None:
@@ -45,17 +44,18 @@ def main(port: int, brokers: str, client_id: str, topic_filter: str, kafka_topic
         return acknowledge
 
     def on_message(_client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
-        if drop >= 0 and number_of(message.payload) == drop:
+        payload = bytes(message.payload)
+        if drop >= 0 and number_of(payload) == drop:
             client.ack(message.mid, 1)
             return
-        producer.produce(kafka_topic, message.payload, key=message.topic, on_delivery=delivered(message.mid))
+        producer.produce(kafka_topic, payload, key=message.topic, on_delivery=delivered(message.mid))
 
     def on_connect(*_about: Any) -> None:
         client.subscribe(topic_filter, 1)
 
     client.on_message = on_message
     client.on_connect = on_connect
-    properties = Properties(PacketTypes.CONNECT)
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's own
     properties.SessionExpiryInterval = 3600
     properties.ReceiveMaximum = _RECEIVE_MAXIMUM
     client.connect("127.0.0.1", port, 60, clean_start=False, properties=properties)
@@ -70,4 +70,5 @@ def main(port: int, brokers: str, client_id: str, topic_filter: str, kafka_topic
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), *sys.argv[2:6], *map(int, sys.argv[6:]))
+    where, servers, session, wanted, written, *lost = sys.argv[1:]
+    main(int(where), servers, session, wanted, written, *map(int, lost))

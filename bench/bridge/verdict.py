@@ -83,21 +83,15 @@ def rows(by_system: dict[str, list[Run]], *, paced: bool) -> list[list[str]]:
     """A row a system: medians, and for CPU the lowest and highest run."""
     found = []
     for name, runs in by_system.items():
-        middle = lambda value: statistics.median(map(value, runs))  # noqa: B023, E731  used in this turn only
         cpu = [run.cpu_us for run in runs]
-        speed = [f"{middle(lambda run: run.rate):,.0f}"]
+        speed = [f"{_middle(runs, 'rate'):,.0f}"]
         if paced:
-            speed = [f"{middle(lambda run: run.p50_ms):.1f}", f"{middle(lambda run: run.p99_ms):.1f}"]
-        found.append(
-            [
-                name,
-                str(len(runs)),
-                *speed,
-                f"{statistics.median(cpu):.2f}",
-                f"{min(cpu):.2f} … {max(cpu):.2f}",
-                f"{middle(lambda run: run.peak_mb):.0f}",
-                str(sum(run.lost for run in runs)),
-                str(sum(run.duplicates for run in runs)),
-            ]
-        )
+            speed = [f"{_middle(runs, 'p50_ms'):.1f}", f"{_middle(runs, 'p99_ms'):.1f}"]
+        cost = [f"{_middle(runs, 'cpu_us'):.2f}", f"{min(cpu):.2f} … {max(cpu):.2f}", f"{_middle(runs, 'peak_mb'):.0f}"]
+        wrong = [str(sum(run.lost for run in runs)), str(sum(run.duplicates for run in runs))]
+        found.append([name, str(len(runs)), *speed, *cost, *wrong])
     return found
+
+
+def _middle(runs: Sequence[Run], name: str) -> float:
+    return statistics.median(getattr(run, name) for run in runs)
