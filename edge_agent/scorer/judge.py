@@ -107,7 +107,7 @@ class Judge:
         if window is None:
             return None
         memory.windows += 1
-        by = self._loaded.get((charge.asset_class, charge.version, charge.sha256))
+        by = self._loaded.get(Id.of(charge.asset_class, charge))
         return _Due(came, window, by) if by is not None else None
 
     def _decide(self, partition: Partition, dues: Sequence[_Due], now_ms: int) -> tuple[list[Raised], list[Judged]]:

@@ -1,20 +1,21 @@
 """Loading a model from this edge's own disk: nothing is run that does not prove itself first.
 
-The bytes are read once; what is hashed is what is loaded. The updater has done all of this before in a process of its
-own, but the disk has been written since, and the runtime may be another.
+The bytes of both files are read once; what is hashed is what is loaded. The updater has done all of this before in a
+process of its own, but the disk has been written since, and the runtime may be another.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from headwater.contract import refusals
 from headwater.contract.canonical import sha256
-from headwater.contract.desired import model_folder
+from headwater.contract.desired import Wanted, model_folder
 from headwater.contract.errors import GateFailed, HeadwaterError
 from headwater.contract.manifest import (
     MANIFEST_FILE,
@@ -25,12 +26,25 @@ from headwater.contract.manifest import (
     Manifest,
     decode_manifest,
 )
-from headwater.contract.windows import Cadence
+from headwater.contract.windows import Cadence, Charge
 from headwater.transport.tflite import Model
 
 _SMALLEST = 1e-6  # golden scores below it are compared absolutely
 Floats = npt.NDArray[np.float32]
-Id = tuple[str, int, str]  # asset class, version, SHA-256 of the .tflite
+
+
+class Id(NamedTuple):
+    """A version by the digests of both its files."""
+
+    asset_class: str
+    version: int
+    sha256: str  # of model.tflite
+    manifest_sha256: str
+
+    @classmethod
+    def of(cls, asset_class: str, named: Charge | Wanted) -> Id:
+        """The version that is in charge of a class, or that is wanted for it."""
+        return cls(asset_class, named.version, named.sha256, named.manifest_sha256)
 
 
 class Rejected(GateFailed):
@@ -45,28 +59,21 @@ class Rejected(GateFailed):
 class Loaded:
     """A version that can score."""
 
+    id: Id
     manifest: Manifest
     model: Model
     cadence: Cadence
 
-    @property
-    def id(self) -> Id:
-        """Class, version and digest."""
-        return self.manifest.asset_class, self.manifest.version, self.manifest.sha256
-
 
 def load(state: Path, wanted: Id) -> Loaded:
     """Load a version from below the state folder; Rejected when it is not what it should be, or does not prove it."""
-    asset_class, version, digest = wanted
-    folder = state / model_folder(asset_class, version)
-    name = f"{asset_class} v{version}"
-    data = _read(folder / MODEL_FILE, MAX_MODEL_BYTES, name)
-    if sha256(data) != digest:
-        raise Rejected(refusals.BAD_DIGEST, f"{name}: {MODEL_FILE} has SHA-256 {sha256(data)}, expected {digest}")
-    manifest = _manifest(_read(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES, name), wanted)
+    folder = state / model_folder(wanted.asset_class, wanted.version)
+    name = f"{wanted.asset_class} v{wanted.version}"
+    data = _proven(folder / MODEL_FILE, MAX_MODEL_BYTES, wanted.sha256, name)
+    manifest = _manifest(_proven(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES, wanted.manifest_sha256, name), wanted)
     model = _model(data, manifest)
     check_golden(manifest.golden, model.score(np.array(manifest.golden.inputs, np.float32))[0], name)
-    return Loaded(manifest, model, Cadence.of(manifest.features))
+    return Loaded(wanted, manifest, model, Cadence.of(manifest.features))
 
 
 def check_golden(golden: Golden, scores: Floats, name: str) -> None:
@@ -82,7 +89,7 @@ def check_golden(golden: Golden, scores: Floats, name: str) -> None:
         )
 
 
-def _read(path: Path, most: int, name: str) -> bytes:
+def _proven(path: Path, most: int, digest: str, name: str) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(most + 1)
@@ -90,17 +97,20 @@ def _read(path: Path, most: int, name: str) -> bytes:
         raise Rejected(refusals.NOT_ON_DISK, f"{name}: {path} cannot be read: {error.strerror}") from error
     if len(data) > most:
         raise Rejected(refusals.BAD_LENGTH, f"{name}: {path} has more than {most} bytes")
+    if sha256(data) != digest:
+        expected = digest or "one that the updater has not recorded yet"
+        raise Rejected(refusals.BAD_DIGEST, f"{name}: {path.name} has SHA-256 {sha256(data)}, expected {expected}")
     return data
 
 
 def _manifest(data: bytes, wanted: Id) -> Manifest:
-    name = f"{wanted[0]} v{wanted[1]}"
+    name = f"{wanted.asset_class} v{wanted.version}"
     try:
         manifest = decode_manifest(data)
     except HeadwaterError as error:
         raise Rejected(refusals.BAD_MANIFEST, f"{name}: {error}") from error
     found = (manifest.asset_class, manifest.version, manifest.sha256)
-    if found != wanted:
+    if found != wanted[:3]:
         raise Rejected(refusals.BAD_MANIFEST, f"{name}: the manifest beside it is of {found[0]} v{found[1]} {found[2]}")
     return manifest
 

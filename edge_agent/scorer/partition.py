@@ -99,4 +99,4 @@ class Partition:
 
     def unloaded(self, loaded: Collection[Id]) -> list[Charge]:
         """The versions in charge that cannot score."""
-        return [c for c in self.charges.values() if (c.asset_class, c.version, c.sha256) not in loaded]
+        return [c for c in self.charges.values() if Id.of(c.asset_class, c) not in loaded]

@@ -189,7 +189,7 @@ class Scorer:
         incoming = {}
         for name, wanted in swap.due(partitions, self._desired).items():
             self._changed = True
-            loaded = self._roster.want((name, wanted.version, wanted.sha256), wanted.generation, _now_ms())
+            loaded = self._roster.want(Id.of(name, wanted), wanted.generation, _now_ms())
             if loaded is not None:
                 incoming[name] = swap.Incoming(loaded, wanted)
         if incoming:
@@ -201,7 +201,7 @@ class Scorer:
         return partition.position <= partition.settled(can_score=can_score)
 
     def _in_charge(self) -> set[Id]:
-        return {swap.id_of(c) for partition in self._partitions.values() for c in partition.charges.values()}
+        return {Id.of(c.asset_class, c) for p in self._partitions.values() for c in p.charges.values()}
 
     def _reload(self) -> None:
         """Load the versions in charge that are not loaded."""
@@ -210,8 +210,8 @@ class Scorer:
         for wanted in sorted(self._in_charge() - self._roster.loaded.keys()):
             self._roster.want(wanted, 0, _now_ms())
         self._changed |= len(self._roster.refused) != before
-        for name, version, _ in self._in_charge() & self._roster.loaded.keys():
-            self._counts.versions[name] = version
+        for each in self._in_charge() & self._roster.loaded.keys():
+            self._counts.versions[each.asset_class] = each.version
 
     async def _timers(self) -> None:
         now = time.monotonic()

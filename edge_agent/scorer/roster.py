@@ -13,6 +13,8 @@ from headwater.contract.messages import Refusal
 
 _log = structlog.get_logger(__name__)
 _MOST_REFUSALS = 16
+# They speak of the bytes on the disk, which the updater mends; any other speaks of the version.
+_MENDABLE = frozenset({refusals.NOT_ON_DISK, refusals.BAD_LENGTH, refusals.BAD_DIGEST})
 
 
 class Roster:
@@ -31,19 +33,20 @@ class Roster:
     def want(self, wanted: Id, generation: int, now_ms: int) -> Loaded | None:
         """The version, loaded when it is not yet; None when it is refused.
 
-        What was missing on the disk is looked for each time; any other refusal is final within a generation.
+        What is missing or altered on the disk is looked for each time; any other refusal is final within a generation.
         """
         if wanted in self.loaded:
             return self.loaded[wanted]
         before = self._refused.get(wanted)
-        if before is not None and before.generation >= generation and before.reason != refusals.NOT_ON_DISK:
+        if before is not None and before.generation >= generation and before.reason not in _MENDABLE:
             return None
         try:
             self.loaded[wanted] = load(self._state, wanted)
         except Rejected as error:
             self._refuse(wanted, error, generation, now_ms)
             return None
-        self._refused.pop(wanted, None)
+        # Also what was refused of this version before the digest of its manifest was recorded.
+        self._refused = {each: refusal for each, refusal in self._refused.items() if each[:3] != wanted[:3]}
         return self.loaded[wanted]
 
     def keep(self, ids: Iterable[Id]) -> None:
@@ -54,8 +57,14 @@ class Roster:
     def _refuse(self, wanted: Id, error: Rejected, generation: int, now_ms: int) -> None:
         before = self._refused.pop(wanted, None)
         if before is None or (before.reason, before.generation) != (error.reason, generation):
-            _log.warning("model refused", asset_class=wanted[0], version=wanted[1], reason=error.reason, why=str(error))
-            before = Refusal(wanted[0], wanted[1], error.reason, str(error), generation, now_ms)
+            _log.warning(
+                "model refused",
+                asset_class=wanted.asset_class,
+                version=wanted.version,
+                reason=error.reason,
+                why=str(error),
+            )
+            before = Refusal(wanted.asset_class, wanted.version, error.reason, str(error), generation, now_ms)
         self._refused[wanted] = before
         while len(self._refused) > _MOST_REFUSALS:
             del self._refused[next(iter(self._refused))]

@@ -43,11 +43,6 @@ class _Declared(NamedTuple):
     rewound: list[Arrival]
 
 
-def id_of(charge: Charge) -> Id:
-    """Class, version and digest of the version in charge."""
-    return charge.asset_class, charge.version, charge.sha256
-
-
 def due(partitions: Sequence[Partition], desired: Desired) -> dict[str, Wanted]:
     """By class the wanted versions that are not in charge of every partition."""
     return {
@@ -87,7 +82,7 @@ async def swap(
 
 def _differs(partition: Partition, name: str, wanted: Wanted) -> bool:
     charge = partition.charges.get(name)
-    return charge is None or (charge.version, charge.sha256) != (wanted.version, wanted.sha256)
+    return charge is None or Id.of(name, charge) != Id.of(name, wanted)
 
 
 async def _declare(cluster: Cluster, partition: Partition, incoming: Incoming, most: int) -> _Declared:
@@ -112,6 +107,7 @@ async def _declare(cluster: Cluster, partition: Partition, incoming: Incoming, m
         swapped_at=now_ms,
         swap_ms=max(0, now_ms - incoming.wanted.placed_at),
         source=incoming.wanted.source,
+        manifest_sha256=incoming.loaded.id.manifest_sha256,
     )
     return _Declared(charge, rewound)
 

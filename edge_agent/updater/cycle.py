@@ -19,6 +19,7 @@ from edge_agent.updater.settings import UpdaterSettings
 from edge_agent.updater.shelf import Shelf
 from headwater.contract.desired import Desired, UpdaterState, Wanted
 from headwater.contract.errors import BadSetting, Conflict, HeadwaterError, Untrusted
+from headwater.contract.manifest import MANIFEST_FILE, model_path
 from headwater.contract.messages import Refusal
 from headwater.contract.refusals import REVOKED
 from headwater.contract.rollout import MAX_ROLLOUT_BYTES, Rollout, Target, desired, rollout_path
@@ -91,9 +92,11 @@ class Cycle:
         plan.check_generation(asset_class, newest, self._memory.floors.generation.get(asset_class, 0))
         now = self._memory.desired
         wanted = now.classes.get(asset_class)
-        if wanted is not None and not self._shelf.present(asset_class, wanted.version):
-            wanted = None  # its files are gone: fetch them again
-        if newest == 0 or plan.is_settled(asset_class, newest, wanted, now.refused):
+        if newest == 0:
+            return
+        if plan.is_settled(asset_class, newest, wanted, now.refused):
+            if wanted is not None and not self._is_whole(asset_class, wanted):
+                self._place(asset_class, plan.target_of(wanted), wanted.generation, wanted.rollout_id)
             return
         self._memory.keep_floors(self._memory.floors.raised(asset_class, generation=newest))
         self._write(replace(now, generations={**now.generations, asset_class: newest}))
@@ -117,29 +120,47 @@ class Cycle:
     def _obey(self, asset_class: str, document: Rollout, target: Target | None) -> None:
         wanted = self._memory.desired.classes.get(asset_class)
         todo = plan.step(wanted, target)
-        if todo == "same" and wanted is not None and self._shelf.present(asset_class, wanted.version):
+        if todo == "same" and wanted is not None and self._is_whole(asset_class, wanted):
             self._want(asset_class, replace(wanted, generation=document.generation, rollout_id=document.rollout_id))
         elif todo != "stay" and target is not None:
-            self._place(asset_class, document, target)
+            self._place(asset_class, target, document.generation, document.rollout_id)
 
-    def _place(self, asset_class: str, document: Rollout, target: Target) -> None:
-        on_disk = self._shelf.has(asset_class, target)
+    def _is_whole(self, asset_class: str, wanted: Wanted) -> bool:
+        """Whether what was placed lies there still; never for a version placed without the manifest's digest."""
+        return self._shelf.has(asset_class, plan.target_of(wanted), wanted.manifest_sha256)
+
+    def _place(self, asset_class: str, target: Target, generation: int, rollout_id: str) -> None:
+        """Have a version on the shelf, proven, and say so in desired.json."""
+        on_disk = self._shelf.has(asset_class, target, self._manifest_digest(asset_class, target.version))
         self._check_not_revoked(asset_class, target.version, on_disk=on_disk)
         fetched = 0 if on_disk else self._fetcher.bring(asset_class, target)
-        source = "disk" if on_disk else "download"
         new = Wanted(
             version=target.version,
             sha256=target.sha256,
-            generation=document.generation,
+            generation=generation,
             placed_at=self._clock_ms(),
             source="disk" if on_disk else "download",
-            rollout_id=document.rollout_id,
+            rollout_id=rollout_id,
             fetched_bytes=fetched,
+            manifest_sha256=self._manifest_digest(asset_class, target.version),
         )
         self._shelf.touch(asset_class, target.version)
+        self._memory.keep_floors(self._memory.floors.placed(asset_class, new.version, new.manifest_sha256))
         self._want(asset_class, new)
-        _log.info("placed", site=self._site, asset_class=asset_class, version=target.version, source=source)
-        self._shelf.prune(asset_class, self._settings.keep_versions, target.version)
+        _log.info("placed", site=self._site, asset_class=asset_class, version=new.version, source=new.source)
+        gone = self._shelf.prune(asset_class, self._settings.keep_versions, target.version)
+        self._memory.keep_floors(self._memory.floors.gone(asset_class, gone))
+
+    def _manifest_digest(self, asset_class: str, version: int) -> str:
+        """The signed digest; the one under which the version was placed, while the role that signs it cannot be had.
+
+        "" where neither is known: no file has that digest.
+        """
+        try:
+            signed = self._client.target(model_path(asset_class, version, MANIFEST_FILE))
+        except HeadwaterError:
+            return self._memory.floors.manifest(asset_class, version)
+        return signed.sha256 if signed is not None else ""
 
     def _check_not_revoked(self, asset_class: str, version: int, *, on_disk: bool) -> None:
         """The signed floor can be on any file of the class; a version on disk is judged by what was seen of it."""

@@ -1,7 +1,8 @@
-"""What the updater must not forget: desired.json, and floors that survive even its loss."""
+"""What the updater must not forget: desired.json, and what survives even its loss: floors and digests."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -18,17 +19,40 @@ _IDLE_MS = 60_000
 
 
 class Floors(msgspec.Struct, frozen=True):
-    """By asset class: the highest generation seen, and the version below which everything is revoked."""
+    """By asset class: the highest generation seen, and the version below which everything is revoked.
+
+    `manifests` has by class and version the signed digest of each manifest that was placed: a version may be wanted
+    again while the role that signed it cannot be had. Where it is lost, only that has to wait.
+    """
 
     generation: dict[str, int] = {}
     revoked_below: dict[str, int] = {}
+    manifests: dict[str, dict[int, str]] = {}
 
     def raised(self, asset_class: str, *, generation: int = 0, revoked_below: int = 0) -> Floors:
         """Floors that are at least these; they never go down."""
-        return Floors(
-            {**self.generation, asset_class: max(generation, self.generation.get(asset_class, 0))},
-            {**self.revoked_below, asset_class: max(revoked_below, self.revoked_below.get(asset_class, 0))},
+        return msgspec.structs.replace(
+            self,
+            generation={**self.generation, asset_class: max(generation, self.generation.get(asset_class, 0))},
+            revoked_below={
+                **self.revoked_below,
+                asset_class: max(revoked_below, self.revoked_below.get(asset_class, 0)),
+            },
         )
+
+    def manifest(self, asset_class: str, version: int) -> str:
+        """The digest under which a manifest was placed, "" where none is known."""
+        return self.manifests.get(asset_class, {}).get(version, "")
+
+    def placed(self, asset_class: str, version: int, manifest_sha256: str) -> Floors:
+        """With the digest of one more manifest."""
+        known = {**self.manifests.get(asset_class, {}), version: manifest_sha256}
+        return msgspec.structs.replace(self, manifests={**self.manifests, asset_class: known})
+
+    def gone(self, asset_class: str, versions: Collection[int]) -> Floors:
+        """Without those of versions that are not kept any more."""
+        known = {each: digest for each, digest in self.manifests.get(asset_class, {}).items() if each not in versions}
+        return msgspec.structs.replace(self, manifests={**self.manifests, asset_class: known})
 
 
 class Memory:
@@ -43,7 +67,7 @@ class Memory:
             self.floors = self.floors.raised(asset_class, generation=generation)
 
     def keep_floors(self, floors: Floors) -> None:
-        """Write the floors if they rose."""
+        """Write the floors if they changed."""
         if floors != self.floors:
             replace_durably(self._floors_path, canonical_json(floors))
             self.floors = floors

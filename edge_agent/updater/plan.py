@@ -60,9 +60,14 @@ def step(wanted: Wanted | None, target: Target | None) -> Literal["stay", "same"
     """What a document asks of this site: nothing, what it has already, or a version to be placed."""
     if target is None:
         return "stay"
-    if wanted is not None and (wanted.version, wanted.sha256) == (target.version, target.sha256):
+    if wanted is not None and target_of(wanted) == target:
         return "same"
     return "place"
+
+
+def target_of(wanted: Wanted) -> Target:
+    """The version that was placed, as a document names it."""
+    return Target(wanted.version, wanted.sha256)
 
 
 def is_refusal(error: HeadwaterError) -> bool:

@@ -1,7 +1,7 @@
 """The versions on this edge's disk: `<state>/models/<class>/<version>/{model.tflite,manifest.json}`.
 
-A version is on the shelf only when both files are whole and fit each other and the digest that is asked for, which is
-looked at each time; a crash at any point leaves a version that is, or one that will be fetched again.
+A version is on the shelf only when both files have the digests that were signed, which is looked at each time; a crash
+at any point leaves a version that is, or one that will be fetched again.
 """
 
 from __future__ import annotations
@@ -12,14 +12,7 @@ from pathlib import Path
 
 from headwater.contract.canonical import sha256
 from headwater.contract.desired import model_folder
-from headwater.contract.errors import BadInput
-from headwater.contract.manifest import (
-    MANIFEST_FILE,
-    MAX_MANIFEST_BYTES,
-    MAX_MODEL_BYTES,
-    MODEL_FILE,
-    decode_manifest,
-)
+from headwater.contract.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_MODEL_BYTES, MODEL_FILE
 from headwater.contract.rollout import Target
 from headwater.transport.files import file_error, sync_folder
 
@@ -32,21 +25,15 @@ class Shelf:
     def __init__(self, state: Path) -> None:
         self._state = state
 
-    def has(self, asset_class: str, target: Target) -> bool:
-        """Whether that version is here and has that digest."""
+    def has(self, asset_class: str, target: Target, manifest_sha256: str) -> bool:
+        """Whether that version is here, both files as they were signed."""
         folder = self._state / model_folder(asset_class, target.version)
         try:
-            model = _read(folder / MODEL_FILE, MAX_MODEL_BYTES)
-            manifest = decode_manifest(_read(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES))
-        except (OSError, BadInput):
+            model = _digest(folder / MODEL_FILE, MAX_MODEL_BYTES)
+            manifest = _digest(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES)
+        except OSError:
             return False
-        named = (manifest.asset_class, manifest.version, manifest.sha256)
-        return named == (asset_class, target.version, target.sha256) and sha256(model) == target.sha256
-
-    def present(self, asset_class: str, version: int) -> bool:
-        """Whether both files of a version are there, whatever is in them."""
-        folder = self._state / model_folder(asset_class, version)
-        return (folder / MODEL_FILE).is_file() and (folder / MANIFEST_FILE).is_file()
+        return (model, manifest) == (target.sha256, manifest_sha256)
 
     def staging(self) -> Path:
         """An empty folder for what is not proven yet."""
@@ -88,6 +75,6 @@ class Shelf:
         return sorted(int(folder.name) for folder in latest[keep:])
 
 
-def _read(path: Path, most: int) -> bytes:
+def _digest(path: Path, most: int) -> str:
     with path.open("rb") as file:
-        return file.read(most + 1)
+        return sha256(file.read(most + 1))

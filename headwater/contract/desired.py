@@ -22,15 +22,22 @@ Freshness = Literal["never", "fresh", "stale", "frozen", "unreachable"]
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """The version of a class that should run. `placed_at` (ms) changes only when version or digest do."""
+    """The version of a class that should run. `placed_at` (ms) changes only when it is placed.
+
+    The scorer hashes the bytes of both files that it loads. A desired.json by an agent that did not write
+    `manifest_sha256` reads as one with the empty digest, which no file has: the scorer refuses the version
+    (`bad-digest`) and its readings wait, until the updater's next look proves the files on the disk against the signed
+    digests and places the version anew. To run it on trust meanwhile would be the one load without a proof.
+    """
 
     version: int
-    sha256: str  # of model.tflite; the scorer hashes the bytes that it loads
+    sha256: str  # of model.tflite
     generation: int  # of the rollout document that asks for it
     placed_at: int
     source: Literal["download", "disk"]
     rollout_id: str
     fetched_bytes: int = 0  # downloaded to place it: 0 for a version that was on disk
+    manifest_sha256: str = ""  # of the bytes of manifest.json
 
 
 class UpdaterState(msgspec.Struct, frozen=True):

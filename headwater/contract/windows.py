@@ -47,7 +47,8 @@ class Cadence(msgspec.Struct, frozen=True):
 class Charge(msgspec.Struct, frozen=True):
     """A swap, and for as long as no other follows the version in charge of a class in one partition.
 
-    `since` is the first offset that it judges. Times are in ms of Unix time.
+    `since` is the first offset that it judges. Times are in ms of Unix time. With the digests of both files a life
+    that starts from a checkpoint proves them by the log alone; desired.json may name another version by then.
     """
 
     asset_class: str
@@ -59,6 +60,7 @@ class Charge(msgspec.Struct, frozen=True):
     swapped_at: int
     swap_ms: int
     source: Literal["download", "disk"]
+    manifest_sha256: str = ""  # of the bytes of manifest.json; "" in a record of an agent that did not write it
 
 
 class Track(NamedTuple):

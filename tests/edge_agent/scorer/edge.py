@@ -13,7 +13,7 @@ from typing import Any
 
 from headwater.contract import headers, reading, topics
 from headwater.contract.arrival import Arrival, Unusable, arrival
-from headwater.contract.checkpoint import SWAP_PREFIX, decode
+from headwater.contract.checkpoint import CHECKPOINT_KEY, SWAP_PREFIX, decode
 from headwater.contract.messages import Status
 from headwater.contract.messages import decode as decode_message
 from headwater.contract.windows import Charge
@@ -113,6 +113,16 @@ class Edge:
         """The swap records of a partition, oldest first."""
         records = await self.all(topics.STATE, partition)
         return [decode(r.value or b"", Charge) for r in records if (r.key or b"").startswith(SWAP_PREFIX.encode())]
+
+    async def forget_manifests(self, partition: int) -> None:
+        """Write the newest checkpoint again as an agent did that knew no digests of manifests."""
+        records = [r for r in await self.all(topics.STATE, partition) if r.key == CHECKPOINT_KEY.encode()]
+        plain = json.loads(records[-1].value or b"")
+        for charge in plain["charges"].values():
+            del charge["manifest_sha256"]
+        older = Out(CHECKPOINT_KEY.encode(), json.dumps(plain).encode(), (), time.time_ns() // 1_000_000)
+        async with await Writer.open(self.cluster, "older", {topics.STATE: [partition]}) as writer:
+            await writer.write(topics.STATE, partition, [older])
 
     async def statuses(self) -> list[Status]:
         return [decode_message(record.value, Status) for record in await self.all(topics.STATUS, 0)]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from cloud_trainer.export import export
+from edge_agent.scorer.models import Id
 from headwater.contract.alarm import AlarmRule
 from headwater.contract.canonical import sha256
 from headwater.contract.desired import Desired, Wanted, model_folder
@@ -64,8 +66,19 @@ def place(state: Path, data: bytes, manifest: Manifest) -> Manifest:
     return manifest
 
 
+def lenient(manifest: Manifest) -> Manifest:
+    """The same, but for thresholds that no score reaches: a manifest that passes every check of its content."""
+    return msgspec.structs.replace(manifest, thresholds=dict.fromkeys(manifest.thresholds, 1e9))
+
+
 def wanted(manifest: Manifest, generation: int, placed_at: int = 0) -> Wanted:
-    return Wanted(manifest.version, manifest.sha256, generation, placed_at, "disk", "rollout-1")
+    digest = sha256(manifest.encode())
+    return Wanted(manifest.version, manifest.sha256, generation, placed_at, "disk", "rollout-1", manifest_sha256=digest)
+
+
+def id_of(manifest: Manifest) -> Id:
+    """The version with this manifest, to the byte."""
+    return Id.of(manifest.asset_class, wanted(manifest, 0))
 
 
 def desire(state: Path, *manifests: Manifest, generation: int = 1, placed_at: int = 0) -> None:

@@ -25,7 +25,7 @@ from headwater.contract.messages import Alarm, Score
 from headwater.contract.messages import decode as decode_message
 from headwater.contract.windows import Cadence, Charge, Recent, expected
 from headwater.transport.kafka_batch import Out, Record
-from tests.edge_agent.scorer.models import features, make
+from tests.edge_agent.scorer.models import features, id_of, make
 
 SITE = "lyon"
 
@@ -51,7 +51,8 @@ def version(number: int) -> Loaded:
     """Versions 1 and 2 cut windows alike, 3 and 4 otherwise; 5 is of another class."""
     spec = features(*((6, 2) if number in (1, 2) else (4, 3)))
     _, manifest = make(number, spec, asset_class="fan" if number == 5 else "pump")
-    return Loaded(manifest, Arithmetic(number), Cadence.of(spec))  # type: ignore[arg-type]  # stands in for a Model
+    model = Arithmetic(number)
+    return Loaded(id_of(manifest), manifest, model, Cadence.of(spec))  # type: ignore[arg-type]  # stands in for a Model
 
 
 LOADED: dict[Id, Loaded] = {version(n).id: version(n) for n in range(1, 6)}
@@ -137,7 +138,8 @@ class Life:
         name = loaded.manifest.asset_class
         alike = self.partition.windows.cadence(name) == loaded.cadence
         start = at if alike else max(0, at - self.rng.randint(0, 60))
-        charge = Charge(name, number, loaded.manifest.sha256, at, start, loaded.cadence, 0, 0, "disk")
+        _, _, model, manifest = loaded.id
+        charge = Charge(name, number, model, at, start, loaded.cadence, 0, 0, "disk", manifest)
         rewound = self.logs.between(start, at, loaded.cadence.window - 1).since(start)
         self.checkpoint({name: charge})
         filled = self.partition.windows.swap(name, charge.cadence, rewound)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from prometheus_client import REGISTRY, generate_latest
@@ -12,18 +13,21 @@ from edge_agent.scorer.desired import DesiredFile
 from edge_agent.scorer.feed import chunks
 from edge_agent.scorer.judge import top_channels
 from edge_agent.scorer.metrics import Counts, export
-from edge_agent.scorer.models import Rejected, check_golden, load
+from edge_agent.scorer.models import Id, Rejected, check_golden, load
 from edge_agent.scorer.partition import Partition
 from edge_agent.scorer.roster import Roster
 from edge_agent.scorer.settings import ScorerSettings
 from edge_agent.scorer.status import active, status
 from edge_agent.scorer.swap import due
 from headwater.contract import refusals
-from headwater.contract.desired import DESIRED_FILE, Desired
+from headwater.contract.canonical import canonical_json
+from headwater.contract.checkpoint import decode as decode_state
+from headwater.contract.checkpoint import encode as encode_state
+from headwater.contract.desired import DESIRED_FILE, Desired, decode_desired
 from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE, Golden
 from headwater.contract.windows import Cadence, Charge
 from headwater.transport.kafka_batch import Fetched, Out, encode
-from tests.edge_agent.scorer.models import desire, features, make, place, wanted
+from tests.edge_agent.scorer.models import desire, features, id_of, lenient, make, place, wanted
 
 
 def charge(version: int, since: int, swapped_at: int) -> Charge:
@@ -79,46 +83,87 @@ def test_golden_scores_may_differ_by_the_tolerance_only() -> None:
 
 
 def test_a_changed_byte_anywhere_is_refused(tmp_path: Path) -> None:
-    """No byte of a model can be changed, and none of a manifest so that features or golden scores no longer fit."""
+    """No byte of a model can be changed, and none of a manifest; also none added, and no other valid manifest put."""
     data, manifest = make(1)
     place(tmp_path, data, manifest)
-    wanted_id = ("pump", 1, manifest.sha256)
-    good = load(tmp_path, wanted_id)
-    folder = tmp_path / "models/pump/1"
+    good = load(tmp_path, id_of(manifest))
+    assert (good.id, good.manifest) == (id_of(manifest), manifest)
     rng = np.random.default_rng(1)
     for file in (MODEL_FILE, MANIFEST_FILE):
-        whole = (folder / file).read_bytes()
-        for at in rng.integers(0, len(whole), 150):
-            spoilt = bytearray(whole)
-            spoilt[at] ^= int(rng.integers(1, 256))
-            (folder / file).write_bytes(spoilt)
-            roster = Roster(tmp_path)
-            found = roster.want(wanted_id, 1, 0)
-            if found is None:
-                assert roster.refused[0].reason in refusals.MEANINGS
-                continue
-            assert file == MANIFEST_FILE, "a model with another digest was loaded"
-            assert found.manifest.features == good.manifest.features
-        (folder / file).write_bytes(whole)
+        path = tmp_path / "models/pump/1" / file
+        whole = path.read_bytes()
+        others = [whole + b"\n", lenient(manifest).encode(), make(1, seed=1)[0], make(1, seed=1)[1].encode()]
+        spots = zip(rng.integers(0, len(whole), 100), rng.integers(1, 256, 100), strict=True)
+        others += [whole[:at] + bytes([whole[at] ^ int(by)]) + whole[at + 1 :] for at, by in spots]
+        for other in others:
+            path.write_bytes(other)
+            with pytest.raises(Rejected) as caught:
+                load(tmp_path, id_of(manifest))
+            assert caught.value.reason == refusals.BAD_DIGEST
+            assert file in str(caught.value)
+        path.write_bytes(whole)
+
+
+def test_a_manifest_that_was_signed_for_another_model_is_refused(tmp_path: Path) -> None:
+    """The right bytes of the wrong manifest: class, version and model that it names are compared."""
+    data, manifest = make(1)
+    other = place(tmp_path, data, make(1, seed=1)[1])
+    with pytest.raises(Rejected) as caught:
+        load(tmp_path, id_of(other)._replace(sha256=manifest.sha256))
+    assert caught.value.reason == refusals.BAD_MANIFEST
+
+
+def test_a_version_without_the_digest_of_its_manifest_waits_for_it(tmp_path: Path) -> None:
+    """As an older agent left it: refused, until it is wanted with the digest; then nothing is refused any more."""
+    _, manifest = make(1)
+    place(tmp_path, *make(1))
+    plain = msgspec.json.decode(Desired(classes={"pump": wanted(manifest, 1)}).encode())
+    del plain["classes"]["pump"]["manifest_sha256"]
+    older = decode_desired(canonical_json(plain)).classes["pump"]
+    record = msgspec.json.decode(encode_state(charge(1, 5, 0)))
+    del record["manifest_sha256"]
+    assert decode_state(canonical_json(record), Charge).manifest_sha256 == older.manifest_sha256 == ""
+
+    roster = Roster(tmp_path)
+    assert roster.want(Id.of("pump", older), 0, 0) is None
+    assert [(r.reason, r.generation) for r in roster.refused] == [(refusals.BAD_DIGEST, 0)]
+    assert "not recorded yet" in roster.refused[0].detail
+    mine = Charge("pump", 1, manifest.sha256, 5, 5, Cadence.of(manifest.features), 0, 0, "disk")
+    assert list(due([Partition(0, charges={"pump": mine})], Desired(classes={"pump": older}))) == []
+    assert list(due([Partition(0, charges={"pump": mine})], Desired(classes={"pump": wanted(manifest, 1)}))) == ["pump"]
+    assert roster.want(id_of(manifest), 1, 0) is not None
+    assert roster.refused == []
 
 
 def test_a_refusal_stands_until_a_later_generation_but_a_missing_file_is_looked_for(tmp_path: Path) -> None:
     """The scorer does not try what it refused again and again; a file may still come."""
     data, manifest = make(1, spoilt=True)
-    wanted_id = ("pump", 1, manifest.sha256)
     roster = Roster(tmp_path)
-    assert roster.want(wanted_id, 1, 5) is None
+    assert roster.want(id_of(manifest), 1, 5) is None
     place(tmp_path, data, manifest)
-    assert roster.want(wanted_id, 1, 6) is None
+    assert roster.want(id_of(manifest), 1, 6) is None
     assert [(r.reason, r.at) for r in roster.refused] == [(refusals.NOT_FINITE, 6)]
 
     good, honest = make(1)
     place(tmp_path, good, honest)
-    assert roster.want(wanted_id, 1, 7) is None
+    assert roster.want(id_of(manifest), 1, 7) is None
     assert roster.refused[0].at == 6
-    assert roster.want(wanted_id, 2, 8) is None
+    assert roster.want(id_of(manifest), 2, 8) is None
     assert roster.refused[0].reason == refusals.BAD_DIGEST
-    assert roster.want(("pump", 1, honest.sha256), 2, 9) is not None
+    assert roster.want(id_of(honest), 2, 9) is not None
+
+
+def test_an_altered_file_is_looked_for_until_it_is_mended(tmp_path: Path) -> None:
+    """What the updater puts right is loaded within the same generation; the refusal goes with it."""
+    data, manifest = make(1)
+    place(tmp_path, data, lenient(manifest))
+    roster = Roster(tmp_path)
+    assert roster.want(id_of(manifest), 1, 5) is None
+    assert roster.want(id_of(manifest), 1, 6) is None
+    assert [(r.reason, r.at) for r in roster.refused] == [(refusals.BAD_DIGEST, 5)]
+    place(tmp_path, data, manifest)
+    assert roster.want(id_of(manifest), 1, 7) is not None
+    assert roster.refused == []
 
 
 def test_desired_json_is_read_when_it_changes_and_a_broken_one_changes_nothing(tmp_path: Path) -> None:
@@ -149,7 +194,8 @@ def test_a_swap_is_due_where_any_partition_has_another_version() -> None:
     """A life that was killed between two partitions' swaps is completed by the next."""
     _, manifest = make(1)
     desired = Desired(classes={"pump": wanted(manifest, 1)})
-    mine = Charge("pump", 1, manifest.sha256, 5, 5, Cadence.of(manifest.features), 0, 0, "disk")
+    _, _, model, proof = id_of(manifest)
+    mine = Charge("pump", 1, model, 5, 5, Cadence.of(manifest.features), 0, 0, "disk", proof)
     both = [Partition(0, charges={"pump": mine}), Partition(1)]
 
     assert list(due(both, desired)) == ["pump"]

@@ -3,68 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
-import signal
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
-
-from edge_agent.scorer.models import Loaded, load
 from headwater.contract import headers, topics
 from headwater.contract.arrival import BAD_PAYLOAD, NO_ASSET, NO_CLASS
-from headwater.contract.manifest import MODEL_FILE, Manifest
-from tests.edge_agent.scorer.edge import PARTITIONS, Edge, out, raw
-from tests.edge_agent.scorer.models import CHANNELS, desire, features, make, place
+from tests.edge_agent.scorer.edge import Edge, raw
+from tests.edge_agent.scorer.models import desire, features, make, place
+from tests.edge_agent.scorer.plant import ASSETS, Plant, loaded
 from tests.edge_agent.scorer.recount import check_all
 from tests.services import Broker
 
 LIVES = 9
-ASSETS = tuple(f"pump-{n}" for n in range(6))
-
-
-@pytest.fixture
-async def edge(private_kafka: Broker, tmp_path: Path) -> AsyncIterator[Edge]:
-    edge = await Edge.open(private_kafka.bootstrap, tmp_path)
-    yield edge
-    await edge.close()
-
-
-class Plant:
-    """Publishes readings of six pumps, each to its partition; from time to time one swings out."""
-
-    def __init__(self, edge: Edge, seed: int) -> None:
-        self._edge = edge
-        self._random = random.Random(seed)
-        self.seconds = 0
-
-    async def publish(self, seconds: int, pace_s: float = 0.0) -> None:
-        """One reading a second and pump; some lack a value, some are no readings. A second takes `pace_s` and more."""
-        for _ in range(seconds):
-            await asyncio.sleep(pace_s)
-            self.seconds += 1
-            parts: dict[int, list] = {p: [] for p in range(PARTITIONS)}
-            for number, asset in enumerate(ASSETS):
-                parts[number % PARTITIONS].append(self._one(number, asset))
-            await asyncio.gather(*(self._edge.put(p, outs) for p, outs in parts.items()))
-
-    def _one(self, number: int, asset: str):
-        if self._random.random() < 0.01:
-            return raw(asset.encode(), b"{poison", "pump")
-        swing = 4.0 if (self.seconds + 13 * number) % 97 < 30 else 0.3
-        values: dict[str, float | None] = {
-            name: swing * math.sin(self.seconds * (1 + i) + number) + self._random.gauss(0, 0.2)
-            for i, name in enumerate(CHANNELS)
-        }
-        if self._random.random() < 0.02:
-            values[CHANNELS[0]] = None
-        return out(asset, 1_700_000_000_000 + 1000 * self.seconds, values)
-
-
-def loaded(edge: Edge, *manifests: Manifest) -> dict[int, Loaded]:
-    return {m.version: load(edge.state, (m.asset_class, m.version, m.sha256)) for m in manifests}
 
 
 async def test_readings_before_the_first_model_are_counted_and_windows_begin_filled(edge: Edge) -> None:
@@ -160,36 +110,6 @@ async def test_poison_goes_to_the_dead_letters_once(edge: Edge) -> None:
     await check_all(edge, loaded(edge, first))
 
 
-async def test_spoilt_models_are_refused_and_scoring_goes_on(edge: Edge) -> None:
-    """NaN, other bytes, no bytes, another manifest: refused with a code each; the running version misses no window."""
-    first = place(edge.state, *make(1))
-    nan = place(edge.state, *make(2, spoilt=True))
-    other = place(edge.state, *make(3))
-    file = edge.state / "models/pump/3" / MODEL_FILE
-    file.write_bytes(file.read_bytes()[:-1] + b"\x01")
-    missing = make(4)[1]
-    wrong = place(edge.state, *make(5))
-    place(edge.state, make(5)[0], make(5, seed=1)[1])
-    plant = Plant(edge, 4)
-    desire(edge.state, first)
-    await plant.publish(15)
-    edge.start()
-    await edge.in_charge(1)
-    reasons = {}
-    for generation, bad in enumerate((nan, other, missing, wrong), start=2):
-        desire(edge.state, bad, generation=generation)
-        await plant.publish(5)
-        told = await edge.status_when(lambda s, v=bad.version: any(r.version == v for r in s.refused))
-        reasons[bad.version] = told.refused[-1].reason
-        assert told.active["pump"].version == 1
-    await plant.publish(15)
-    await edge.all_judged()
-    assert edge.terminate() == 0
-
-    assert reasons == {2: "not-finite", 3: "bad-digest", 4: "not-on-disk", 5: "bad-manifest"}
-    assert set(await check_all(edge, loaded(edge, first))) == {1}
-
-
 async def test_a_rollback_is_a_swap_to_an_older_version(edge: Edge) -> None:
     """An older version that is on the disk takes charge again, under the offset of its swap."""
     first, second = place(edge.state, *make(1)), place(edge.state, *make(2))
@@ -223,29 +143,6 @@ async def test_a_second_scorer_ends_the_first(edge: Edge) -> None:
     assert await asyncio.to_thread(older.wait, 20) == 4
     await edge.all_judged()
     assert edge.terminate() == 0
-
-    await check_all(edge, loaded(edge, first))
-
-
-async def test_a_lost_model_holds_the_readings_until_it_is_back(edge: Edge) -> None:
-    """Where the version in charge is gone from the disk nothing goes unscored: the readings wait for it."""
-    data, first = make(1)
-    place(edge.state, data, first)
-    desire(edge.state, first)
-    plant = Plant(edge, 7)
-    await plant.publish(20)
-    edge.start()
-    await edge.all_judged()
-    edge.kill()
-    (edge.state / "models/pump/1" / MODEL_FILE).unlink()
-    await plant.publish(20)
-    edge.start()
-    told = await edge.status_when(lambda status: bool(status.refused))
-    assert told.refused[-1].reason == "not-on-disk"
-    place(edge.state, data, first)
-    await edge.all_judged()
-    edge._process.send_signal(signal.SIGTERM) if edge._process else None
-    assert edge.wait() == 0
 
     await check_all(edge, loaded(edge, first))
 

@@ -10,10 +10,10 @@ from edge_agent.updater.cycle import once
 from edge_agent.updater.settings import UpdaterSettings
 from headwater.contract.canonical import sha256
 from headwater.contract.desired import Desired, decode_desired, model_folder
-from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, model_path
+from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, decode_manifest, model_path
 from headwater.contract.rollout import Rollout, Target, rollout_path
-from tests.edge_agent.scorer.models import CLASS, make
-from tests.transport.registry.fleet_repo import Repo
+from tests.edge_agent.scorer.models import CLASS, lenient, make
+from tests.transport.registry.fleet_repo import Repo, days
 
 SITE = "lyon"
 
@@ -72,6 +72,17 @@ class Site:
     def model_file(self, version: int) -> Path:
         """Where the model of a version lies."""
         return self.state / model_folder(CLASS, version) / MODEL_FILE
+
+    def alter_manifest(self, version: int) -> Path:
+        """Raise the threshold in a manifest on the edge's disk; it stays valid. Return where it lies."""
+        path = self.model_file(version).with_name(MANIFEST_FILE)
+        path.write_bytes(lenient(decode_manifest(path.read_bytes())).encode())
+        return path
+
+    def expire(self, role: str) -> None:
+        """Let a role's signature expire."""
+        past = self.repo.now.replace(microsecond=0) - days(1)
+        self.repo.forge(role, lambda signed: setattr(signed, "expires", past), [f"{role}-1"])
 
     def content(self, version: int, file: str = MODEL_FILE) -> str:
         """Key in the store of a version's file."""

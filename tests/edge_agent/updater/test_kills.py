@@ -45,6 +45,7 @@ def check(state: Path) -> int:
     folder = state / model_folder(CLASS, wanted.version)
     manifest = decode_manifest((folder / MANIFEST_FILE).read_bytes())
     assert sha256((folder / MODEL_FILE).read_bytes()) == manifest.sha256 == wanted.sha256
+    assert sha256((folder / MANIFEST_FILE).read_bytes()) == wanted.manifest_sha256
     return wanted.version
 
 
