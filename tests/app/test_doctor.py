@@ -3,45 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from headwater.app.doctor.mqtt import check_mqtt
 from headwater.app.stack.amqtt_server import __name__ as amqtt_module
 from headwater.app.stack.state import S3Address
+from headwater.transport.mqtt.settings import MqttSettings
+from tests.app.doctoring import await_port, doctor, free_port
 from tests.services import Mqtt
 
 
-def doctor(folder: Path, *arguments: str, **variables: str) -> tuple[int, dict[str, dict[str, Any]], str]:
-    """Exit code, findings by check, and what stands on standard error."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("HEADWATER_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "headwater", "doctor", *arguments, "--json"],
-        cwd=folder,
-        env=kept | {"HEADWATER_HOME": str(folder / "home")} | variables,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    findings = json.loads(done.stdout)["findings"] if done.stdout else []
-    return done.returncode, {finding["check"]: finding for finding in findings}, done.stderr
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def test_a_healthy_edge_is_good_in_every_check(tmp_path: Path, kafka: str, mosquitto: Mqtt, s3: S3Address) -> None:
-    """Kafka is written and read, the session survives an absence, the store answers."""
+    """Kafka is written and read, the session survives an absence, the store answers; releases and clocks are told."""
     code, found, _ = doctor(
         tmp_path, "edge", HEADWATER_EDGE__SITE="lyon", HEADWATER_EDGE__KAFKA__BROKERS=kafka,
         HEADWATER_EDGE__MQTT__PORT=str(mosquitto.port), HEADWATER_EDGE__UPDATER__OBJECTS__ENDPOINT=s3.endpoint,
@@ -55,6 +33,19 @@ def test_a_healthy_edge_is_good_in_every_check(tmp_path: Path, kafka: str, mosqu
     assert found["edge.updater.objects"]["state"] == "warning"
     assert "fleet keys init" in found["edge.updater.objects"]["fix"]
     assert s3.secret_key not in json.dumps(found)
+    bad = {name: finding for name, finding in found.items() if finding["state"] != "good"}
+    assert set(bad) == {"edge.updater.objects"}
+    assert len(found) >= 20
+    for name, release in {
+        "python": metadata.version("headwater"),
+        "edge.kafka version": "Kafka 4.3, metadata.version 4.3-IV0 (level 30)",
+        "edge.mqtt version": f"{mosquitto.service.version.lower().replace('mosquitto ', 'mosquitto version ')}; takes "
+        "MQTT 5 and 3.1.1",
+        "edge.updater.objects version": "SeaweedFS",
+    }.items():
+        assert release in found[name]["says"]
+    for name in ("edge.kafka clock", "edge.updater.objects clock"):
+        assert "agrees" in found[name]["says"]
 
 
 def test_a_publisher_is_checked_for_conditional_writes(tmp_path: Path, kafka: str, s3: S3Address) -> None:
@@ -67,6 +58,8 @@ def test_a_publisher_is_checked_for_conditional_writes(tmp_path: Path, kafka: st
 
     assert code == 0
     assert found["fleet.objects conditional writes"]["state"] == "good"
+    assert found["fleet.objects write"]["state"] == "good"
+    assert "fleet.kafka fencing" not in found, "nothing there is fenced by name"
 
 
 def test_services_that_are_away_are_named_with_what_to_do(tmp_path: Path) -> None:
@@ -89,6 +82,7 @@ def test_a_broker_that_forgets_sessions_is_a_warning(tmp_path: Path, kafka: str)
     port = free_port()
     broker = subprocess.Popen([sys.executable, "-m", amqtt_module, str(port)], stderr=subprocess.DEVNULL)
     try:
+        await_port(port)
         code, found, _ = doctor(
             tmp_path, "edge", HEADWATER_EDGE__SITE="lyon", HEADWATER_EDGE__KAFKA__BROKERS=kafka,
             HEADWATER_EDGE__MQTT__PORT=str(port), HEADWATER_EDGE__MQTT__PROTOCOL="3.1.1",
@@ -101,6 +95,21 @@ def test_a_broker_that_forgets_sessions_is_a_warning(tmp_path: Path, kafka: str)
     assert code == 0
     assert found["edge.mqtt"]["state"] == "warning"
     assert "Mosquitto" in found["edge.mqtt"]["fix"]
+
+
+def test_a_broker_of_another_protocol_says_which_to_set() -> None:
+    """The stand-in broker does not speak MQTT 5: the fix is the setting, not the address."""
+    port = free_port()
+    broker = subprocess.Popen([sys.executable, "-m", amqtt_module, str(port)], stderr=subprocess.DEVNULL)
+    try:
+        await_port(port)
+        (found, *_) = check_mqtt("mqtt", MqttSettings(port=port, connect_timeout_s=3))
+    finally:
+        broker.kill()
+        broker.wait()
+
+    assert found.state == "bad"
+    assert found.fix == "set protocol to 3.1.1"
 
 
 @pytest.mark.parametrize("arguments", [[], ["edge"]])

@@ -8,8 +8,8 @@ from collections.abc import Coroutine
 from typing import TypeVar
 
 from headwater.app.doctor.certificate import certificate
-from headwater.app.doctor.finding import Finding, attempt, good, warning
-from headwater.contract.errors import Unreachable
+from headwater.app.doctor.finding import Finding, attempt, failed, good, warning
+from headwater.contract.errors import HeadwaterError, Refused, Unreachable
 from headwater.transport.mqtt import inspection
 from headwater.transport.mqtt.publisher import Publisher
 from headwater.transport.mqtt.settings import MqttSettings
@@ -24,18 +24,32 @@ KAFKA_S = 0.010  # what Kafka takes to have a record, for the sentence about rat
 
 
 def check_mqtt(name: str, settings: MqttSettings) -> list[Finding]:
-    """Sessions are kept; then release, window and packet size. Never with the bridge's own client id."""
+    """Reached, then sessions kept, release, window and packet size. Never with the bridge's own client id."""
     client = f"headwater-doctor-{secrets.token_hex(4)}"
-    session = attempt(name, lambda: asyncio.run(_session(name, settings, client)))
-    found = [session, *_tls(name, settings)]
-    if session.state == "bad":
-        return found
-    window = f"{name} window"
+    try:
+        welcome = asyncio.run(_reach(settings, client))
+    except HeadwaterError as error:
+        return [failed(name, error), *_tls(name, settings)]
+    version, window = f"{name} version", f"{name} window"
     return [
-        *found,
-        *_welcome(name, settings, client),
+        attempt(name, lambda: asyncio.run(_session(name, settings, client))),
+        *_tls(name, settings),
+        attempt(version, lambda: asyncio.run(_version(version, settings, client, welcome))),
+        *([_packets(f"{name} packet size", welcome.packet_bytes)] if settings.protocol == "5" else []),
         attempt(window, lambda: asyncio.run(_bounded(settings, _window(window, settings, client)))),
     ]
+
+
+async def _reach(settings: MqttSettings, client: str) -> inspection.Welcome:
+    """Refused with the protocol to set, where the broker speaks another than the settings say."""
+    try:
+        return await inspection.ask_broker(settings, f"{client}-v")
+    except (Unreachable, Refused) as error:
+        others = await inspection.accepted_protocols(settings, f"{client}-v")
+        if others and settings.protocol not in others:
+            says = f"MQTT broker {settings.where} takes MQTT {' and '.join(others)}, not {settings.protocol}"
+            raise Refused(says, hint=f"set protocol to {others[0]}") from error
+        raise
 
 
 def _tls(name: str, settings: MqttSettings) -> list[Finding]:
@@ -50,7 +64,7 @@ async def _bounded(settings: MqttSettings, what: Coroutine[None, None, T]) -> T:
     except TimeoutError as error:
         raise Unreachable(
             f"MQTT broker {settings.where} does not answer within {PATIENCE_S:.0f} s",
-            hint="start it, or correct host and port; a broker that does not speak MQTT 5 needs protocol 3.1.1",
+            hint="look at the broker's log: it took the connection, but not what was asked on it",
         ) from error
 
 
@@ -87,20 +101,10 @@ async def _kept(settings: MqttSettings, client: str, topic: str) -> bool:
             return False
 
 
-def _welcome(name: str, settings: MqttSettings, client: str) -> list[Finding]:
-    packet_bytes: list[int | None] = []
-
-    def version() -> Finding:
-        welcome = asyncio.run(_bounded(settings, inspection.ask_broker(settings, f"{client}-v")))
-        packet_bytes.append(welcome.packet_bytes)
-        spoken = asyncio.run(_bounded(settings, inspection.accepted_protocols(settings, f"{client}-v")))
-        told = welcome.version or f"tells no release ({inspection.VERSION_TOPIC} cannot be read)"
-        return good(f"{name} version", f"{told}; takes MQTT {' and '.join(spoken)}")
-
-    found = [attempt(f"{name} version", version)]
-    if packet_bytes and settings.protocol == "5":
-        found.append(_packets(f"{name} packet size", packet_bytes[0]))
-    return found
+async def _version(check: str, settings: MqttSettings, client: str, welcome: inspection.Welcome) -> Finding:
+    spoken = await inspection.accepted_protocols(settings, f"{client}-v")
+    told = welcome.version or f"tells no release ({inspection.VERSION_TOPIC} cannot be read)"
+    return good(check, f"{told}; takes MQTT {' and '.join(spoken)}")
 
 
 def _packets(check: str, most: int | None) -> Finding:

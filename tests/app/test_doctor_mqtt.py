@@ -1,0 +1,81 @@
+"""What the doctor finds in an MQTT broker that would bound or end the bridge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from headwater.app.doctor.mqtt import check_mqtt
+from headwater.transport.mqtt.settings import MqttSettings
+from tests.app.doctoring import running_mosquitto, write_certificate
+from tests.services import Mqtt
+
+SMALL = "max_inflight_messages 5\nmax_packet_size 2000\nsys_interval 0\n"
+
+
+def checked(settings: MqttSettings) -> dict[str, tuple[str, str, str]]:
+    """State, sentence and fix by check."""
+    return {finding.check: (finding.state, finding.says, finding.fix) for finding in check_mqtt("mqtt", settings)}
+
+
+def test_a_small_window_is_counted_and_its_rate_named(tmp_path: Path, mosquitto: Mqtt) -> None:
+    """Five messages under way bound the rate, on MQTT 3.1.1, where nothing but a trial tells."""
+    with running_mosquitto(mosquitto.service.program, tmp_path, SMALL) as port:
+        found = checked(MqttSettings(port=port, protocol="3.1.1"))
+
+    state, says, fix = found["mqtt window"]
+    assert (state, "max_inflight_messages" in fix, "protocol to 5" in fix) == ("warning", True, True)
+    assert says.startswith("at most 5 messages come unacknowledged")
+    assert "messages a second at most" in says
+    assert "mqtt packet size" not in found, "MQTT 3.1.1 announces none"
+
+
+def test_the_default_window_of_mqtt_3_is_twenty(tmp_path: Path, mosquitto: Mqtt) -> None:
+    """Mosquitto's own default; MQTT 5 asks for more and gets it."""
+    with running_mosquitto(mosquitto.service.program, tmp_path, "") as port:
+        old = checked(MqttSettings(port=port, protocol="3.1.1"))
+        new = checked(MqttSettings(port=port))
+        narrow = checked(MqttSettings(port=port, receive_maximum=10))
+
+    assert old["mqtt window"][:2] == ("warning", old["mqtt window"][1])
+    assert "at most 20 messages" in old["mqtt window"][1]
+    assert new["mqtt window"][0] == "good"
+    assert "at most 10 messages" in narrow["mqtt window"][1]
+    assert "raise receive_maximum" in narrow["mqtt window"][2]
+
+
+def test_a_small_packet_and_a_hidden_release_are_told(tmp_path: Path, mosquitto: Mqtt) -> None:
+    """CONNACK of MQTT 5 has the largest packet; without $SYS the accepted protocols are what is known."""
+    with running_mosquitto(mosquitto.service.program, tmp_path, SMALL) as port:
+        found = checked(MqttSettings(port=port))
+
+    state, says, fix = found["mqtt packet size"]
+    assert (state, "2000" in says, "max_packet_size" in fix) == ("warning", True, True)
+    assert found["mqtt version"][0] == "good"
+    assert found["mqtt version"][1] == "tells no release ($SYS/broker/version cannot be read); takes MQTT 5 and 3.1.1"
+
+
+@pytest.mark.parametrize(("days", "state"), [(5, "warning"), (60, "good")])
+def test_a_certificate_that_ends_soon_is_a_warning(tmp_path: Path, mosquitto: Mqtt, days: int, state: str) -> None:
+    """Two weeks before the end somebody has to renew it."""
+    certificate, key = write_certificate(tmp_path, days)
+    files = f"certfile {certificate}\nkeyfile {key}\n"
+    with running_mosquitto(mosquitto.service.program, tmp_path, files) as port:
+        found = checked(MqttSettings(port=port, tls=True, ca_file=certificate))
+
+    assert found["mqtt certificate"][0] == state
+    assert "days" in found["mqtt certificate"][1]
+    assert state == "good" or "renew" in found["mqtt certificate"][2]
+
+
+def test_a_certificate_of_a_stranger_is_bad(tmp_path: Path, mosquitto: Mqtt) -> None:
+    """Without its authority nothing is checked further, and the fix says what to set."""
+    certificate, key = write_certificate(tmp_path, 60)
+    files = f"certfile {certificate}\nkeyfile {key}\n"
+    with running_mosquitto(mosquitto.service.program, tmp_path, files) as port:
+        found = checked(MqttSettings(port=port, tls=True))
+
+    assert "not trusted" in found["mqtt"][1]
+    assert found["mqtt"][0] == found["mqtt certificate"][0] == "bad"
+    assert "ca_file" in found["mqtt certificate"][2]
