@@ -19,6 +19,14 @@ class _StandardError:
         sys.stderr.flush()
 
 
+class _Libraries(logging.Handler):
+    """What libraries log, in the form of our own lines: a reader of JSON meets nothing else."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        told = structlog.get_logger(record.name)
+        told.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)
+
+
 def configure(*, json: bool | None = None, verbose: bool = False, part: str = "") -> None:
     """Set up logging for this process; `json` None means: JSON unless standard error is a terminal."""
     as_json = not sys.stderr.isatty() if json is None else json
@@ -38,6 +46,6 @@ def configure(*, json: bool | None = None, verbose: bool = False, part: str = ""
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _StandardError())),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    logging.basicConfig(handlers=[_Libraries()], level=logging.WARNING)
     if part:
         structlog.contextvars.bind_contextvars(part=part)
