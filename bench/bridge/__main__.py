@@ -13,12 +13,13 @@ import typer
 
 from bench.bridge import verdict
 from bench.bridge.bed import Bed, open_bed
-from bench.bridge.runs import Run, drain, pace
+from bench.bridge.runs import Run, broker_alone, drain, pace
 from bench.bridge.systems import TOPICS, Ours, Stock, System, given_settings
+from bench.bridge.telegraf import build as build_telegraf
 from bench.bridge.verdict import Results
 from bench.figures import as_json as to_json
 from bench.figures import console, figures_table, table
-from headwater.contract.errors import HeadwaterError
+from headwater.contract.errors import BadInput, HeadwaterError
 
 RATE = 1000.0
 _TAIL = ("CPU µs/message", "lowest … highest", "peak MB", "lost", "twice")
@@ -69,9 +70,15 @@ def main(
 def _compare(bed: Bed, runs: int, messages: int, *, quick: bool, out: Any) -> Results:
     results = Results()
     systems: list[System] = [Ours(), Stock()]
+    try:
+        systems.append(build_telegraf(out.print))
+    except BadInput as error:
+        results.skipped[verdict.TELEGRAF] = str(error)
+        out.print(f"telegraf is skipped: {error}")
     for number in range(runs):
         for system in systems[:: -1 if number % 2 else 1]:  # nobody is always first
             _keep(results.drains, drain(bed, system, messages), out)
+        _keep(results.drains, broker_alone(bed, messages), out)
     for number in range(runs):
         for system in systems[:: -1 if number % 2 else 1]:
             _keep(results.paces, pace(bed, system, RATE, 5 if quick else 10), out)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.bridge.log import Log
 from headwater.app.stack import process
@@ -67,10 +68,22 @@ class Bed:
         self._sites += 1
         return f"bench{self._sites:03d}"
 
-    def publish(self, site: str, first: int, count: int, rate: float = 0.0) -> Publisher:
-        """Start publishing, see load.py."""
-        arguments = [str(self.mqtt_port), site, str(first), str(count), str(rate)]
-        return Publisher(self, [sys.executable, "-m", "bench.bridge.load", *arguments])
+    def publish(self, site: str, first: int, count: int, rate: float = 0.0) -> Sent:
+        """Publish, see load.py, until the MQTT broker has acknowledged all."""
+        return Sent(**self.ask("bench.bridge.load", site, first, count, rate))
+
+    def ask(self, module: str, *arguments: object) -> dict[str, Any]:
+        """Run one of our modules with the broker's port and `arguments` to its end; the JSON that it prints."""
+        argv = [sys.executable, "-m", module, str(self.mqtt_port), *map(str, arguments)]
+        program = subprocess.Popen(argv, env=self.environment({}), stdout=subprocess.PIPE, text=True)
+        try:
+            said, _ = program.communicate()
+        finally:
+            _end(program)
+        if program.returncode:
+            raise Unreachable(f"{module} failed; its own words are above")
+        answer: dict[str, Any] = json.loads(said)
+        return answer
 
     @contextmanager
     def running(self, argv: Sequence[str], env: Mapping[str, str], folder: Path, name: str) -> Iterator[int]:
@@ -88,27 +101,9 @@ class Bed:
             _end(program)
 
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
-        """The caller's environment without settings of Headwater, with the checkout importable and a mark to sweep by."""
+        """The caller's environment without Headwater's settings, the checkout importable, a mark for `_clear`."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
         return {**kept, "PYTHONPATH": str(_ROOT), _MARK: str(self.folder), **more}
-
-
-class Publisher:
-    """A publishing process."""
-
-    def __init__(self, bed: Bed, argv: Sequence[str]) -> None:
-        self._program = subprocess.Popen(argv, env=bed.environment({}), stdout=subprocess.PIPE, text=True)
-
-    def done(self) -> Sent:
-        """Wait for it, and say what the MQTT broker has acknowledged."""
-        try:
-            said, _ = self._program.communicate()
-        except BaseException:
-            _end(self._program)
-            raise
-        if self._program.returncode:
-            raise Unreachable("the publisher failed; its own words are above")
-        return Sent(**json.loads(said))
 
 
 @dataclass(frozen=True)
@@ -164,7 +159,8 @@ def _sweep() -> None:
 
 
 def _end(program: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
-    program.send_signal(signal.SIGTERM)
+    if program.poll() is None:
+        program.send_signal(signal.SIGTERM)
     deadline = time.monotonic() + _STOP_S
     while program.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)

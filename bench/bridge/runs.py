@@ -17,6 +17,8 @@ _WARM = 0.1  # share of a paced run that is not counted
 _PATIENCE_S = 10.0
 _PROBES = 100
 
+BROKER = "broker alone"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -44,12 +46,24 @@ def drain(bed: Bed, system: System, count: int, *, patience_s: float = _PATIENCE
     """
     site, began = bed.fresh_site(), bed.log.ends(system.topic)
     wire.open_session(bed.mqtt_port, system.client_id(site), f"{site}/#", system.protocol)
-    sent = bed.publish(site, 0, count).done()
+    sent = bed.publish(site, 0, count)
     with _started(bed, system, site) as pid, Meter(pid) as meter:
         bed.log.wait(system.topic, began, count, patience_s)
     arrived = _arrived(bed, system, site, began)
     begin = arrived.first_s if arrived.distinct else 0.0
     return _outcome(system, sent, arrived, meter, begin)
+
+
+def broker_alone(bed: Bed, count: int) -> Run:
+    """Queue `count` readings and take them with a sink that writes nothing, see sink.py; CPU is the sink's."""
+    site = bed.fresh_site()
+    wire.open_session(bed.mqtt_port, f"sink-{site}", f"{site}/#", "5")
+    sent = bed.publish(site, 0, count)
+    found = bed.ask("bench.bridge.sink", f"sink-{site}", site, count)
+    wire.drop_session(bed.mqtt_port, f"sink-{site}", "5")
+    lost = count - found["received"]
+    fault = "" if found["digest"] == sent.digest else f"the sink got {found['received']} of {count} readings, or others"
+    return Run(BROKER, count, lost, 0, fault, rate=found["rate"], cpu_us=found["cpu_us"], peak_mb=0.0)
 
 
 def pace(bed: Bed, system: System, rate: float, seconds: float) -> Run:
@@ -60,9 +74,9 @@ def pace(bed: Bed, system: System, rate: float, seconds: float) -> Run:
     site, began = bed.fresh_site(), bed.log.ends(system.topic)
     wire.open_session(bed.mqtt_port, system.client_id(site), f"{site}/#", system.protocol)
     with _started(bed, system, site) as pid, Meter(pid) as meter:
-        bed.publish(site, 0, _PROBES).done()
+        bed.publish(site, 0, _PROBES)
         bed.log.wait(system.topic, began, _PROBES, _PATIENCE_S)
-        sent = bed.publish(site, _PROBES, int(rate * seconds), rate).done()
+        sent = bed.publish(site, _PROBES, int(rate * seconds), rate)
         bed.log.wait(system.topic, began, _PROBES + sent.count, _PATIENCE_S)
     arrived = _arrived(bed, system, site, began, first_number=_PROBES)
     run = _outcome(system, sent, arrived, meter, sent.first_s + _WARM * seconds)

@@ -13,6 +13,8 @@ from bench.bridge import wire
 from bench.bridge.bed import Bed
 from headwater.contract.topics import DEAD_LETTERS, READINGS
 
+TELEGRAF_TOPIC = "telegraf"
+
 
 @dataclass(frozen=True)
 class Start:
@@ -103,4 +105,4 @@ def given_settings() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith("HEADWATER_EDGE__")}
 
 
-TOPICS = [READINGS, DEAD_LETTERS, Stock.topic, "telegraf"]
+TOPICS = [READINGS, DEAD_LETTERS, Stock.topic, TELEGRAF_TOPIC]

@@ -6,11 +6,11 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from bench.bridge.runs import Run
+from bench.bridge.runs import BROKER, Run
 from bench.figures import median_figure
 from headwater.contract.figures import Figure
 
-OURS, STOCK, TELEGRAF, BROKER = "headwater", "stock", "telegraf", "broker alone"
+OURS, STOCK, TELEGRAF = "headwater", "stock", "telegraf"
 BACKLOG = 1_000_000
 
 
@@ -94,4 +94,4 @@ def rows(by_system: dict[str, list[Run]], *, paced: bool) -> list[list[str]]:
 
 
 def _middle(runs: Sequence[Run], name: str) -> float:
-    return statistics.median(getattr(run, name) for run in runs)
+    return float(statistics.median(getattr(run, name) for run in runs))
