@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple, cast
 
@@ -44,15 +43,6 @@ class GroupRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers
-
-
-@dataclass(frozen=True)
-class ClusterDescription:
-    """What a cluster says of itself: its id, and host:port of its brokers by node."""
-
-    cluster_id: str
-    brokers: dict[int, str]
-    topics: tuple[str, ...]
 
 
 def librdkafka(settings: KafkaSettings, client_id: str = "headwater") -> dict[str, Any]:
@@ -263,15 +253,6 @@ def _record(message: Message) -> GroupRecord:
     headers = cast("Headers", tuple(message.headers() or ()))  # its stub allows more than the wire does
     place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
     return GroupRecord(*place, message.timestamp()[1], message.key(), message.value(), headers)
-
-
-def describe(settings: KafkaSettings) -> ClusterDescription:
-    """Ask a cluster for its id, brokers and topics, for the doctor."""
-    with _turned(f"asking {settings.brokers} about itself"):
-        admin = AdminClient(librdkafka(settings))
-        listed = admin.list_topics(timeout=settings.request_timeout_s)
-        brokers = {node: f"{broker.host}:{broker.port}" for node, broker in listed.brokers.items()}
-        return ClusterDescription(listed.cluster_id or "", brokers, tuple(sorted(listed.topics)))
 
 
 @contextmanager

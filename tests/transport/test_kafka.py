@@ -11,7 +11,7 @@ from pydantic import SecretStr, ValidationError
 
 from headwater.contract.errors import BadInput, BadSetting, Conflict, Unreachable
 from headwater.contract.topics import TopicSpec
-from headwater.transport.kafka import GroupReader, GroupRecord, describe, ensure_topics, librdkafka, send
+from headwater.transport.kafka import GroupReader, GroupRecord, ensure_topics, librdkafka, send
 from headwater.transport.kafka_batch.settings import KafkaSettings
 
 
@@ -42,7 +42,6 @@ def test_topics_are_made_once_and_as_asked(settings: KafkaSettings, unique: str)
     assert sorted(ensure_topics(settings, specs[:1])) == [f"{unique}-a"]
     assert sorted(ensure_topics(settings, specs)) == [f"{unique}-b"]
     assert ensure_topics(settings, specs) == []
-    assert {f"{unique}-a", f"{unique}-b"} <= set(describe(settings).topics)
 
 
 def test_processes_that_make_the_same_topic_at_once_all_succeed(settings: KafkaSettings, unique: str) -> None:
@@ -62,7 +61,7 @@ def test_another_number_of_partitions_is_a_conflict(settings: KafkaSettings, top
     """Partitions are never added behind the owner's back, and nothing else is created then."""
     with pytest.raises(Conflict, match="has 2 partitions, expected 5"):
         ensure_topics(settings, [TopicSpec(topic, 5), TopicSpec(f"{topic}-new", 1)])
-    assert f"{topic}-new" not in describe(settings).topics
+    assert ensure_topics(settings, [TopicSpec(f"{topic}-new", 1)]) == [f"{topic}-new"]
 
 
 def test_a_configuration_that_kafka_does_not_know_is_named(settings: KafkaSettings, unique: str) -> None:
@@ -98,18 +97,9 @@ def test_a_record_is_committed_only_when_the_next_one_is_asked_for(settings: Kaf
         assert [r.value for r in take(reader, 1)] == [b"3"]
 
 
-def test_a_cluster_describes_itself(settings: KafkaSettings) -> None:
-    """Id and addresses for the doctor."""
-    found = describe(settings)
-    assert found.cluster_id
-    assert list(found.brokers.values()) == [settings.brokers]
-
-
 def test_nobody_listening_is_unreachable() -> None:
     """Each call ends within its bound and in words."""
     nowhere = KafkaSettings(brokers="127.0.0.1:1", request_timeout_s=1, connect_timeout_s=1)
-    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"):
-        describe(nowhere)
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"):
         ensure_topics(nowhere, [TopicSpec("t", 1)])
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"):

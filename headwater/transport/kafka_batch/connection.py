@@ -16,7 +16,8 @@ import termios
 from collections import deque
 from typing import Any, TypeVar
 
-from headwater.contract.errors import BadInput, HeadwaterError, Unreachable, Untrusted
+from headwater.contract.errors import BadInput, HeadwaterError, Unreachable
+from headwater.transport.dialling import dialling, unreachable
 from headwater.transport.kafka_batch.login import Step, authenticate, login
 from headwater.transport.kafka_batch.settings import KafkaSettings
 from headwater.transport.kafka_batch.wire import Call, string
@@ -66,21 +67,12 @@ class Connection(asyncio.BufferedProtocol):
         connection = cls(settings, f"{host}:{port}", client_id)
         opened = False
         try:
-            async with asyncio.timeout(settings.connect_timeout_s):
+            async with dialling(f"broker {connection.where}", settings.connect_timeout_s):
                 await connection._loop.create_connection(
                     lambda: connection, host, port, ssl=tls, server_hostname=host if tls else None
                 )
                 await connection._log_in(login(settings, connection.where))
             opened = True
-        except ssl.SSLCertVerificationError as error:
-            raise Untrusted(
-                f"the certificate of broker {connection.where} is not trusted: {error.verify_message}",
-                hint="set ca_file to the authority that signed it, and name the broker as the certificate does",
-            ) from error
-        except TimeoutError as error:
-            raise connection._unreachable(f"did not answer within {settings.connect_timeout_s:g} s") from error
-        except OSError as error:
-            raise connection._unreachable(f"cannot be connected to: {error}") from error
         finally:
             if not opened:
                 connection.close()
@@ -134,7 +126,7 @@ class Connection(asyncio.BufferedProtocol):
         self._end(self._unreachable("was closed by us"))
 
     def _unreachable(self, what: str) -> Unreachable:
-        return Unreachable(f"broker {self.where} {what}", hint="check its address, and that it runs")
+        return unreachable(f"broker {self.where}", what)
 
     def _end(self, failure: HeadwaterError) -> None:
         if self._failure is None:

@@ -7,7 +7,6 @@ one has nowhere to go. paho keeps the protocol; the socket is opened here, becau
 from __future__ import annotations
 
 import asyncio
-import ssl
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +18,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import MQTTException, SubscribeOptions
 
-from headwater.contract.errors import BadInput, HeadwaterError, Refused, Unreachable, Untrusted
+from headwater.contract.errors import BadInput, HeadwaterError, Refused, Unreachable
+from headwater.transport.dialling import dialling, unreachable
 from headwater.transport.mqtt.dial import dial
 from headwater.transport.mqtt.settings import MqttSettings
 
@@ -114,19 +114,10 @@ class Connection:
         """
         connection = cls(settings, client_id, listener, clean=clean)
         try:
-            async with asyncio.timeout(settings.connect_timeout_s):
+            async with dialling(f"MQTT broker {settings.where}", settings.connect_timeout_s):
                 connection._paho.prepared = await dial(settings)
                 connection._send_connect()
                 await connection._welcome
-        except ssl.SSLCertVerificationError as error:
-            raise Untrusted(
-                f"the certificate of MQTT broker {settings.where} is not trusted: {error.verify_message}",
-                hint="set ca_file to the authority that signed it, and name the broker as the certificate does",
-            ) from error
-        except TimeoutError as error:
-            raise connection._unreachable(f"did not answer within {settings.connect_timeout_s:g} s") from error
-        except OSError as error:
-            raise connection._unreachable(f"cannot be connected to: {error}") from error
         finally:
             if not connection._is_open:
                 connection._end("was not opened")
@@ -285,7 +276,7 @@ class Connection:
         self._paho.drop()
 
     def _unreachable(self, what: str) -> Unreachable:
-        return Unreachable(f"MQTT broker {self._settings.where} {what}", hint="check its address, and that it runs")
+        return unreachable(f"MQTT broker {self._settings.where}", what)
 
 
 def _forget(call: Callable[..., object], *arguments: object) -> None:
