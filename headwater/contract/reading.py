@@ -38,6 +38,16 @@ _encoder = msgspec.json.Encoder()
 
 def decode(payload: bytes | memoryview) -> Reading:
     """The reading in a payload; BadInput says in words why there is none."""
+    wire = _checked(payload)
+    return Reading(wire.t, {name: _finite(value) for name, value in wire.values.items()})
+
+
+def time_of(payload: bytes | memoryview) -> int:
+    """Sensor time in ms of a payload that `decode` would take; BadInput, as there, of any other."""
+    return _checked(payload).t
+
+
+def _checked(payload: bytes | memoryview) -> _Wire:
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise BadInput(f"payload of {len(payload)} bytes, at most {MAX_PAYLOAD_BYTES} are read")
     try:
@@ -50,7 +60,7 @@ def decode(payload: bytes | memoryview) -> Reading:
         raise BadInput(f"time {wire.t} ms is not between 1970 and 9999")
     if not wire.values:
         raise BadInput("reading without values")
-    return Reading(wire.t, {name: _finite(value) for name, value in wire.values.items()})
+    return wire
 
 
 def encode(t: int, values: Mapping[str, float | None]) -> bytes:
