@@ -45,9 +45,7 @@ def parse(text: str) -> Path:
     while at < len(rest):
         match = _STEP.match(rest, at)
         if match is None:
-            raise ValueError(
-                f'the path {text!r} cannot be read at {rest[at:]!r}: a path looks like a.b[0].c or a["b.c"]'
-            )
+            raise ValueError(f'{text!r} is no path from {rest[at:]!r} on: paths look like a.b[0].c or a["b.c"]')
         steps.append(int(match["index"]) if match["index"] else match["word"] or match["quoted"])
         at = match.end()
     if len(steps) > MAX_STEPS:

@@ -15,7 +15,8 @@ from headwater.contract.decoders.reasons import NO_VALUES, TOO_LARGE, TOO_MANY, 
 from headwater.contract.decoders.spec import DecoderSpec
 
 MAX_DEPTH = 32  # levels below which no channel is looked for
-MAX_READINGS_BYTES = 16 << 20  # all readings of one message; long names times many samples must not fill the memory
+MAX_CHANNELS = 10_000  # of one sample
+MAX_READINGS_BYTES = 8 << 20  # all readings of one message; long names times many samples must not fill the memory
 
 _FRAME = struct.Struct(">BI")  # Confluent's wire format: magic 0, schema id
 _COMPARABLE = frozenset({int, float, str})
@@ -71,6 +72,8 @@ class Sampler:
             value = reading.encode(received_ms if t is None else t, values)
         except UnicodeEncodeError as error:
             raise refused(BAD_PAYLOAD, "the name of a channel is not text") from error
+        if len(value) > reading.MAX_PAYLOAD_BYTES:
+            raise refused(TOO_LARGE, f"a sample becomes {len(value)} bytes, which no reader of readings takes")
         return Decoded(value, name, t)
 
     def _values(self, channels: Iterable[tuple[str, Any]]) -> dict[str, float | None]:
@@ -83,6 +86,8 @@ class Sampler:
                 values[channel] = found
             elif self._missing == "refuse":
                 raise refused(VALUE_MISSING, f"channel {channel!r} has no usable number")
+            if len(values) > MAX_CHANNELS:
+                raise refused(TOO_MANY, f"a sample has more than {MAX_CHANNELS} channels")
         return values
 
 

@@ -89,14 +89,15 @@ class DecoderSpec(BaseModel):
             if name not in cls.model_fields:
                 raise BadSetting(f"a decoder has no option {str(name)!r}", hint=nearest(str(name), cls.model_fields))
         kind = table.get("kind", "raw")
-        if kind not in OPTIONS:
+        if not isinstance(kind, str) or kind not in OPTIONS:
             raise BadSetting(f"there is no decoder {kind!r}", hint=nearest(str(kind), OPTIONS))
         try:
             return cls.model_validate(table)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise BadSetting(f"decoder {kind}: {where + ': ' if where else ''}{first['msg']}") from error
+            where = "".join(f"{part}: " for part in first["loc"])
+            words = first["msg"].removeprefix("Value error, ")
+            raise BadSetting(f"decoder {kind}: {where}{words}") from error
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -167,6 +167,9 @@ def test_bounds_hold() -> None:
         assert caught.value.reason == reason
 
     assert refusal([[1]] * 10_001, time=None, below="") == "too-many"
+    assert refusal({"a": [1] * 10_001}, below="a") == "too-many"
+    large = {"x" * 1000 + str(i): i for i in range(300)}
+    assert refusal(large, below="", max_payload_bytes=1 << 20) == "too-large"
     long = {"names": {"x" * 10_000: 1}, "s": [0] * 5000}
     assert refusal(long, samples="s", below="$.names") == "too-large"
     with pytest.raises(BadInput) as caught:
