@@ -14,7 +14,7 @@ from bench.bridge.meter import Meter
 from bench.bridge.systems import System
 
 _WARM = 0.1  # share of a paced run that is not counted
-_PATIENCE_S = 10.0
+_PATIENCE_S = 20.0  # without a single arrival
 _PROBES = 100
 
 BROKER = "broker alone"
@@ -26,7 +26,7 @@ class Run:
 
     system: str
     sent: int
-    lost: int
+    lost: int  # had not arrived when nothing more came
     duplicates: int
     fault: str  # empty where it did its work
     rate: float  # readings a second into Kafka
@@ -125,7 +125,7 @@ def _fault(system: System, sent: Sent, arrived: Arrived) -> str:
     if arrived.strangers:
         return f"{system.name} wrote {arrived.strangers} records that nobody sent"
     if arrived.distinct != sent.count:
-        return f"{system.name} lost {sent.count - arrived.distinct} of {sent.count} readings"
+        return f"{sent.count - arrived.distinct} of {sent.count} readings of {system.name} did not arrive"
     if arrived.digest != sent.digest:
         return f"{system.name} changed readings: the digest is not that of what was sent"
     if system.exactly_once and arrived.duplicates:

@@ -69,12 +69,12 @@ def test_figures_of_good_runs() -> None:
 @pytest.mark.parametrize("guilty", ["headwater", "stock"])
 def test_a_fault_refuses_the_ratio(guilty: str) -> None:
     """A run that lost something gives no ratio to anybody it is compared with, and says why."""
-    bad = replace(GOOD, system=guilty, fault=f"{guilty} lost 1 of 1000 readings")
+    bad = replace(GOOD, system=guilty, fault=f"1 of 1000 readings of {guilty} did not arrive")
     found = results(**{guilty: bad})
     (ratio,) = (each for each in verdict.figures(found) if each.name == "bridge.cpu_vs_stock")
     assert ratio.value is None
     assert not ratio.met
-    assert ratio.note == f"refused: {guilty} lost 1 of 1000 readings"
+    assert ratio.note == f"refused: 1 of 1000 readings of {guilty} did not arrive"
     assert (values(found)["bridge.cpu_vs_telegraf"] is None) == (guilty == "headwater")
     assert found.faults()
 
@@ -135,7 +135,7 @@ def test_a_lost_message_is_noticed(bed: Bed) -> None:
     """A system that acknowledges one reading and does not write it gets no ratio."""
     run = drain(bed, Stock(drop=1234), 3000, patience_s=1.0)
     assert run.lost == 1
-    assert run.fault == "stock lost 1 of 3000 readings"
+    assert run.fault == "1 of 3000 readings of stock did not arrive"
     assert values(results(stock=run))["bridge.cpu_vs_stock"] is None
 
 
