@@ -50,13 +50,13 @@ class Run:
     commit_ms: float
 
 
-async def _run(folder: DiskFolder, batch: Sequence[tuple[bytes, bytes] | bytes], batches: int) -> Run:
-    """Append batch by batch, with one commit always under way; then read it all and compare."""
+async def _run(folder: DiskFolder, batch: Sequence[tuple[bytes, bytes] | bytes], batches: int, *, each: bool) -> Run:
+    """Append batch by batch, with one commit always under way or one after `each`; then read it all and compare."""
     spool = Spool.open(folder, most_bytes=1 << 32)
     waits: list[float] = []
 
     async def commits() -> None:
-        while True:
+        while not each:
             began = time.perf_counter()
             await spool.commit()
             waits.append(time.perf_counter() - began)
@@ -68,6 +68,10 @@ async def _run(folder: DiskFolder, batch: Sequence[tuple[bytes, bytes] | bytes],
         before = time.thread_time()
         spool.append(batch)
         append_cpu += time.thread_time() - before
+        if each:
+            moment = time.perf_counter()
+            await spool.commit()
+            waits.append(time.perf_counter() - moment)
         await asyncio.sleep(0)
     await spool.commit()
     write_s, write_cpu_s = time.perf_counter() - began, time.process_time() - cpu
@@ -90,7 +94,7 @@ async def _run(folder: DiskFolder, batch: Sequence[tuple[bytes, bytes] | bytes],
 
 def _row(name: str, runs: Sequence[Run]) -> list[str]:
     def median(of: str, scale: float) -> float:
-        return statistics.median(getattr(run, of) / run.records * scale for run in runs)
+        return float(statistics.median(getattr(run, of) / run.records * scale for run in runs))
 
     rate = statistics.median(run.records / run.write_s for run in runs)
     return [
@@ -116,12 +120,17 @@ def main(
     """
     one = [os.urandom(RECORD_BYTES) for _ in range(BATCH)]
     two = [(b"plant/7/pump/%03d" % (n % 100), os.urandom(RECORD_BYTES - 16)) for n in range(BATCH)]
-    kinds = (("one part", one, DiskFolder), ("two parts", two, DiskFolder), ("not preallocated", one, _GrowingFolder))
-    done: dict[str, list[Run]] = {name: [] for name, _, _ in kinds}
+    kinds = (
+        ("one part", one, DiskFolder, False),
+        ("two parts", two, DiskFolder, False),
+        ("a commit each batch", one, DiskFolder, True),
+        ("the same, not preallocated", one, _GrowingFolder, True),
+    )
+    done: dict[str, list[Run]] = {name: [] for name, *_ in kinds}
     for _ in range(runs):
-        for name, batch, kind in kinds:
+        for name, batch, kind, each in kinds:
             with tempfile.TemporaryDirectory(prefix="spool-", dir=folder) as place:
-                done[name].append(asyncio.run(_run(kind(Path(place)), batch, 200 if quick else 2000)))
+                done[name].append(asyncio.run(_run(kind(Path(place)), batch, 200 if quick else 2000, each=each)))
     columns = ("kind", "records/s", "append CPU µs", "with disk CPU µs", "read CPU µs", "syncs", "commit ms p50")
     out = console(as_json=as_json)
     count = done["one part"][0].records
