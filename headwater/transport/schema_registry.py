@@ -1,0 +1,244 @@
+"""Schemas by the registry's id: the REST interface that Confluent, Redpanda, Karapace and Apicurio have in common.
+
+Only what a decoder needs (docs.confluent.io, "Schema Registry API Reference"): `GET /schemas/ids/{id}` and
+`GET /subjects/{subject}/versions/latest`. Standard library alone: the registry client of confluent-kafka brings an
+HTTP client, an OAuth client and three more packages for the same. Calls block; no proxy is used, no redirect followed.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import SplitResult, quote, urlsplit
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from headwater.contract.errors import BadInput, BadSetting, HeadwaterError, Refused, Unreachable, Untrusted
+from headwater.transport import tls as encryption
+
+MAX_ANSWER_BYTES = 1 << 20
+MAX_SCHEMAS = 1024  # kept at a time; a plant has tens
+MISSES_A_MINUTE = 100  # then ids never seen are unknown unasked: a publisher can make up four billion of them
+_ACCEPT = "application/vnd.schemaregistry.v1+json, application/json"
+
+
+class SchemaRegistrySettings(BaseModel):
+    """Where a schema registry is and how to log in to it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str = Field(description="address of the registry, such as https://registry.example.com:8081")
+    username: str | None = Field(default=None, description="user name or API key, where the registry asks for one")
+    password: SecretStr | None = Field(default=None, description="password of `username`, or the secret of the API key")
+    ca_file: Path | None = Field(default=None, description="authorities to trust instead of the system's (PEM)")
+    cert_file: Path | None = Field(default=None, description="client certificate (PEM)")
+    key_file: Path | None = Field(default=None, description="key of the client certificate (PEM)")
+    timeout_s: float = Field(default=10.0, gt=0, le=300, description="longest wait for one answer, in seconds")
+    unknown_s: float = Field(
+        default=60.0,
+        ge=0,
+        description="how long an id that the registry does not have is not asked for again, in seconds",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _usable(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            _ = parts.port
+        except ValueError as error:
+            raise ValueError(f"not an address: {error}") from error
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("an address begins with http:// or https:// and has a host")
+        if not value.isascii() or not value.isprintable() or " " in value:
+            raise ValueError("an address has neither blanks nor letters beyond ASCII")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("the address has neither user nor query: use `username` and `password`")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _complete(self) -> SchemaRegistrySettings:
+        encryption.check_complete(self)
+        if self.password is not None and self.username is None:
+            raise ValueError("password needs username")
+        return self
+
+    @property
+    def tls(self) -> bool:
+        """Whether to encrypt: the address says it."""
+        return self.url.startswith("https:")
+
+
+class _Answer(msgspec.Struct):
+    schema: str
+    schemaType: str = "AVRO"  # noqa: N815  # as the registry spells it; left out for Avro
+    references: list[msgspec.Raw] = []
+    id: int | None = None
+
+
+class SchemaRegistry:
+    """Schemas of one registry, each fetched once. Safe to share between threads, which wait for each other."""
+
+    def __init__(self, settings: SchemaRegistrySettings) -> None:
+        self._settings = settings
+        self._address: SplitResult = urlsplit(settings.url)
+        self._tls = encryption.context(settings, settings.url)
+        self._known: dict[int, bytes] = {}
+        self._unknown: dict[int, float] = {}  # id: when it may be asked for again, monotonic seconds
+        self._misses: list[float] = []
+        self._lock = threading.Lock()
+
+    def schema(self, schema_id: int) -> bytes:
+        """The schema of an id, from memory when it was fetched before.
+
+        BadInput: the registry has none of this id (or had none a moment ago), or one that cannot be used alone.
+        Unreachable: no answer in `timeout_s`; trying again may help. Refused: the login is not allowed.
+        Untrusted: its certificate is not.
+        """
+        with self._lock:
+            found = self._known.get(schema_id)
+            if found is None:
+                self._check_worth_asking(schema_id)
+                found = self._fetch(schema_id)
+                if len(self._known) >= MAX_SCHEMAS:
+                    self._known.clear()
+                self._known[schema_id] = found
+            return found
+
+    def latest(self, subject: str) -> tuple[int, bytes]:
+        """Id and text of a subject's newest schema, asked for anew each time; errors as `schema`."""
+        answer = self._get(f"/subjects/{quote(subject, safe='')}/versions/latest")
+        if answer is None or answer.id is None:
+            raise BadInput(f"the schema registry {self._settings.url} has no subject {subject!r}")
+        return answer.id, self._text(answer, f"subject {subject!r}")
+
+    def _check_worth_asking(self, schema_id: int) -> None:
+        now = time.monotonic()
+        if now < self._unknown.get(schema_id, 0.0):
+            raise self._unknown_id(schema_id)
+        self._misses = [at for at in self._misses if at > now - 60]
+        if len(self._misses) >= MISSES_A_MINUTE:
+            raise BadInput(
+                f"schema {schema_id} is not asked for: {MISSES_A_MINUTE} ids in a minute did not exist",
+                hint="a publisher names schemas that the registry does not have; see the dead letters",
+            )
+
+    def _fetch(self, schema_id: int) -> bytes:
+        answer = self._get(f"/schemas/ids/{schema_id}")
+        if answer is None:
+            now = time.monotonic()
+            self._misses.append(now)
+            if len(self._unknown) >= MAX_SCHEMAS:
+                self._unknown.clear()
+            self._unknown[schema_id] = now + self._settings.unknown_s
+            raise self._unknown_id(schema_id)
+        return self._text(answer, f"schema {schema_id}")
+
+    def _unknown_id(self, schema_id: int) -> BadInput:
+        return BadInput(f"the schema registry {self._settings.url} has no schema {schema_id}")
+
+    def _text(self, answer: _Answer, what: str) -> bytes:
+        if answer.references:
+            raise BadInput(
+                f"{what} of {self._settings.url} refers to other schemas, which is not supported",
+                hint="register one schema that holds all of its types",
+            )
+        return answer.schema.encode()
+
+    def _get(self, path: str) -> _Answer | None:
+        """What the registry answers, None where it has no such thing."""
+        status, location, body = self._ask(path)
+        where = f"{self._settings.url}{path}"
+        if status == http.HTTPStatus.NOT_FOUND:
+            return None
+        if status != http.HTTPStatus.OK:
+            raise _refusal(status, location, where)
+        if len(body) > MAX_ANSWER_BYTES:
+            raise BadInput(f"{where} answers with more than {MAX_ANSWER_BYTES} bytes")
+        try:
+            return msgspec.json.decode(body, type=_Answer)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise BadInput(f"{where} is no schema registry: {error}", hint="is the address right?") from error
+
+    def _ask(self, path: str) -> tuple[int, str, bytes]:
+        connection = self._connection()
+        try:
+            with _turned(self._settings), _ended_after(connection, self._settings.timeout_s):
+                connection.request("GET", self._address.path + path, headers=self._headers())
+                response = connection.getresponse()
+                return response.status, response.headers.get("Location", ""), response.read(MAX_ANSWER_BYTES + 1)
+        finally:
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port, wait = self._address.hostname or "", self._address.port, self._settings.timeout_s
+        if self._tls is None:
+            return http.client.HTTPConnection(host, port, timeout=wait)
+        return http.client.HTTPSConnection(host, port, timeout=wait, context=self._tls)
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Accept": _ACCEPT, "User-Agent": "headwater"}
+        if self._settings.username is not None:
+            secret = self._settings.password.get_secret_value() if self._settings.password else ""
+            pair = f"{self._settings.username}:{secret}".encode()
+            headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+        return headers
+
+
+def _refusal(status: int, location: str, where: str) -> HeadwaterError:
+    if status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
+        return Refused(f"{where} refuses the login ({status})", hint="check `username` and `password` of the registry")
+    if status == http.HTTPStatus.TOO_MANY_REQUESTS or status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Unreachable(f"{where} answers {status}")
+    if location:
+        return BadSetting(
+            f"{where} has moved to {location[:200]!r}", hint="set that address; redirects are not followed"
+        )
+    return BadInput(f"{where} answers {status}", hint="is it a schema registry?")
+
+
+@contextmanager
+def _turned(settings: SchemaRegistrySettings) -> Iterator[None]:
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        raise Untrusted(f"the certificate of {settings.url} is not trusted: {error.verify_message}") from error
+    except (OSError, http.client.HTTPException) as error:
+        said = f"{type(error).__name__} {error}".strip()
+        raise Unreachable(
+            f"the schema registry {settings.url} does not answer in {settings.timeout_s:g} s: {said}",
+            hint="is the address right, and the registry running?",
+        ) from error
+
+
+@contextmanager
+def _ended_after(connection: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
+    """Connect, and cut the connection after that time: the socket's own time limit starts anew with every byte."""
+    connection.connect()
+    connected: socket.socket = connection.sock
+    is_over = threading.Event()
+
+    def cut() -> None:
+        is_over.set()
+        try:
+            connected.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # closed already
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    if is_over.is_set():
+        raise TimeoutError("the answer did not end")
