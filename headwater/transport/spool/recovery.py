@@ -15,6 +15,7 @@ from headwater.transport.spool.scan import Window
 from headwater.transport.spool.segments import HEADER, MOST_POSITION, NEW, Segment, check_version, created, named, of
 
 _log = structlog.get_logger(__name__)
+_PIECE = 256 << 10
 
 
 @dataclass(slots=True)
@@ -84,7 +85,7 @@ def _settle(folder: Folder, segment: Segment) -> None:
         window.limit = size
         tail = _tail(window, segment.base)
         if size > tail.offset:
-            _report(folder, segment, tail, window.at(tail.offset, size - tail.offset))
+            _report(folder, segment, tail, _torn_bytes(window, tail.offset))
             file.truncate(tail.offset)
         if tail.offset > tail.unsure:
             file.write_at([file.read_at(tail.unsure, tail.offset - tail.unsure)], tail.unsure)
@@ -120,9 +121,16 @@ def _tail(window: Window, base: int) -> Tail:
     return tail
 
 
-def _report(folder: Folder, segment: Segment, tail: Tail, rest: bytes) -> None:
+def _torn_bytes(window: Window, offset: int) -> int:
     """Zeros behind the end were preallocated; anything else was on its way when the power went."""
-    torn = len(rest.rstrip(b"\0"))
+    torn = 0
+    for place in range(offset, window.limit, _PIECE):
+        if length := len(window.at(place, _PIECE).rstrip(b"\0")):
+            torn = place + length - offset
+    return torn
+
+
+def _report(folder: Folder, segment: Segment, tail: Tail, torn: int) -> None:
     if torn:
         _log.warning(
             "spool: a write that was not finished is cut off",

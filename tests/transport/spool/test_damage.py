@@ -82,7 +82,8 @@ async def test_what_a_newer_segment_begins_with_is_void_in_the_older() -> None:
     spool.append([b"a"])
     await spool.commit()
     before = memory.now()
-    spool.append([b"void", b"void"])
+    spool.append([b"void"])
+    spool.append([b"void"])
     await spool.commit()
     await dropped(spool)
     again, other = opened({name: data[: spool._segments[-1].size] for name, data in before.items()})
@@ -91,8 +92,15 @@ async def test_what_a_newer_segment_begins_with_is_void_in_the_older() -> None:
     again.append([b"c"])
     await again.commit()
     await dropped(again)
-    rows, gaps, _ = _read({**other.now(), **memory.now()})
+    both = {**other.now(), **memory.now()}
+    rows, gaps, _ = _read(both)
     assert (rows, gaps) == ([(0, b"a"), (1, b"b"), (2, b"c")], [])
+    (older,) = memory.entries
+    damaged = bytearray(both[older])
+    for place in (HEADER.size, HEADER.size + 51):  # of `a` and of the first void one
+        damaged[place + 8] ^= 1
+    rows, gaps, _ = _read({**both, older: bytes(damaged)})
+    assert (rows, gaps) == ([(1, b"b"), (2, b"c")], [Gap(0, 1)])
 
 
 async def test_closed_spool_names_damage_of_the_last_commit() -> None:
