@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from shlex import quote
 
 import typer
 
@@ -144,20 +145,27 @@ def _keep_logs(logs_of_run: Path, steps: Steps) -> None:
 
 
 def _say_what_next(scenario: Scenario, steps: Steps) -> None:
-    state = scenario.state
-    program = Path(sys.argv[0])
-    run = str(program) if program.name == "headwater" else f"{sys.executable} -m headwater"
+    state, folder = scenario.state, scenario.folder
     steps.print("\nStill running (edge agents, replicators and the trainer have stopped):")
     for name, address in state.clusters.items():
         steps.print(f"  Kafka {name}: {address}")
     steps.print(f"  MQTT: {state.mqtt.host}:{state.mqtt.port}\n  S3: {state.s3.endpoint}")
     steps.print("\nTry next:")
-    site = scenario.options.sites[0]
-    for part, command in (("cloud", "fleet rollout status"), ("cloud", "train jobs"), ("cloud", "doctor fleet")):
-        steps.print(f"  HEADWATER_CONFIG={scenario.folder / f'{part}.toml'} {run} {command}")
-    homes = f"HEADWATER_HOME={scenario.folder / 'home'} HEADWATER_CONFIG={scenario.folder / f'{site}.toml'}"
-    steps.print(f"  {homes} {run} edge run      # until Ctrl-C")
-    steps.print(f"  {run} stack down --home {scenario.folder / 'stack'} && rm -r {scenario.folder}")
+    for line in _next_commands(folder, scenario.options.sites[0]):
+        steps.print(f"  {line}")
+
+
+def _next_commands(folder: Path, site: str) -> list[str]:
+    """Lines for a shell, as they are."""
+    program = Path(sys.argv[0])
+    run = quote(str(program)) if program.name == "headwater" else f"{quote(sys.executable)} -m headwater"
+    cloud, edge = quote(str(folder / "cloud.toml")), quote(str(folder / f"{site}.toml"))
+    home, stack = quote(str(folder / "home")), quote(str(folder / "stack"))
+    return [
+        *(f"HEADWATER_CONFIG={cloud} {run} {c}" for c in ("fleet rollout status", "train jobs", "doctor fleet")),
+        f"HEADWATER_HOME={home} HEADWATER_CONFIG={edge} {run} edge run      # until Ctrl-C",
+        f"{run} stack down --home {stack} && rm -r {quote(str(folder))}",
+    ]
 
 
 def _object(found: Evidence, seed: int) -> dict[str, object]:

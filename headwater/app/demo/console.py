@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -30,7 +31,7 @@ class Steps:
     def say(self, line: str) -> None:
         """One line of what just happened."""
         seconds = time.monotonic() - self._started
-        self._console.print(f"[dim]{seconds:6.1f} s[/dim]  {line}")
+        self._console.print(f"[dim]{seconds:6.1f} s[/dim]  {escape(line)}")
 
     @contextmanager
     def waiting(self, line: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
@@ -39,7 +40,7 @@ class Steps:
             self.say(line)
             yield lambda _done: None
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self._console, transient=True) as progress:
             task = progress.add_task(line, total=total)
             yield lambda done: progress.update(task, completed=done)
@@ -53,13 +54,13 @@ class Steps:
         for figure in figures:
             counted = counted_text(figure)
             verdict = VERDICTS[verdict_of(figure)]
-            note = f"{verdict} [dim]{figure.note}[/dim]" if figure.note else verdict
+            note = f"{verdict} [dim]{escape(figure.note)}[/dim]" if figure.note else verdict
             table.add_row(titles.get(figure.name, figure.name), goal_text(figure), counted, note)
         self._console.print(table)
 
     def print(self, line: str = "") -> None:
         """A line without a time."""
-        self._console.print(line)
+        self._console.print(line, markup=False)
 
 
 VERDICTS = {"holds": "[green]holds[/green]", "missed": "[red]missed[/red]", "": ""}

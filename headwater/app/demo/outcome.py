@@ -6,6 +6,7 @@ from headwater.app.demo import count, promises
 from headwater.app.demo.console import Steps
 from headwater.app.demo.evidence import Asset, Episode, Evidence
 from headwater.app.demo.labels import label_figures, labelled_spans
+from headwater.app.demo.plan import START_MS
 from headwater.app.demo.promises import exactly, told, zero
 from headwater.app.demo.scenario import Scenario
 from headwater.app.plant.simulator import Truth
@@ -16,6 +17,7 @@ from headwater.contract.windows import Charge
 ALARM_GOAL_S = 60.0
 SWAP_GOAL_S = 5.0
 MEMORY_GOAL_MB = 220.0
+MOST_TOLD = 3
 
 
 def evidence(scenario: Scenario, steps: Steps) -> Evidence:
@@ -119,7 +121,7 @@ def _alarms(scenario: Scenario, episodes: list[Episode]) -> list[Figure]:
         figure("demo.alarm_delay_s", slowest[0], "s", ALARM_GOAL_S),
         figure("demo.alarm_onset_s", slowest[1], "s", None),
         figure("demo.alarm_real_s", slowest[2], "s", None),
-        zero("demo.false_alarms", len(false)),
+        zero("demo.false_alarms", len(false), "; ".join(_told(episode) for episode in false[:MOST_TOLD])),
     ]
 
 
@@ -145,6 +147,13 @@ def _models(scenario: Scenario, sites: dict[str, _Site]) -> list[Figure]:
         figure("demo.rollback_bytes", marks.rollback_bytes, "count", 0),
         figure("demo.edge_memory_mb", max(measured) if len(measured) == len(sites) else None, "MB", MEMORY_GOAL_MB),
     ]
+
+
+def _told(episode: Episode) -> str:
+    """Where and when an alarm was raised, and by which version: what one asks first of a false one."""
+    alarm = episode.alarm
+    when = (alarm.t - START_MS) / 1000
+    return f"{alarm.site}/{alarm.asset} at {when:.0f} s by version {alarm.version}"
 
 
 def _is_of(episode: Episode, truth: Truth) -> bool:

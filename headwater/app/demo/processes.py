@@ -97,15 +97,23 @@ def environment(config: Path) -> dict[str, str]:
     return kept | {"HEADWATER_CONFIG": str(config), "HEADWATER_HOME": str(config.parent / "home")}
 
 
-def command(arguments: Sequence[str], config: Path, *, timeout_s: float = 120.0) -> Any:
-    """Run `headwater ARGUMENTS --json` to its end and return what it printed; its own error when it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "headwater", *arguments, "--json"],
-        capture_output=True,
-        env=environment(config),
-        timeout=timeout_s,
-        check=False,
-    )
+def command(arguments: Sequence[str], config: Path, *, timeout_s: float = 180.0) -> Any:
+    """Run `headwater ARGUMENTS --json` to its end and return what it printed; its own error when it fails.
+
+    Unreachable when it has not ended in time: whom it waits for does not answer.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "headwater", *arguments, "--json"],
+            capture_output=True,
+            env=environment(config),
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Unreachable(
+            f"`headwater {' '.join(arguments)}` has not ended after {timeout_s:.0f} s", hint="the logs say more"
+        ) from error
     if done.returncode:
         raise CommandFailed(arguments, done.returncode, done.stderr.decode(errors="replace"))
     return json.loads(done.stdout)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from headwater.app.stack import process
 from headwater.app.stack.jars import KAFKA_VERSION
 from headwater.app.stack.kafka import KafkaService, KafkaTools
 from headwater.app.stack.kafka_tools import prepare_kafka
@@ -187,6 +188,19 @@ class Stack:
         """
         self._known(name)
         self._runner.kill(name)
+
+    @contextmanager
+    def held(self, name: str) -> Iterator[None]:
+        """Hold one service still (SIGSTOP) inside of the context, as a hung machine is; BadInput when it is unknown."""
+        self._known(name)
+        pids = self._runner.pids(name)
+        try:
+            for pid in pids:
+                process.send(pid, name, self.home, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in pids:
+                process.send(pid, name, self.home, signal.SIGCONT)
 
     def stop(self, name: str) -> None:
         """Stop one service in order."""

@@ -81,6 +81,9 @@ def test_one_service_can_be_killed_and_started_alone(home: Path) -> None:
         after = {service.name: service.pid for service in stack.status()}
         assert after["lyon"] == pids["lyon"]
         assert after["mqtt"] != pids["mqtt"]
+        with stack.held("mqtt"):
+            assert "not answering" in {service.state for service in stack.status() if service.name == "mqtt"}
+        until(lambda: {service.state for service in stack.status()} == {"running"})
         with pytest.raises(BadInput, match="no service 'osaka'"):
             stack.kill("osaka")
         with pytest.raises(Refused, match="still run"):

@@ -1,0 +1,35 @@
+"""What the demo says where things are not as they should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from headwater.app.demo.cli import _next_commands
+from headwater.app.demo.console import Steps
+from headwater.app.demo.processes import command
+from headwater.contract.errors import Unreachable
+
+
+def test_a_command_that_does_not_end_is_said_in_a_sentence(tmp_path: Path) -> None:
+    """Neither a traceback nor waiting for ever."""
+    with pytest.raises(Unreachable, match=r"`headwater stack status` has not ended after 0 s"):
+        command(["stack", "status"], tmp_path / "none.toml", timeout_s=0.05)
+
+
+def test_what_others_said_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Square brackets in a message or a path are no markup."""
+    steps = Steps(quiet=False)
+    steps.say("readings[/x] of [pump] at /data/[red]/here")
+    steps.print("[/dim] [b]")
+    out = capsys.readouterr().out
+    assert "readings[/x] of [pump] at /data/[red]/here\n" in out
+    assert out.endswith("[/dim] [b]\n")
+
+
+def test_paths_with_blanks_can_be_typed_as_printed() -> None:
+    """Each line quotes what a shell would take apart."""
+    lines = _next_commands(Path("/a b"), "lyon")
+    assert all("'/a b/" in line for line in lines)
+    assert lines[-1].endswith("&& rm -r '/a b'")
