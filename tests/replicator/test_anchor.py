@@ -14,8 +14,8 @@ from headwater.transport.kafka_batch import encode, restamp
 from replicator.batch_engine import BatchEngine
 from replicator.link import run_link
 from replicator.position import DIVERGED, DOUBLED
+from tests.brokers import Relayed
 from tests.replicator.bed import Bed, numbered, until
-from tests.replicator.conftest import Cloud
 
 INVALID_PRODUCER_EPOCH = 47
 
@@ -76,7 +76,7 @@ async def test_a_batch_that_was_shipped_in_part_is_cut(bed: Bed) -> None:
 
 
 @pytest.fixture
-async def forgetful(cloud: Cloud) -> AsyncIterator[None]:
+async def forgetful(cloud: Relayed) -> AsyncIterator[None]:
     """The target forgets producers at once."""
     admin = AdminClient({"bootstrap.servers": cloud.plain.brokers})
 

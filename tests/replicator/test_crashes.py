@@ -18,9 +18,9 @@ from headwater.transport.kafka_batch import Fetched, encode
 from replicator.batch_engine import BatchEngine
 from replicator.link import run_link
 from replicator.settings import ReplicatorSettings
+from tests.brokers import Relayed
 from tests.proxy import Proxy
 from tests.replicator.bed import Bed, numbered, until
-from tests.replicator.conftest import Cloud
 
 SEED = 20_261_121
 KILLS = 8
@@ -28,9 +28,9 @@ MOST_MEMORY_MB = 48  # proportional; the interpreter and its libraries take 36 o
 
 
 @pytest.fixture
-async def proxy(cloud: Cloud) -> AsyncIterator[Proxy]:
+async def proxy(cloud: Relayed) -> AsyncIterator[Proxy]:
     """The road to the target."""
-    async with Proxy(("127.0.0.1", cloud.ports["relay"]), cloud.ports["proxy"]) as relay:
+    async with cloud.proxy() as relay:
         yield relay
 
 
@@ -78,7 +78,7 @@ class Load:
 
 
 @pytest.mark.slow
-async def test_records_arrive_once_over_kills_and_late_bytes(bed: Bed, cloud: Cloud, proxy: Proxy) -> None:
+async def test_records_arrive_once_over_kills_and_late_bytes(bed: Bed, cloud: Relayed, proxy: Proxy) -> None:
     """Eight kills under load, half of them with bytes on the road that arrive later: byte-identical logs."""
     topic = await bed.topic(partitions=2)
     settings = bed.settings(topic).model_copy(update={"target": cloud.relayed})
@@ -137,7 +137,7 @@ async def _moved(bed: Bed, topic: str, shipped: list[int]) -> bool:
     return await _ends(bed, topic) > shipped[-1]
 
 
-async def test_bytes_of_a_dead_life_change_nothing(bed: Bed, cloud: Cloud, proxy: Proxy) -> None:
+async def test_bytes_of_a_dead_life_change_nothing(bed: Bed, cloud: Relayed, proxy: Proxy) -> None:
     """A batch that was under way when its sender died lands after its successor shipped it, and is not taken twice."""
     topic = await bed.topic(partitions=1)
     target = remote(bed.site, topic)
@@ -166,7 +166,7 @@ async def _is(value: bool) -> bool:
     return value
 
 
-async def test_bytes_of_a_dead_life_may_come_first(bed: Bed, cloud: Cloud, proxy: Proxy) -> None:
+async def test_bytes_of_a_dead_life_may_come_first(bed: Bed, cloud: Relayed, proxy: Proxy) -> None:
     """A batch of the dead life that lands between the anchor and the first write is known again, not taken twice."""
     topic = await bed.topic(partitions=1)
     await bed.fill(topic, 10)
@@ -193,7 +193,7 @@ async def test_bytes_of_a_dead_life_may_come_first(bed: Bed, cloud: Cloud, proxy
     await bed.assert_same(topic)
 
 
-async def test_cuts_at_any_byte_lose_and_double_nothing(bed: Bed, cloud: Cloud, proxy: Proxy) -> None:
+async def test_cuts_at_any_byte_lose_and_double_nothing(bed: Bed, cloud: Relayed, proxy: Proxy) -> None:
     """Connections that break off in the middle of requests and answers only cost time."""
     topic = await bed.topic(partitions=2)
     settings = bed.settings().model_copy(update={"target": cloud.relayed})
@@ -212,7 +212,7 @@ async def test_cuts_at_any_byte_lose_and_double_nothing(bed: Bed, cloud: Cloud, 
         assert await bed.arrived(topic, partition) == list(range(load.sent[partition]))
 
 
-async def test_a_black_hole_is_given_up_and_gone_around(bed: Bed, cloud: Cloud, proxy: Proxy) -> None:
+async def test_a_black_hole_is_given_up_and_gone_around(bed: Bed, cloud: Relayed, proxy: Proxy) -> None:
     """A connection that takes bytes and answers nothing is given up after request_timeout_s."""
     topic = await bed.topic(partitions=1)
     relayed = cloud.relayed.model_copy(update={"request_timeout_s": 1.0})
@@ -225,7 +225,7 @@ async def test_a_black_hole_is_given_up_and_gone_around(bed: Bed, cloud: Cloud, 
     await bed.assert_same(topic)
 
 
-async def test_services_that_are_away_are_waited_for(bed: Bed, cloud: Cloud) -> None:
+async def test_services_that_are_away_are_waited_for(bed: Bed, cloud: Relayed) -> None:
     """A target that is away at the start is waited for with a clear line; one that goes away later loses nothing."""
     topic = await bed.topic(partitions=1)
     await bed.fill(topic, 5)
@@ -233,16 +233,16 @@ async def test_services_that_are_away_are_waited_for(bed: Bed, cloud: Cloud) -> 
         async with bed.link(bed.settings(drain_s=0.5).model_copy(update={"target": cloud.relayed})) as task:
             await until(lambda: _is(any(entry["event"] == "waiting" for entry in logs)), "it says that it waits")
             for _ in range(2):
-                async with Proxy(("127.0.0.1", cloud.ports["relay"]), cloud.ports["proxy"]):
+                async with cloud.proxy():
                     await bed.shipped(task)
                 await bed.fill(topic, 5)
-            async with Proxy(("127.0.0.1", cloud.ports["relay"]), cloud.ports["proxy"]):
+            async with cloud.proxy():
                 await bed.shipped(task)
     assert any("reaching the target" in entry.get("doing", "") for entry in logs)
     await bed.assert_same(topic)
 
 
-async def test_a_source_that_was_away_is_looked_at_again(bed: Bed, cloud: Cloud, proxy: Proxy) -> None:
+async def test_a_source_that_was_away_is_looked_at_again(bed: Bed, cloud: Relayed, proxy: Proxy) -> None:
     """A source that comes back with another log is noticed by a link that kept running, though its offsets fit."""
     turned = Bed(bed.site, bed.target, bed.source, bed.log)  # the cluster behind the relay is the source here
     topic = await turned.topic(partitions=1)
@@ -262,7 +262,7 @@ async def test_a_source_that_was_away_is_looked_at_again(bed: Bed, cloud: Cloud,
     assert await turned.arrived(topic) == [*range(20), *range(1000, 1040)]
 
 
-async def test_a_stop_while_the_target_is_away_is_prompt(bed: Bed, cloud: Cloud) -> None:
+async def test_a_stop_while_the_target_is_away_is_prompt(bed: Bed, cloud: Relayed) -> None:
     """Told to stop with nobody to ship to, it ends within its drain time."""
     topic = await bed.topic(partitions=1)
     await bed.fill(topic, 5)

@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import ipaddress
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,73 +17,30 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from headwater.app.stack.kafka import KafkaService, KafkaTools
-from headwater.app.stack.runner import Command, Runner
+from headwater.app.stack.runner import Runner
 from headwater.contract.topics import TopicSpec
 from headwater.transport.kafka import ensure_topics
 from headwater.transport.kafka_batch import Cluster, KafkaSettings
 from headwater.transport.retry import retrying
+from tests.brokers import Relayed, relayed
 
 _JAAS = "org.apache.kafka.common.security"
-_MORE = """\
-listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller},SSL://127.0.0.1:{tls},SASL_SSL://127.0.0.1:{sasl},RELAY://127.0.0.1:{relay}
-advertised.listeners=PLAINTEXT://127.0.0.1:{client},SSL://127.0.0.1:{tls},SASL_SSL://127.0.0.1:{sasl},RELAY://127.0.0.1:{proxy}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,RELAY:PLAINTEXT
+_MORE = f"""\
 ssl.keystore.type=PEM
-ssl.keystore.location={pem}
+ssl.keystore.location=%s
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
-listener.name.sasl_ssl.plain.sasl.jaas.config={jaas}.plain.PlainLoginModule required user_{user}="{password}";
-listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config={jaas}.scram.ScramLoginModule required;
-listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={jaas}.scram.ScramLoginModule required;
-listener.name.sasl_ssl.connections.max.reauth.ms=2000
+listener.name.sasl.plain.sasl.jaas.config={_JAAS}.plain.PlainLoginModule required user_plain="secret";
+listener.name.sasl.scram-sha-256.sasl.jaas.config={_JAAS}.scram.ScramLoginModule required;
+listener.name.sasl.scram-sha-512.sasl.jaas.config={_JAAS}.scram.ScramLoginModule required;
+listener.name.sasl.connections.max.reauth.ms=2000
 """
 
 
-@dataclass(frozen=True)
-class ManyDoors:
-    """The stack's Kafka with further listeners."""
-
-    inner: KafkaService
-    pem: Path
-    port_names: tuple[str, ...] = ("client", "controller", "tls", "sasl", "relay", "proxy")
-
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def kind(self) -> str:
-        return self.inner.kind
-
-    def prepare(self, folder: Path, ports: Mapping[str, int]) -> Command:
-        """Write the stack's configuration and more."""
-        command = self.inner.prepare(folder, ports)
-        with (folder / "server.properties").open("a") as file:
-            file.write(_MORE.format(**ports, pem=self.pem, jaas=_JAAS, user="plain", password="secret"))
-        return command
-
-    def answers(self, ports: Mapping[str, int]) -> bool:
-        """Whether it is ready."""
-        return self.inner.answers(ports)
-
-
-@dataclass(frozen=True)
-class Doors:
+@dataclass(frozen=True, kw_only=True)
+class Doors(Relayed):
     """Where each listener is; `certificate` is its own authority."""
 
-    runner: Runner
-    service: ManyDoors
-    ports: Mapping[str, int]
     certificate: Path
-
-    @property
-    def plain(self) -> KafkaSettings:
-        """Neither TLS nor login."""
-        return KafkaSettings(brokers=f"127.0.0.1:{self.ports['client']}")
-
-    @property
-    def relayed(self) -> KafkaSettings:
-        """Through a relay that the test puts between port `relay` and the advertised port `proxy`."""
-        return KafkaSettings(brokers=f"127.0.0.1:{self.ports['proxy']}", request_timeout_s=3.0)
 
 
 def _certificate(path: Path) -> None:
@@ -103,12 +60,12 @@ def _certificate(path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def doors(service_runner: Runner, kafka_tools: KafkaTools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
-    """A real broker with all listeners, shared by this folder's tests; kill it, but leave it running."""
+    """A real broker with all listeners, shared by this folder's tests."""
     pem = tmp_path_factory.mktemp("tls") / "broker.pem"
     _certificate(pem)
-    service = ManyDoors(KafkaService("doors", lambda: kafka_tools), pem)
+    service = relayed(KafkaService("doors", lambda: kafka_tools), _MORE % pem, tls="SSL", sasl="SASL_SSL")
     service_runner.start(service)
-    yield Doors(service_runner, service, service_runner.ports(service), pem)
+    yield Doors(ports=service_runner.ports(service), patience_s=3.0, certificate=pem)
     service_runner.stop("doors", grace_s=2.0)
 
 

@@ -17,7 +17,6 @@ from headwater.transport.kafka_batch import Cluster, KafkaSettings, Out, encode
 from headwater.transport.kafka_batch.login import SPOKEN
 from headwater.transport.kafka_batch.settings import Mechanism
 from headwater.transport.retry import retrying
-from tests.proxy import Proxy
 from tests.services import Broker
 from tests.transport.kafka_batch.conftest import Doors, make_topic, now_ms
 
@@ -211,7 +210,7 @@ async def test_answers_that_are_none_end_the_connection(
 async def test_answers_in_small_pieces_and_many_at_once_are_put_together(doors: Doors, unique: str) -> None:
     """However the bytes are cut on the road, each answer reaches its own request."""
     async with (
-        Proxy(("127.0.0.1", doors.ports["relay"]), doors.ports["proxy"]) as proxy,
+        doors.proxy() as proxy,
         Cluster(doors.relayed, client_id="tests") as cluster,
     ):
         await make_topic(cluster, unique, 4)
@@ -232,7 +231,7 @@ async def test_a_stalled_broker_is_given_up_and_the_next_call_connects_anew(door
     """Without a byte for request_timeout_s every waiting call fails; the cluster goes on over a new connection."""
     settings = doors.relayed.model_copy(update={"request_timeout_s": 0.5})
     async with (
-        Proxy(("127.0.0.1", doors.ports["relay"]), doors.ports["proxy"]) as proxy,
+        doors.proxy() as proxy,
         Cluster(settings, client_id="tests") as cluster,
     ):
         proxy.stall()

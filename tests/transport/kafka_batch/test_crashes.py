@@ -25,6 +25,7 @@ from tests.transport.kafka_batch.conftest import Doors, make_topic, now_ms
 LIFE = Path(__file__).with_name("life.py")
 PARTITIONS = 4
 MOST_UNACKED = 400
+CAMPAIGNS = 6
 
 
 class Count(NamedTuple):
@@ -139,7 +140,7 @@ async def test_killing_the_writer_loses_and_doubles_nothing(doors: Doors, unique
     print("seed", seed)
     async with Cluster(doors.plain, client_id="reader") as cluster:
         await make_topic(cluster, unique, PARTITIONS)
-        async with Proxy(("127.0.0.1", doors.ports["relay"]), doors.ports["proxy"]) as proxy:
+        async with doors.proxy() as proxy:
             source = await kill_loop(doors, proxy, unique, 10, True, seed)
         print("sent", source.sent, "redelivered", source.redelivered)
         assert source.redelivered > 0
@@ -150,12 +151,15 @@ async def test_killing_the_writer_loses_and_doubles_nothing(doors: Doors, unique
 async def test_without_the_fence_the_same_kills_show_duplicates(doors: Doors, unique: str) -> None:
     """The campaign can fail: lives that do not share a name write what their successors write again."""
     async with Cluster(doors.plain, client_id="reader") as cluster:
-        await make_topic(cluster, unique, PARTITIONS)
-        async with Proxy(("127.0.0.1", doors.ports["relay"]), doors.ports["proxy"]) as proxy:
-            source = await kill_loop(doors, proxy, unique, 5, False, 1)
-        found = await count(cluster, unique, source.sent)
-        assert found.lost == 0
-        assert found.duplicated > 0
+        for seed in range(CAMPAIGNS):  # on a busy machine a life may write so late that its bytes double nothing
+            topic = await make_topic(cluster, f"{unique}-{seed}", PARTITIONS)
+            async with doors.proxy() as proxy:
+                source = await kill_loop(doors, proxy, topic, 5, False, seed)
+            found = await count(cluster, topic, source.sent)
+            assert found.lost == 0
+            if found.duplicated:
+                return
+    pytest.fail(f"{CAMPAIGNS} campaigns without a fence doubled nothing")
 
 
 async def write_numbers(writer: Writer, topic: str, stop: asyncio.Event, most: int = 1 << 30) -> int:
@@ -218,7 +222,7 @@ async def test_connections_cut_in_the_middle_of_requests_lose_and_double_nothing
     dice = random.Random(seed)
     async with (
         Cluster(doors.plain, client_id="reader") as reader,
-        Proxy(("127.0.0.1", doors.ports["relay"]), doors.ports["proxy"]) as proxy,
+        doors.proxy() as proxy,
     ):
         await make_topic(reader, unique, PARTITIONS)
         settings = doors.relayed.model_copy(update={"request_timeout_s": 1.0})
