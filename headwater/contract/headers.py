@@ -8,6 +8,10 @@
 | hw-packet-id | readings | MQTT packet identifier, int64; 0 at QoS 0 |
 | hw-sequence | readings | receive sequence in the session, int64 |
 | hw-received-at | readings | Unix time in ms, int64 |
+| hw-sparkplug | readings | where the message stood, `births/seq/crc[/mark]` (contract/sparkplug/readings.py), UTF-8 |
+| hw-historical | readings | `true`: values that were not current when they were sent (Sparkplug) |
+| hw-transient | readings | `true`: values that no historian should keep (Sparkplug) |
+| hw-quality | readings | JSON, channel to quality code, of values that are null because they are not GOOD (Sparkplug) |
 | hw-source-offset | scores, alarms, dead-letters, state; status in the cloud | offset of the cause, int64 |
 | hw-source-topic | dead-letters | Kafka topic of the refused record, UTF-8 |
 | hw-first-offset | scores | offset of the first reading of the window, int64 |
@@ -32,6 +36,10 @@ SESSION = "hw-session"
 PACKET_ID = "hw-packet-id"
 SEQUENCE = "hw-sequence"
 RECEIVED_AT = "hw-received-at"
+SPARKPLUG = "hw-sparkplug"
+HISTORICAL = "hw-historical"
+TRANSIENT = "hw-transient"
+QUALITY = "hw-quality"
 SOURCE_OFFSET = "hw-source-offset"
 SOURCE_TOPIC = "hw-source-topic"
 FIRST_OFFSET = "hw-first-offset"
