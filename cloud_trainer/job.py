@@ -116,8 +116,8 @@ async def _dataset(settings: KafkaSettings, request: RetrainRequest, recipe: Rec
     async with Cluster(settings, client_id="headwater-train") as cluster:
         offsets = request.offsets
         if offsets is None:
-            described = await asyncio.to_thread(kafka.describe, settings)
-            offsets = await dataset.resolve(cluster, described.topics, recipe.most_records)
+            names = await asyncio.to_thread(kafka.topic_names, settings)
+            offsets = await dataset.resolve(cluster, names, recipe.most_records)
         return await dataset.build(cluster, request.asset_class, offsets, recipe)
 
 

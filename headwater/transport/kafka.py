@@ -255,6 +255,12 @@ def _record(message: Message) -> GroupRecord:
     return GroupRecord(*place, message.timestamp()[1], message.key(), message.value(), headers)
 
 
+def topic_names(settings: KafkaSettings) -> list[str]:
+    """Every topic of a cluster, sorted; the trainer looks among them for those of its sites."""
+    with _turned(f"asking {settings.brokers} for its topics"):
+        return sorted(AdminClient(librdkafka(settings)).list_topics(timeout=settings.request_timeout_s).topics)
+
+
 @contextmanager
 def _turned(doing: str) -> Iterator[None]:
     """Turn the client's exceptions into ours."""

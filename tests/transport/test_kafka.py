@@ -11,7 +11,7 @@ from pydantic import SecretStr, ValidationError
 
 from headwater.contract.errors import BadInput, BadSetting, Conflict, Unreachable
 from headwater.contract.topics import TopicSpec
-from headwater.transport.kafka import GroupReader, GroupRecord, ensure_topics, librdkafka, send
+from headwater.transport.kafka import GroupReader, GroupRecord, ensure_topics, librdkafka, send, topic_names
 from headwater.transport.kafka_batch.settings import KafkaSettings
 
 
@@ -42,6 +42,7 @@ def test_topics_are_made_once_and_as_asked(settings: KafkaSettings, unique: str)
     assert sorted(ensure_topics(settings, specs[:1])) == [f"{unique}-a"]
     assert sorted(ensure_topics(settings, specs)) == [f"{unique}-b"]
     assert ensure_topics(settings, specs) == []
+    assert {f"{unique}-a", f"{unique}-b"} <= set(topic_names(settings))
 
 
 def test_processes_that_make_the_same_topic_at_once_all_succeed(settings: KafkaSettings, unique: str) -> None:
@@ -100,6 +101,8 @@ def test_a_record_is_committed_only_when_the_next_one_is_asked_for(settings: Kaf
 def test_nobody_listening_is_unreachable() -> None:
     """Each call ends within its bound and in words."""
     nowhere = KafkaSettings(brokers="127.0.0.1:1", request_timeout_s=1, connect_timeout_s=1)
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"):
+        topic_names(nowhere)
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"):
         ensure_topics(nowhere, [TopicSpec("t", 1)])
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"):

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,6 +18,7 @@ from headwater.contract.errors import HeadwaterError, Unreachable
 from headwater.transport.files import replace_durably
 
 STOP_S = 20.0
+LOOK_S = 0.5
 
 
 class Crew:
@@ -97,26 +98,41 @@ def environment(config: Path) -> dict[str, str]:
     return kept | {"HEADWATER_CONFIG": str(config), "HEADWATER_HOME": str(config.parent / "home")}
 
 
-def command(arguments: Sequence[str], config: Path, *, timeout_s: float = 180.0) -> Any:
+def command(
+    arguments: Sequence[str], config: Path, *, timeout_s: float = 180.0, meanwhile: Callable[[], None] = lambda: None
+) -> Any:
     """Run `headwater ARGUMENTS --json` to its end and return what it printed; its own error when it fails.
 
-    Unreachable when it has not ended in time: whom it waits for does not answer.
+    `meanwhile` is called again and again, and may raise. Unreachable when the command has not ended in time.
     """
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "headwater", *arguments, "--json"],
-            capture_output=True,
-            env=environment(config),
-            timeout=timeout_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise Unreachable(
-            f"`headwater {' '.join(arguments)}` has not ended after {timeout_s:.0f} s", hint="the logs say more"
-        ) from error
-    if done.returncode:
-        raise CommandFailed(arguments, done.returncode, done.stderr.decode(errors="replace"))
-    return json.loads(done.stdout)
+    with subprocess.Popen(
+        [sys.executable, "-m", "headwater", *arguments, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(config),
+    ) as running:
+        try:
+            out, errors = _communicate(running, arguments, timeout_s, meanwhile)
+        finally:
+            running.kill()  # one that has ended does not feel it
+    if running.returncode:
+        raise CommandFailed(arguments, running.returncode, errors.decode(errors="replace"))
+    return json.loads(out)
+
+
+def _communicate(
+    running: subprocess.Popen[bytes], arguments: Sequence[str], timeout_s: float, meanwhile: Callable[[], None]
+) -> tuple[bytes, bytes]:
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            return running.communicate(timeout=min(LOOK_S, timeout_s))
+        except subprocess.TimeoutExpired as error:
+            meanwhile()
+            if time.monotonic() > end:
+                raise Unreachable(
+                    f"`headwater {' '.join(arguments)}` has not ended after {timeout_s:.0f} s", hint="the logs say more"
+                ) from error
 
 
 class CommandFailed(HeadwaterError):

@@ -213,7 +213,7 @@ class Scenario:
         with self.steps.waiting(
             f"{which} retrain request; the trainer reads an exact offset range of the cloud topics"
         ):
-            run: dict[str, Any] = command(arguments, self.cloud)
+            run: dict[str, Any] = command(arguments, self.cloud, meanwhile=self.crew.check)
         manifest = self._manifest(int(run["version"]))
         took = time.monotonic() - started
         data = manifest.dataset
@@ -228,14 +228,14 @@ class Scenario:
     def _roll_out(self, version: int) -> None:
         started = time.monotonic()
         with self.steps.waiting(f"rollout of version {version} in two waves"):
-            command(self._start(version), self.cloud)
+            command(self._start(version), self.cloud, meanwhile=self.crew.check)
         ready = {site: self.watch.version(site, self.plan.asset_class) for site in self.sites}
         self.steps.say(f"version {version} is active at {', '.join(ready)} after {time.monotonic() - started:.1f} s")
 
     def _refused(self, version: int, what: str, reason: str) -> None:
         """Roll out a bad version and note with which reason code the sites report that they refused it."""
         try:
-            command(self._start(version), self.cloud)
+            command(self._start(version), self.cloud, meanwhile=self.crew.check)
         except CommandFailed as error:
             self.steps.say(f"{what} (version {version}): {error.reason}")
         else:

@@ -18,6 +18,16 @@ def test_a_command_that_does_not_end_is_said_in_a_sentence(tmp_path: Path) -> No
         command(["stack", "status"], tmp_path / "none.toml", timeout_s=0.05)
 
 
+def test_while_a_command_runs_the_rest_is_looked_after(tmp_path: Path) -> None:
+    """A process that died meanwhile is noticed at once, not when the command gives up waiting for it."""
+
+    def look() -> None:
+        raise Unreachable("trainer ended with 70")
+
+    with pytest.raises(Unreachable, match="trainer ended"):
+        command(["stack", "status"], tmp_path / "none.toml", timeout_s=0.05, meanwhile=look)
+
+
 def test_what_others_said_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     """Square brackets in a message or a path are no markup."""
     steps = Steps(quiet=False)
