@@ -6,31 +6,40 @@ Order of effects, and what a kill between each two leaves:
     acknowledged only. That the write is still on its way makes no difference: the next life fences it off first.
  3. It is acknowledged to MQTT. Killed here, with the acknowledgement lost or not: as after 2, or it is over.
 Acknowledgements leave in the order of receipt, so a message waits for those before it in other partitions too. The
-broker stops at `receive_maximum` unacknowledged messages: that is the bound of everything held here.
+source stops to read at `receive_maximum` unacknowledged messages, and the bridge at MOST_HELD_BYTES: these bound what
+is held here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
+from headwater.contract.decoders import Decoded
+from headwater.contract.decoders.reasons import TOO_LARGE
 
 from edge_agent.bridge.counts import Counts
-from edge_agent.bridge.lane import Lane, RecordWriter
-from edge_agent.bridge.recogniser import Entry, Recogniser, digest
-from edge_agent.bridge.route import Route, Routed
+from edge_agent.bridge.outlet import Lane, Outlet, SectionWriter
+from edge_agent.bridge.recogniser import KEPT_WHOLE, Recogniser, digest
+from edge_agent.bridge.routes import MOST_TOPICS, Routed, Table
 from edge_agent.bridge.settings import BridgeSettings
 from headwater.contract import headers, topics
-from headwater.transport.kafka_batch.records import Out
-from headwater.transport.mqtt.connection import Message
+from headwater.contract.arrival import BAD_PAYLOAD
+from headwater.contract.canonical import sha256
+from headwater.contract.errors import BadInput
+from headwater.transport.kafka_batch.records import header_blocks, key_block, varint
+from headwater.transport.mqtt.packets import CONTENT_TYPE, DUP, QOS_1, RETAIN, USER, Properties, Publish
 from headwater.transport.mqtt.source import Batch, MqttSource
 
 MOST_PAYLOAD_BYTES = 700 << 10  # with key and headers, a batch of one record stays below Kafka's default of 1 MiB
-_KEPT_OF_LARGE = 1024  # bytes of a larger one that go to dead-letters
+MOST_HELD_BYTES = 64 << 20
+KEPT_OF_LARGE = 1024  # bytes of a larger one that go to dead-letters
+_MOST_PROPERTIES_BYTES = 64 << 10
+_PACKET_ID = header_blocks(((headers.PACKET_ID, bytes(8)),))[:-2]  # without the two bytes of the id
+_SEQUENCE = header_blocks(((headers.SEQUENCE, bytes(8)),))[:-8]
 
 _log = structlog.get_logger(__name__)
 
@@ -41,54 +50,48 @@ class Bridge:
     def __init__(
         self,
         source: MqttSource,
-        writer: RecordWriter,
-        route: Route,
+        writer: SectionWriter,
         recogniser: Recogniser,
         settings: BridgeSettings,
         *,
-        partitions: int,
+        site: str,
+        partitions: Mapping[str, int],
         receive_maximum: int,
     ) -> None:
         self.counts = Counts()
+        self.outlet = Outlet(writer, self._written, self._acknowledge)
+        self.table: Table[Lane] = Table(settings.routes, site, partitions, self.outlet.lane)
+        self._plain: dict[bytes, tuple[Lane, bytes, bytes]] = {}  # topic: lane, key, head of the headers
         self._source = source
-        self._route = route
         self._recogniser = recogniser
         self._receive_maximum = receive_maximum
-        self._lanes = {
-            (topic, partition): Lane(
-                writer,
-                topic,
-                partition,
-                linger_s=settings.linger_ms / 1000,
-                batch_bytes=settings.batch_bytes,
-                written=self._written,
-            )
-            for topic in (topics.READINGS, topics.DEAD_LETTERS)
-            for partition in range(partitions)
-        }
-        self._epoch = 0
-        self._open: deque[Entry] = deque()  # of this connection, in the order of receipt
-        self._session = b""
+        self._batch_bytes = settings.batch_bytes
         self._drain_s = settings.drain_s
+        self._epoch = 0
+        self._place = 0  # of the next message, in the order of receipt
+        self._first_place = 0  # of this connection
+        self._acknowledged = 0  # all before this place are
+        self._common = b""  # header blocks that all records of a read share
+        self._now_ms = 0
+        self._session = b""
         self._idle = asyncio.Event()
         self._idle.set()
-        self._warned = False
+        self._paused = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Carry messages until `stop`, then wait up to `drain_s` for Kafka to take what is held.
 
         Raises Fenced when another life has taken over, Refused when the broker does not want us.
         """
-        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(lane.run()) for lane in self._lanes.values()]
         reader = asyncio.create_task(self._read())
         stopped = asyncio.create_task(stop.wait())
+        tasks: list[asyncio.Future[Any]] = [reader, stopped]
         try:
-            await _first([*tasks, reader, stopped], None)
+            await _first([self.outlet.failed, reader, stopped], None)
             reader.cancel()
-            stopped = asyncio.create_task(self._idle.wait())
-            await _first([*tasks, stopped], self._drain_s)
+            tasks.append(asyncio.create_task(self._idle.wait()))
+            await _first([self.outlet.failed, tasks[-1]], self._drain_s)
         finally:
-            tasks += [reader, stopped]
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -99,89 +102,198 @@ class Bridge:
 
     def take(self, batch: Batch) -> None:
         """Take in one batch, without waiting."""
-        now_ms = time.time_ns() // 1_000_000
+        self._now_ms = time.time_ns() // 1_000_000
         if batch.epoch != self._epoch:
-            self._begin(batch, now_ms)
-        for message in batch.messages:
-            self._receive(message, now_ms)
-        if not self._warned and len(self._open) > 2 * self._receive_maximum:
-            self._warned = True
-            _log.warning(
-                "the broker sends further ahead than receive_maximum; after a kill, messages may be written twice",
-                hint="set edge.mqtt.receive_maximum to the broker's own limit, or speak MQTT 5",
-                unacknowledged=len(self._open),
-            )
-        self._acknowledge()
-
-    def _begin(self, batch: Batch, now_ms: int) -> None:
-        self._epoch = batch.epoch
-        self._open = deque()
-        if not batch.session_present:
-            self._recogniser.begin_session(now_ms)
-        self._session = headers.text(self._recogniser.session)
-
-    def _receive(self, message: Message, now_ms: int) -> None:
-        self.counts.received += 1
-        if message.qos == 0 and len(self._open) >= 2 * self._receive_maximum:
-            self.counts.dropped += 1
-            self._open.append(_NOTHING)
-            return
-        routed = self._route.of(message.topic)
-        if len(message.payload) > MOST_PAYLOAD_BYTES:
-            message = message._replace(payload=message.payload[:_KEPT_OF_LARGE])
-            routed = routed._replace(refusal=_TOO_LARGE)
-        content = digest(routed.headers[0][1] or b"", message.payload)
-        entry = self._recogniser.find(message, content, self._epoch)
-        if entry is not None:
-            self.counts.recognised += 1
+            self._begin(batch)
+        self.counts.received += len(batch.messages)
+        self._common = header_blocks(
+            ((headers.SESSION, self._session), (headers.RECEIVED_AT, headers.number(self._now_ms)))
+        )
+        if not self._recogniser.orphans:
+            self._receive_all(batch.messages)
         else:
-            entry = self._recogniser.remember(message, content, self._epoch)
-            self._hand_over(message, routed, entry, now_ms)
-        self._open.append(entry)
+            for message in batch.messages:
+                self._receive(message)
+            if self._place - self._first_place > 2 * self._receive_maximum:
+                self._recogniser.orphans.clear()  # redeliveries come first: what did not come has expired
+        self._recogniser.forget(self._acknowledged)
+        self.outlet.flush()
+        self._acknowledge()
+        self._look_after()
 
-    def _hand_over(self, message: Message, routed: Routed, entry: Entry, now_ms: int) -> None:
-        self.counts.waiting += 1
-        self._idle.clear()
-        topic = topics.READINGS
-        known = (
+    def _begin(self, batch: Batch) -> None:
+        self._epoch = batch.epoch
+        if batch.session_present:
+            self._recogniser.begin_connection(self._acknowledged)
+        else:
+            self._recogniser.begin_session(self._now_ms)
+        self._session = headers.text(self._recogniser.session)
+        self._first_place = self._acknowledged = self._place
+
+    def _receive_all(self, messages: Sequence[Publish]) -> None:
+        """The short way for what is plain: QoS 1, sent once, no properties, known topic, value as it came."""
+        plain, recogniser, common, now_ms = self._plain, self._recogniser, self._common, self._now_ms
+        young, most, join = recogniser.young, self._batch_bytes, b"".join
+        place, sequence, waiting = self._place, recogniser.sequence, 0
+        for message in messages:
+            first, topic, packet_id, payload, known = message
+            way = plain.get(topic)
+            if first != QOS_1 or known or way is None or len(payload) > KEPT_WHOLE:
+                self._place, recogniser.sequence = place, sequence
+                self._receive(message)
+                place, sequence = self._place, recogniser.sequence
+                continue
+            sequence += 1
+            young[packet_id] = ((topic, payload), place, sequence)
+            lane, key, head = way
+            section = lane.section
+            blocks = join((head, common, _PACKET_ID, packet_id, _SEQUENCE, sequence.to_bytes(8, "big")))
+            section.add(key, payload, blocks, now_ms)
+            lane.places.append(place)
+            place += 1
+            waiting += 1
+            if section.size > most:
+                lane.flush()
+        self._place, recogniser.sequence = place, sequence
+        if waiting:
+            self.counts.waiting += waiting
+            self._idle.clear()
+
+    def _receive(self, message: Publish) -> None:
+        first, topic, packet_id, _, _ = message
+        place = self._place
+        self._place += 1
+        entry = self._recogniser.find(message) if packet_id else None
+        if entry is not None:
+            self._recogniser.keep(packet_id, entry, place)
+            if not self._recogniser.is_partial(packet_id, entry):
+                self.counts.recognised += 1
+                return
+        routed, decoded = self._decode(message)
+        if not decoded:
+            self.counts.filtered += 1
+            return
+        if entry is None:
+            sequence, parts = self._recogniser.remember(message, place), list(range(len(decoded)))
+        else:
+            sequence, parts = entry[2], self._recogniser.missing(packet_id, len(decoded))
+            if not parts:
+                self.counts.recognised += 1
+                return
+        known = self._known(message, routed, sequence, doubt=entry is None and bool(first & DUP))
+        self._hand_over(routed, decoded, parts, known, place)
+        if routed.decoder is None and routed.refusal is None:
+            if len(self._plain) >= MOST_TOPICS:
+                self._plain.clear()
+            head = varint(len(routed.headers) + 4) + header_blocks(routed.headers)
+            self._plain[topic] = routed.lane, key_block(routed.key), head
+
+    def _decode(self, message: Publish) -> tuple[Routed[Lane], Sequence[Decoded]]:
+        """Where a message goes, and its values; none where its decoder filters it."""
+        _, topic, _, payload, known = message
+        routed = self.table.of(topic)
+        size = sum(len(name) + len(value) for name, value in known)
+        if len(payload) > MOST_PAYLOAD_BYTES or size > _MOST_PROPERTIES_BYTES:
+            what = f"{len(payload)} bytes and {size} of properties, SHA-256 {sha256(payload)}; the first "
+            detail = f"{what}{KEPT_OF_LARGE} are kept"
+            return self.table.dead(routed, TOO_LARGE, detail), [Decoded(payload[:KEPT_OF_LARGE])]
+        if routed.decoder is None:
+            return routed, [Decoded(payload)]
+        try:
+            decoded = routed.decoder.decode(topic.decode(), payload, self._now_ms)
+        except BadInput as error:
+            return self.table.dead(routed, error.reason or BAD_PAYLOAD, str(error)), [Decoded(payload)]
+        if any(len(each.value) > MOST_PAYLOAD_BYTES for each in decoded):
+            return self.table.dead(routed, TOO_LARGE, "a reading above the bound"), [Decoded(payload)]
+        return routed, decoded
+
+    def _known(self, message: Publish, routed: Routed[Lane], sequence: int, *, doubt: bool) -> headers.Headers:
+        """Headers that all records of a message share."""
+        first, topic, packet_id, payload, properties = message
+        known = [
             *routed.headers,
             (headers.SESSION, self._session),
-            (headers.PACKET_ID, headers.number(message.packet_id)),
-            (headers.SEQUENCE, headers.number(entry.sequence)),
-            (headers.RECEIVED_AT, headers.number(now_ms)),
-        )
+            (headers.RECEIVED_AT, headers.number(self._now_ms)),
+            (headers.PACKET_ID, headers.number(int.from_bytes(packet_id, "big"))),
+            (headers.SEQUENCE, headers.number(sequence)),
+        ]
+        if first & RETAIN:
+            known.append((headers.RETAINED, b"1"))
+        if doubt and (why := self._recogniser.doubt):
+            self.counts.possible_duplicates += 1
+            known.append((headers.POSSIBLE_DUPLICATE, headers.text(why)))
+        if routed.decoder is not None or routed.refusal is not None:
+            known.append((headers.DIGEST, digest(topic, payload)))
         if routed.refusal is not None:
-            topic = topics.DEAD_LETTERS
             reason, detail = routed.refusal
             known += ((headers.REASON, headers.text(reason)), (headers.DETAIL, headers.text(detail)))
-        self._lanes[topic, routed.partition].put(Out(routed.key, message.payload, known, now_ms), entry)
+        if sum(len(value) for _, value in properties) <= _MOST_PROPERTIES_BYTES:
+            known += _of_properties(properties)
+        return tuple(known)
 
-    def _written(self, topic: str, entries: Sequence[Entry]) -> None:
-        for entry in entries:
-            entry.written = True
-        self.counts.waiting -= len(entries)
+    def _hand_over(
+        self,
+        routed: Routed[Lane],
+        decoded: Sequence[Decoded],
+        parts: Sequence[int],
+        known: headers.Headers,
+        place: int,
+    ) -> None:
+        self.counts.waiting += 1
+        self._idle.clear()
+        if len(parts) > 1:
+            self.outlet.parts[place] = len(parts)
+        for part in parts:
+            each = decoded[part]
+            to = routed if each.asset is None else self.table.elsewhere(routed, each.asset)
+            more = (*known, *each.headers)
+            if len(decoded) > 1:
+                more += ((headers.PART, headers.number(part)), (headers.PARTS, headers.number(len(decoded))))
+            if each.timestamp_ms is not None:
+                more += ((headers.SENSOR_TIME, headers.number(each.timestamp_ms)),)
+            lane = to.lane
+            if lane.section.size + len(each.value) > self._batch_bytes:
+                lane.flush()
+            blocks = varint(len(more)) + header_blocks(more)
+            lane.section.add(key_block(to.key), each.value, blocks, self._now_ms)
+            lane.places.append(place)
+
+    def _written(self, topic: str, messages: int) -> None:
+        self.counts.waiting -= messages
         if not self.counts.waiting:
             self._idle.set()
-        if topic == topics.READINGS:
-            self.counts.written += len(entries)
+        if topic == topics.DEAD_LETTERS:
+            self.counts.dead_lettered += messages
         else:
-            self.counts.dead_lettered += len(entries)
-        self._acknowledge()
+            self.counts.written += messages
 
     def _acknowledge(self) -> None:
-        count = 0
-        while self._open and self._open[0].written:
-            self._open.popleft().acknowledged = True
-            count += 1
-        if count:
+        settled = self.outlet.settled(self._place)
+        count = settled - self._acknowledged
+        if count > 0:
+            self._acknowledged = settled
             self._source.acknowledge(count, self._epoch)
+        if self._paused and self.outlet.held < MOST_HELD_BYTES // 2:
+            self._paused = False
+            self._source.resume()
+
+    def _look_after(self) -> None:
+        if not self._paused and self.outlet.held > MOST_HELD_BYTES:
+            self._paused = True
+            self._source.pause()
 
 
-_NOTHING = Entry(b"", 0, 0, written=True)
-_TOO_LARGE = ("too-large", f"a payload above {MOST_PAYLOAD_BYTES} bytes; the first {_KEPT_OF_LARGE} are kept")
+def _of_properties(properties: Properties) -> headers.Headers:
+    found = []
+    for name, value in properties:
+        if name == CONTENT_TYPE:
+            found.append((headers.CONTENT_TYPE, value))
+        elif name.startswith(USER):
+            found.append((headers.USER_PREFIX + name.removeprefix(USER), value))
+    return tuple(found)
 
 
-async def _first(tasks: Sequence[asyncio.Task[Any]], timeout_s: float | None) -> None:
+async def _first(tasks: Sequence[asyncio.Future[Any]], timeout_s: float | None) -> None:
     """Wait until one of the tasks has ended, or for some time; raises what it raised."""
     done, _ = await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     for task in done:

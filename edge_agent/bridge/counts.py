@@ -1,4 +1,4 @@
-"""What became of every message: received = written + recognised + dead-lettered + dropped + waiting."""
+"""What became of every message: received = written + recognised + dead-lettered + filtered + dropped + waiting."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ class Counts:
     written: int = field(default=0, metadata={"help": "Messages that Kafka has acknowledged in readings."})
     recognised: int = field(default=0, metadata={"help": "Redeliveries of messages that were taken in before."})
     dead_lettered: int = field(default=0, metadata={"help": "Messages that Kafka has acknowledged in dead-letters."})
+    filtered: int = field(default=0, metadata={"help": "Messages without anything to write, as their decoder says."})
     dropped: int = field(default=0, metadata={"help": "Messages at QoS 0 that found no room."})
+    possible_duplicates: int = field(
+        default=0, metadata={"help": "Of the written: could not be told from one written before; flagged."}
+    )
     waiting: int = field(default=0, metadata={"help": "Messages held for Kafka now."})
 
     @property
     def balanced(self) -> bool:
         """Whether every message is accounted for."""
-        return self.received == self.written + self.recognised + self.dead_lettered + self.dropped + self.waiting
+        settled = self.written + self.recognised + self.dead_lettered + self.filtered + self.dropped
+        return self.received == settled + self.waiting
 
     def as_dict(self) -> dict[str, int]:
         """Name and value of each."""

@@ -6,17 +6,18 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
 from edge_agent.bridge.bridge import Bridge
 from edge_agent.bridge.counts import export
 from edge_agent.bridge.recogniser import Recogniser
-from edge_agent.bridge.route import Route
+from edge_agent.bridge.routes import filters_of
+from edge_agent.bridge.tails import learn
 from headwater.contract import topics
 from headwater.contract.errors import BadInput, HeadwaterError, Permanent, Unreachable
 from headwater.transport import metrics
@@ -30,7 +31,6 @@ from headwater.transport.retry import retrying
 if TYPE_CHECKING:
     from edge_agent.settings import EdgeSettings
 
-_TOPICS = (topics.READINGS, topics.DEAD_LETTERS)
 _REFENCE_S = 86_400.0  # Kafka forgets a writer's name after seven days without a transaction
 
 _log = structlog.get_logger(__name__)
@@ -44,6 +44,11 @@ def ready_file(settings: EdgeSettings) -> Path:
 def name_of(settings: EdgeSettings) -> str:
     """The writer's name and the default MQTT client id: one bridge a site."""
     return f"bridge-{settings.site}"
+
+
+def client_id_of(settings: EdgeSettings) -> str:
+    """Names the bridge's session on the MQTT broker."""
+    return settings.mqtt.client_id or f"headwater-{name_of(settings)}"
 
 
 async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
@@ -63,66 +68,70 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
             await opening
         return
     stopped.cancel()
-    cluster, writer, partitions = opening.result()
+    opened = opening.result()
     try:
-        await _carry(settings, writer, partitions, stop)
+        await _carry(settings, opened, stop)
     finally:
-        await writer.close()
-        await cluster.close()
+        await opened.writer.close()
+        await opened.cluster.close()
 
 
-async def _open(settings: EdgeSettings) -> tuple[Cluster, Writer, int]:
+class _Opened(NamedTuple):
+    cluster: Cluster
+    writer: Writer
+    partitions: Mapping[str, int]  # by Kafka topic
+    recogniser: Recogniser
+
+
+async def _open(settings: EdgeSettings) -> _Opened:
     cluster = Cluster(settings.kafka, client_id=name_of(settings))
     try:
         await retrying(f"connecting to Kafka at {settings.kafka.brokers}", cluster.connect)
-        partitions = await retrying("looking for the edge's topics", lambda: _partitions(cluster))
-        tail = 4 * settings.mqtt.receive_maximum  # recogniser.py says why
+        wanted = sorted({route.to for route in settings.bridge.routes} | {topics.DEAD_LETTERS})
+        partitions = await retrying("looking for the edge's topics", lambda: _partitions(cluster, wanted))
         writer = await Writer.open(
             cluster,
             name_of(settings),
-            {topic: range(partitions) for topic in _TOPICS},
-            tails=dict.fromkeys(_TOPICS, tail),
+            {topic: range(count) for topic, count in partitions.items()},
             codec=settings.bridge.codec,
             state_file=settings.folder / "bridge.producer.json",
         )
+        client_id, most = client_id_of(settings), settings.mqtt.receive_maximum
+        recogniser = Recogniser(client_id, time.time_ns() // 1_000_000, most)
+        await learn(cluster, writer.markers, recogniser, client_id, most)
     except BaseException:
         await cluster.close()
         raise
-    return cluster, writer, partitions
+    return _Opened(cluster, writer, partitions, recogniser)
 
 
-async def _partitions(cluster: Cluster) -> int:
-    """Number of partitions of both topics; Unreachable while one is missing."""
+async def _partitions(cluster: Cluster, wanted: Sequence[str]) -> dict[str, int]:
+    """Number of partitions of each topic; Unreachable while one is missing."""
     counts = {}
-    for topic in _TOPICS:
+    for topic in wanted:
         try:
             counts[topic] = await cluster.partitions(topic)
         except BadInput as error:
             raise Unreachable(str(error), hint="`headwater edge setup` creates the edge's topics") from error
-    if len(set(counts.values())) > 1:
-        raise BadInput(f"topics with different numbers of partitions: {counts}", hint="make one of them anew")
-    return counts[topics.READINGS]
+    return counts
 
 
-async def _carry(settings: EdgeSettings, writer: Writer, partitions: int, stop: asyncio.Event) -> None:
-    client_id = settings.mqtt.client_id or f"headwater-{name_of(settings)}"
-    recogniser = Recogniser(client_id, time.time_ns() // 1_000_000, 2 * settings.mqtt.receive_maximum)
-    recogniser.read(record for tail in writer.tails.values() for record in tail)
-    writer.tails.clear()
-    route = Route(settings.bridge.topic, settings.site, partitions)
-    async with Subscriber(settings.mqtt, client_id, route.topic_filter) as source:
+async def _carry(settings: EdgeSettings, opened: _Opened, stop: asyncio.Event) -> None:
+    filters = filters_of(settings.bridge.routes, settings.site)
+    gather_s = settings.bridge.gather_ms / 1000
+    async with Subscriber(settings.mqtt, client_id_of(settings), filters, gather_s=gather_s) as source:
         bridge = Bridge(
             source,
-            writer,
-            route,
-            recogniser,
+            opened.writer,
+            opened.recogniser,
             settings.bridge,
-            partitions=partitions,
+            site=settings.site,
+            partitions=opened.partitions,
             receive_maximum=settings.mqtt.receive_maximum,
         )
         if settings.metrics_port is not None:
             export(bridge.counts)
-        aside = [asyncio.create_task(_announce(settings, source)), asyncio.create_task(_refence(writer, stop))]
+        aside = [asyncio.create_task(_announce(settings, source)), asyncio.create_task(_refence(opened.writer, stop))]
         try:
             await bridge.run(stop)
         finally:

@@ -14,8 +14,9 @@ it never was taken in, and is new.
 Within one life the entries are what was received. At a start they come from the log: the former life is fenced off,
 so what it wrote is final. A partition holds its messages in the order of receipt, each session's sequence is in the
 headers. Behind an open message stand at most R that came after it (b), R that came before it but were written by a
-later life, and 2 R at QoS 0 (bridge.py drops more): tails of 4 R records hold all that can be open. Recognised ones
-are acknowledged, and not written again.
+later life, and 2 R at QoS 0 (bridge.py drops more): what can be open is among the last 4 R sequences of the session
+(tails.py reads as far back). Recognised ones are acknowledged, and not written again. Of a message that became several
+records, those that are missing are written.
 
 What could go wrong is taking a new message for an old one, that is, losing it. Its id, topic and payload would have
 to be those of the last record under that id, which was acknowledged already. Brokers that count ids upwards reuse one
@@ -31,26 +32,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import blake2b
+from typing import NamedTuple
 
 from headwater.contract import headers
 from headwater.contract.errors import BadInput
 from headwater.transport.kafka_batch.records import Record
-from headwater.transport.mqtt.connection import Message
+from headwater.transport.mqtt.packets import DUP, Publish
 
 FAR = 1 << 15  # of the 65,535 packet ids
+FROM_LOG = -1  # place of what a former life wrote
+KEPT_WHOLE = 1024  # longer payloads are remembered by their digest
+
+# What a message was: (topic, payload) or its digest; its place in the order of receipt; its sequence. A plain tuple,
+# made once a message.
+Entry = tuple[tuple[bytes, bytes] | bytes, int, int]
 
 
-class Entry:
-    """A message that was taken in: where it came from, and how far it got."""
+class Mark(NamedTuple):
+    """Where a record came from, as its headers say."""
 
-    __slots__ = ("acknowledged", "digest", "epoch", "sequence", "written")
-
-    def __init__(self, digest: bytes, sequence: int, epoch: int, *, written: bool = False) -> None:
-        self.digest = digest
-        self.sequence = sequence
-        self.epoch = epoch
-        self.written = written
-        self.acknowledged = written
+    started: int  # ms, of the session
+    sequence: int
+    session: str
+    packet_id: bytes
+    digest: bytes
+    part: int
+    parts: int
 
 
 def digest(topic: bytes, payload: bytes) -> bytes:
@@ -59,71 +66,113 @@ def digest(topic: bytes, payload: bytes) -> bytes:
 
 
 class Recogniser:
-    """The last message under each packet id of one MQTT session, and the receive sequence of that session."""
+    """The last message under each packet id of one MQTT session, and the receive sequence of that session.
+
+    `most` is how many of the newest messages are remembered at least: R, or what a broker keeps open beyond it.
+    `young` may be written to directly, by packet id, for messages that cannot be redeliveries.
+    """
 
     def __init__(self, client_id: str, now_ms: int, most: int) -> None:
         self._client_id = client_id
-        self._started = 0
-        self.begin_session(now_ms)
         self._most = most
+        self._started = 0
+        self.doubt = ""  # why a message with DUP that was not found may have been written after all
+        self.begin_session(now_ms)
 
     def read(self, tail: Iterable[Record]) -> None:
         """Learn from the tails of all partitions, whatever their order; records of others are passed over."""
-        mine = sorted((found for record in tail if (found := _remembered(record, self._client_id))), key=lambda m: m[0])
+        mine = sorted(found for record in tail if (found := mark_of(record, self._client_id)) is not None)
         if not mine:
             return
-        self._started, self.sequence = mine[-1][0]
-        self.session = mine[-1][1]
-        for (started, sequence), _, packet_id, content in mine:
-            if started == self._started and packet_id and self.sequence - sequence < FAR:
-                self._entries[packet_id] = Entry(content, sequence, epoch=0, written=True)
+        last = mine[-1]
+        self._started, self.sequence, self.session = last.started, last.sequence, last.session
+        for mark in mine:
+            if mark.started == last.started and mark.packet_id and last.sequence - mark.sequence < FAR:
+                known = self.young.get(mark.packet_id)
+                self.young[mark.packet_id] = (mark.digest, FROM_LOG, mark.sequence)
+                if mark.parts > 1:
+                    there = self._there.get(mark.packet_id, set()) if known and known[2] == mark.sequence else set()
+                    self._there[mark.packet_id] = {*there, mark.part}
+                else:
+                    self._there.pop(mark.packet_id, None)
 
     def begin_session(self, now_ms: int) -> None:
         """Forget: the broker has no session of ours, so it owes us nothing."""
         self._started = max(now_ms, self._started + 1)  # sessions stay in order when a clock is set back
         self.session = f"{self._client_id}@{self._started}"
         self.sequence = 0
-        self._entries: dict[int, Entry] = {}
+        self.young: dict[bytes, Entry] = {}
+        self._old: dict[bytes, Entry] = {}
+        self._there: dict[bytes, set[int]] = {}
+        self.orphans: set[bytes] = set()
 
-    def find(self, message: Message, content: bytes, epoch: int) -> Entry | None:
-        """The entry that this message of connection `epoch` repeats, if it does."""
-        entry = self._entries.get(message.packet_id)
-        if entry is None or entry.digest != content:
-            return None
-        if not message.dup and (entry.acknowledged or entry.epoch == epoch):
-            return None
-        entry.epoch = epoch
-        return entry
+    def begin_connection(self, settled: int) -> None:
+        """What has not been acknowledged by now will be sent again, even by a broker that forgets to set DUP."""
+        self.orphans = {
+            packet_id
+            for entries in (self._old, self.young)
+            for packet_id, (_, place, _) in entries.items()
+            if place >= settled
+        }
 
-    def remember(self, message: Message, content: bytes, epoch: int) -> Entry:
-        """Take in a new message."""
+    def find(self, message: Publish) -> Entry | None:
+        """The entry that this message repeats, if it does."""
+        first, topic, packet_id, payload, _ = message
+        entry = self.young.get(packet_id) or self._old.get(packet_id)
+        if entry is None or not (first & DUP or packet_id in self.orphans):
+            return None
+        same = entry[0] == (topic, payload) if isinstance(entry[0], tuple) else entry[0] == digest(topic, payload)
+        self.orphans.discard(packet_id)
+        return entry if same else None
+
+    def is_partial(self, packet_id: bytes, entry: Entry) -> bool:
+        """Whether a former life may have written some records of this message, and not others."""
+        return entry[1] == FROM_LOG and packet_id in self._there
+
+    def missing(self, packet_id: bytes, parts: int) -> list[int]:
+        """Which records of a message that was recognised a former life did not write."""
+        there = self._there.pop(packet_id)
+        return [part for part in range(parts) if part not in there]
+
+    def remember(self, message: Publish, place: int) -> int:
+        """Take in a new message; its sequence."""
         self.sequence += 1
-        entry = Entry(content, self.sequence, epoch)
-        if message.packet_id:
-            self._entries.pop(message.packet_id, None)
-            self._entries[message.packet_id] = entry
-            self._forget()
-        return entry
+        _, topic, packet_id, payload, _ = message
+        if packet_id:
+            self._there.pop(packet_id, None)
+            content = (topic, payload) if len(payload) <= KEPT_WHOLE else digest(topic, payload)
+            self.young[packet_id] = (content, place, self.sequence)
+        return self.sequence
 
-    def _forget(self) -> None:
-        """Let go of the oldest, which by (b) can no longer be open."""
-        while len(self._entries) > self._most:
-            oldest = next(iter(self._entries))
-            if not self._entries[oldest].acknowledged:
-                return
-            del self._entries[oldest]
+    def keep(self, packet_id: bytes, entry: Entry, place: int) -> None:
+        """Take in a message that was recognised: it is among the newest again."""
+        self.young[packet_id] = (entry[0], place if entry[1] != FROM_LOG else FROM_LOG, entry[2])
+
+    def forget(self, settled: int) -> None:
+        """Let go of the older half once it is settled, and by (b) can no longer be open; call it after each read."""
+        if len(self.young) < self._most:
+            return
+        if any(place >= settled for _, place, _ in self._old.values()):
+            return  # this broker keeps more open than was agreed
+        self._old, self.young = self.young, {}
 
 
-def _remembered(record: Record, client_id: str) -> tuple[tuple[int, int], str, int, bytes] | None:
-    """((start of the session, sequence), session, packet id, digest) of a record that came through this client id."""
+def mark_of(record: Record, client_id: str) -> Mark | None:
+    """Where a record came from, if it came through this client id."""
+    found = dict(record.headers)
+    session = (found.get(headers.SESSION) or b"").decode("utf-8", "replace")
+    name, _, started = session.rpartition("@")
+    if name != client_id or not started.isdecimal():
+        return None
     try:
-        session = headers.find_text(record.headers, headers.SESSION) or ""
         sequence = headers.find_number(record.headers, headers.SEQUENCE)
         packet_id = headers.find_number(record.headers, headers.PACKET_ID)
+        part = headers.find_number(record.headers, headers.PART) or 0
+        parts = headers.find_number(record.headers, headers.PARTS) or 1
     except BadInput:
         return None  # written by somebody else
-    name, _, started = session.rpartition("@")
-    if name != client_id or not started.isdecimal() or sequence is None or packet_id is None:
+    if sequence is None or packet_id is None or not 0 <= packet_id < 65_536:
         return None
-    topic = headers.find(record.headers, headers.MQTT_TOPIC) or b""
-    return (int(started), sequence), session, packet_id, digest(topic, record.value or b"")
+    content = found.get(headers.DIGEST) or digest(found.get(headers.MQTT_TOPIC) or b"", record.value or b"")
+    number = packet_id.to_bytes(2, "big") if packet_id else b""
+    return Mark(int(started), sequence, session, number, content, part, parts)

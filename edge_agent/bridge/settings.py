@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from edge_agent.bridge.route import check_template
+from edge_agent.bridge.route_settings import RouteSettings
 
 
 class BridgeSettings(BaseModel):
@@ -14,12 +14,11 @@ class BridgeSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    topic: str = Field(
-        "{site}/{class}/{asset}",
-        description="MQTT topics to take in: {site} is this site, {class} and {asset} name a machine, + is any word.",
+    routes: tuple[RouteSettings, ...] = Field(
+        (RouteSettings(),), min_length=1, description="What becomes of which messages; the first that fits has it."
     )
-    linger_ms: float = Field(
-        2.0, ge=0, le=1000, description="How long a record waits for others of its partition while Kafka is idle."
+    gather_ms: float = Field(
+        4.0, ge=0, le=1000, description="At low rates messages are gathered for as long, so that CPU is saved."
     )
     batch_bytes: int = Field(
         256 << 10, ge=1 << 10, le=900 << 10, description="Uncompressed size at which a batch is written at once."
@@ -28,9 +27,3 @@ class BridgeSettings(BaseModel):
     drain_s: float = Field(
         10.0, ge=0, description="Longest wait at a stop for Kafka to take what was received; MQTT keeps the rest."
     )
-
-    @field_validator("topic")
-    @classmethod
-    def _usable(cls, value: str) -> str:
-        check_template(value)
-        return value

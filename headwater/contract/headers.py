@@ -12,6 +12,13 @@
 | hw-historical | readings | `true`: values that were not current when they were sent (Sparkplug) |
 | hw-transient | readings | `true`: values that no historian should keep (Sparkplug) |
 | hw-quality | readings | JSON, channel to quality code, of values that are null because they are not GOOD (Sparkplug) |
+| hw-digest | readings whose value is not the payload | digest of MQTT topic and payload, eight bytes |
+| hw-part, hw-parts | readings of a message with several | which of how many, int64, from 0 |
+| hw-possible-duplicate | readings | why it could not be decided whether this message was written before, UTF-8 |
+| hw-sensor-time | readings whose value is not the payload | Unix time in ms by the sensor's clock, int64 |
+| hw-retained | readings | the broker kept this message for new subscribers: `1` |
+| hw-content-type | readings | content type of the MQTT message, UTF-8 |
+| mqtt-<name> | readings | user property of the MQTT message, UTF-8 |
 | hw-source-offset | scores, alarms, dead-letters, state; status in the cloud | offset of the cause, int64 |
 | hw-source-topic | dead-letters | Kafka topic of the refused record, UTF-8 |
 | hw-first-offset | scores | offset of the first reading of the window, int64 |
@@ -40,6 +47,14 @@ SPARKPLUG = "hw-sparkplug"
 HISTORICAL = "hw-historical"
 TRANSIENT = "hw-transient"
 QUALITY = "hw-quality"
+DIGEST = "hw-digest"
+PART = "hw-part"
+PARTS = "hw-parts"
+POSSIBLE_DUPLICATE = "hw-possible-duplicate"
+SENSOR_TIME = "hw-sensor-time"
+RETAINED = "hw-retained"
+CONTENT_TYPE = "hw-content-type"
+USER_PREFIX = "mqtt-"
 SOURCE_OFFSET = "hw-source-offset"
 SOURCE_TOPIC = "hw-source-topic"
 FIRST_OFFSET = "hw-first-offset"

@@ -81,7 +81,7 @@ async def _session(name: str, settings: MqttSettings, client: str) -> Finding:
 
 
 async def _leave_one(settings: MqttSettings, client: str, topic: str) -> None:
-    async with Subscriber(settings, client, topic) as first:
+    async with Subscriber(settings, client, [topic]) as first:
         await first.subscribed.wait()
     async with Publisher(settings, f"{client}-p") as publisher:
         await publisher.publish(topic, b"kept?")
@@ -89,7 +89,7 @@ async def _leave_one(settings: MqttSettings, client: str, topic: str) -> None:
 
 
 async def _kept(settings: MqttSettings, client: str, topic: str) -> bool:
-    async with Subscriber(settings, client, topic) as again:
+    async with Subscriber(settings, client, [topic]) as again:
         try:
             async with asyncio.timeout(KEPT_S):
                 while True:

@@ -13,7 +13,8 @@ from headwater.transport.kafka_batch.calls import Produced
 from headwater.transport.kafka_batch.cluster import Cluster
 from headwater.transport.kafka_batch.compression import Codec
 from headwater.transport.kafka_batch.outbox import Outbox
-from headwater.transport.kafka_batch.records import Out, encode
+from headwater.transport.kafka_batch.records import Out, encode, encode_records
+from headwater.transport.kafka_batch.section import Section
 from headwater.transport.kafka_batch.transactions import Producer
 from headwater.transport.retry import retrying
 
@@ -59,22 +60,42 @@ class Lane:
 
     def push(self, pieces: Sequence[Sequence[Out]]) -> list[asyncio.Future[int]]:
         """Queue a batch of each piece; their place in the order is fixed here. The futures bring the base offsets."""
-        loop = asyncio.get_running_loop()
         pid, epoch = self._producer
-        sequence = self._next_sequence
-        queued = []
+        queued: list[asyncio.Future[int]] = []
         for outs in pieces:
+            sequence = self._next_sequence
             batch = encode(outs, codec=self._codec, producer_id=pid, epoch=epoch, sequence=sequence)
-            queued.append(_Piece(batch, sequence, len(outs), loop.create_future()))
-            sequence = (sequence + len(outs)) % _SEQUENCES
-        self._next_sequence = sequence
-        self._unacked += queued
+            queued.append(self._queue(batch, len(outs)))
+        self._go()
+        return queued
+
+    def push_section(self, section: Section) -> asyncio.Future[int]:
+        """As `push`, of records that are encoded already."""
+        batch = encode_records(
+            section.data,
+            section.count,
+            section.first_ms,
+            section.newest_ms,
+            self._codec,
+            *self._producer,
+            self._next_sequence,
+        )
+        queued = self._queue(batch, section.count)
+        self._go()
+        return queued
+
+    def _queue(self, batch: bytearray, count: int) -> asyncio.Future[int]:
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._unacked.append(_Piece(batch, self._next_sequence, count, done))
+        self._next_sequence = (self._next_sequence + count) % _SEQUENCES
+        return done
+
+    def _go(self) -> None:
         if self._outbox is not None:
             self._fill(self._outbox)
         elif self._task is None:
-            self._task = loop.create_task(self._run())
+            self._task = asyncio.get_running_loop().create_task(self._run())
             self._task.add_done_callback(self._ended)
-        return [piece.done for piece in queued]
 
     def fail(self, failure: HeadwaterError) -> None:
         """Fail all that waits and send no more."""

@@ -128,45 +128,48 @@ def _zigzag(value: int) -> bytes:
     return bytes(out)
 
 
-_SMALL = tuple(_zigzag(value) for value in range(8192))  # every varint of one or two bytes; the loop below lives on it
+SMALL = tuple(_zigzag(value) for value in range(8192))  # every varint of one or two bytes; the loop below lives on it
 
 
-def _number(value: int) -> bytes:
-    return _SMALL[value] if 0 <= value < 8192 else _zigzag(value)
+def varint(value: int) -> bytes:
+    """A number as records have it."""
+    return SMALL[value] if 0 <= value < 8192 else _zigzag(value)
 
 
 @lru_cache(maxsize=4096)
-def _key(key: bytes | None) -> bytes:
-    return b"\x01" if key is None else _number(len(key)) + key
+def key_block(key: bytes | None) -> bytes:
+    """A key as records have it, with its length."""
+    return b"\x01" if key is None else varint(len(key)) + key
 
 
 @lru_cache(maxsize=1024)
 def _header_name(name: str) -> bytes:
     raw = name.encode()
-    return _number(len(raw)) + raw
+    return varint(len(raw)) + raw
 
 
-def _headers(headers: Headers) -> bytes:
-    parts = [_number(len(headers))]
+def header_blocks(headers: Headers) -> bytes:
+    """Headers as records have them, without their number in front."""
+    parts = []
     for name, content in headers:
         parts.append(_header_name(name))
         if content is None:
             parts.append(b"\x01")
         else:
-            parts += (_number(len(content)), content)
+            parts += (varint(len(content)), content)
     return b"".join(parts)
 
 
 def _section(outs: Sequence[Out], base_timestamp: int) -> bytes:
     parts: list[bytes] = []
     for index, (key, value, headers, timestamp_ms) in enumerate(outs):
-        head = b"\0" + _number(timestamp_ms - base_timestamp) + _number(index) + _key(key)
-        tail = _headers(headers) if headers else b"\0"
+        head = b"\0" + varint(timestamp_ms - base_timestamp) + varint(index) + key_block(key)
+        tail = varint(len(headers)) + header_blocks(headers) if headers else b"\0"
         if value is None:
-            parts += (_number(len(head) + 1 + len(tail)), head, b"\x01", tail)
+            parts += (varint(len(head) + 1 + len(tail)), head, b"\x01", tail)
         else:
-            size = _number(len(value))
-            parts += (_number(len(head) + len(size) + len(value) + len(tail)), head, size, value, tail)
+            size = varint(len(value))
+            parts += (varint(len(head) + len(size) + len(value) + len(tail)), head, size, value, tail)
     return b"".join(parts)
 
 
@@ -180,11 +183,25 @@ def encode(
     if not outs:
         raise BadInput("a batch without records")
     base_timestamp = outs[0].timestamp_ms
-    section = compress(codec, _section(outs, base_timestamp))
-    count = len(outs)
+    newest = max(each.timestamp_ms for each in outs)
+    data = _section(outs, base_timestamp)
+    return encode_records(data, len(outs), base_timestamp, newest, codec, producer_id, epoch, sequence)
+
+
+def encode_records(
+    data: bytes,
+    count: int,
+    base_timestamp: int,
+    newest: int,
+    codec: Codec,
+    producer_id: int,
+    epoch: int,
+    sequence: int,
+) -> bytearray:
+    """As `encode`, of records that are encoded already (section.py)."""
+    section = compress(codec, data)
     out = bytearray(HEADER_BYTES + len(section))
     out[HEADER_BYTES:] = section
-    newest = max(each.timestamp_ms for each in outs)
     front = (0, len(out) - 12, -1, 2, 0, CODECS.index(codec), count - 1)
     try:
         HEADER.pack_into(out, 0, *front, base_timestamp, newest, producer_id, epoch, sequence, count)

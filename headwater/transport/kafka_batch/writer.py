@@ -20,10 +20,13 @@ from headwater.transport.kafka_batch.fence import Partitions, fence, mark
 from headwater.transport.kafka_batch.lane import Lane
 from headwater.transport.kafka_batch.reading import read_tail
 from headwater.transport.kafka_batch.records import Out, Record, encoded_bytes
+from headwater.transport.kafka_batch.section import Section
 from headwater.transport.kafka_batch.transactions import Producer
 from headwater.transport.retry import retrying
 
 BATCH_BYTES = 900 << 10  # uncompressed; below Kafka's default max.message.bytes of 1 MiB in any codec
+
+SECTION_BYTES = 1000 << 10  # with its header, an uncompressed batch stays below 1 MiB
 
 
 class Writer:
@@ -32,6 +35,7 @@ class Writer:
     def __init__(self, cluster: Cluster, name: str, producer: Producer, partitions: Partitions, codec: Codec) -> None:
         self.name = name
         self.producer = producer
+        self.markers: dict[TopicPartition, int] = {}  # where this life begins in each partition
         self.tails: dict[TopicPartition, list[Record]] = {}
         self._cluster = cluster
         self._partitions = partitions
@@ -64,6 +68,7 @@ class Writer:
             raise BadInput(f"tails of topics that {name} does not write: {sorted(wanted.keys() - partitions.keys())}")
         producer, markers = await fence(cluster, name, partitions, state_file)
         writer = cls(cluster, name, producer, partitions, codec)
+        writer.markers = markers
         for (topic, partition), marker in markers.items():
             if topic in wanted:
                 writer.tails[topic, partition] = await _tail(cluster, topic, partition, wanted[topic], marker)
@@ -84,6 +89,20 @@ class Writer:
         if self._failure is not None:
             raise self._failure
         return (await asyncio.gather(*lane.push(pieces)))[0]
+
+    def push(self, topic: str, partition: int, section: Section) -> asyncio.Future[int]:
+        """Write records that are encoded already as one batch; the future is as what `write` returns and raises.
+
+        BadInput: no such partition, or a section without records or above 1 MiB.
+        """
+        lane = self._lanes.get((topic, partition))
+        if lane is None:
+            raise BadInput(f"writer {self.name} was not opened for {topic}[{partition}]")
+        if not 0 < section.size <= SECTION_BYTES:
+            raise BadInput(f"{topic}[{partition}]: a section of {section.size} bytes, at most {SECTION_BYTES}")
+        if self._failure is not None:
+            raise self._failure
+        return lane.push_section(section)
 
     async def refence(self) -> None:
         """Repeat the empty transaction; once a day keeps Kafka from forgetting the name. Fenced as in `write`."""

@@ -1,44 +1,38 @@
-"""One MQTT connection, from its CONNECT to its end, driven by asyncio without threads. The only user of paho-mqtt.
+"""One MQTT connection, from its CONNECT to its end, driven by asyncio without threads.
 
 A connection is never reused: packet ids mean nothing beyond it, and an acknowledgement that arrives late for a lost
-one has nowhere to go. paho keeps the protocol; the socket is opened here, because paho would block while it connects.
+one has nowhere to go. paho keeps the protocol (client.py); the socket is opened here, because paho would block while it
+connects.
 """
 
 from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import MQTTException, SubscribeOptions
 
 from headwater.contract.errors import BadInput, HeadwaterError, Refused, Unreachable
 from headwater.transport.dialling import dialling, unreachable
+from headwater.transport.mqtt.client import BulkClient, StockClient, connect_properties, reader_of
 from headwater.transport.mqtt.dial import dial
+from headwater.transport.mqtt.packets import Publish
 from headwater.transport.mqtt.settings import MqttSettings
 
 # MQTT 5, 3.2.2.2: unsupported version, bad client id, bad password, not authorised, banned, bad authentication method
 _FINAL_REASONS = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C})
-_PACKETS_A_TURN = 256  # then others on the event loop have their turn
-_PUBACK = 0x40
-_NOT_UTF8 = "\ufffd"
+_RETAIN = {
+    "new": SubscribeOptions.RETAIN_SEND_IF_NEW_SUB,
+    "always": SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE,
+    "never": SubscribeOptions.RETAIN_DO_NOT_SEND,
+}
 _CLOSE_S = 2.0
-
-
-class Message(NamedTuple):
-    """A received PUBLISH. `packet_id` is 0 at QoS 0; `dup` says that the broker sends it again."""
-
-    topic: str
-    payload: bytes
-    packet_id: int
-    dup: bool
-    qos: int
 
 
 class Listener:
@@ -47,72 +41,52 @@ class Listener:
     def opened(self, connection: Connection) -> None:
         """Take note that the broker has accepted the connection; no message came before."""
 
-    def received(self, messages: list[Message]) -> None:
+    def received(self, messages: list[Publish]) -> None:
         """Take what one read brought, in the order of receipt."""
 
     def published(self, packet_id: int) -> None:
         """Take note that the broker has acknowledged what `publish` sent."""
 
 
-class _Paho(paho.Client):
-    """paho's client on a socket that is connected already, reading and acknowledging many packets at a time."""
-
-    prepared: Any = None
-
-    def _create_socket(self) -> Any:
-        return self.prepared
-
-    def read_available(self, most: int) -> bool:
-        """Handle up to `most` packets; True when the socket has been emptied."""
-        for _ in range(most):
-            if self._sock is None:
-                return True
-            code = self._packet_read()
-            if code == paho.MQTT_ERR_AGAIN:
-                return True
-            if code:
-                self._loop_rc_handle(code)
-                return True
-        return False
-
-    def acknowledge(self, packet_ids: Sequence[int]) -> None:
-        """Queue the PUBACKs of all as one write; the short form is valid in 3.1.1 and 5 (MQTT 5, 3.4.2.1)."""
-        packets = b"".join([b"\x40\x02" + number.to_bytes(2, "big") for number in packet_ids])
-        self._packet_queue(_PUBACK, packets, 0, 1)
-
-    def drop(self) -> None:
-        """Close the socket without a DISCONNECT."""
-        self._sock_close()
-
-
 class Connection:
     """Made by `open`; `listener` is told what comes in."""
 
-    def __init__(self, settings: MqttSettings, client_id: str, listener: Listener, *, clean: bool) -> None:
+    def __init__(
+        self, settings: MqttSettings, client_id: str, listener: Listener, *, clean: bool, gather_s: float
+    ) -> None:
         self.session_present = False
         self.receive_maximum = 65535  # of the broker: how many we may publish ahead
         self.packet_bytes: int | None = None  # of the broker: the largest packet that it takes, where it says so
         self._listener = listener
         self._settings = settings
         self._clean = clean
+        self._gather_s = gather_s
         self._loop = asyncio.get_running_loop()
         self._welcome: asyncio.Future[None] = self._loop.create_future()
         self._is_open = False
         self._granted: asyncio.Future[list[ReasonCode]] = self._loop.create_future()
         self._ended: asyncio.Future[str] = self._loop.create_future()
-        self._messages: list[Message] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._resting: asyncio.TimerHandle | None = None
+        self._pinged = 0.0
         self._paho = self._client(client_id)
 
     @classmethod
     async def open(
-        cls, settings: MqttSettings, client_id: str, listener: Listener, *, clean: bool = False
+        cls,
+        settings: MqttSettings,
+        client_id: str,
+        listener: Listener,
+        *,
+        clean: bool = False,
+        gather_s: float = 0.0,
     ) -> Connection:
         """Connect and log in within `connect_timeout_s`; messages of a kept session may arrive at once.
 
+        After a read nothing is read for `gather_s`, unless more is there than fits one buffer: at low rates it sleeps.
         Unreachable: no answer, or the broker is not available. Refused: it does not want us. Untrusted: certificate.
         """
-        connection = cls(settings, client_id, listener, clean=clean)
+        connection = cls(settings, client_id, listener, clean=clean, gather_s=gather_s)
         try:
             async with dialling(f"MQTT broker {settings.where}", settings.connect_timeout_s):
                 connection._paho.prepared = await dial(settings)
@@ -123,45 +97,57 @@ class Connection:
                 connection._end("was not opened")
         return connection
 
-    async def subscribe(self, topic_filter: str) -> None:
-        """Subscribe at QoS 1 and check what was granted; retained messages come with a new subscription only.
+    async def subscribe(self, filters: Sequence[str], no_longer: Sequence[str] = ()) -> None:
+        """Subscribe at the QoS of the settings, check what was granted, and leave the filters `no_longer` wanted.
 
-        Refused: the broker does not grant QoS 1. Unreachable: it does not answer within `connect_timeout_s`.
+        Refused: the broker does not grant the QoS. Unreachable: it does not answer within `connect_timeout_s`.
         """
-        if self._settings.protocol == "5":
-            only_new = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
-            self._paho.subscribe(topic_filter, options=only_new)
+        settings, qos = self._settings, self._qos
+        names = [f"$share/{settings.share_group}/{name}" if settings.share_group else name for name in filters]
+        if settings.protocol == "5":
+            how = SubscribeOptions(qos=qos, retainHandling=_RETAIN[settings.retained])
+            self._paho.subscribe([(name, how) for name in names])
         else:
-            self._paho.subscribe(topic_filter, 1)
-        await asyncio.wait(
-            (self._granted, self._ended),
-            timeout=self._settings.connect_timeout_s,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+            self._paho.subscribe([(name, int(qos)) for name in names])
+        if no_longer:
+            self._paho.unsubscribe(list(no_longer))
+        wait = (self._granted, self._ended)
+        await asyncio.wait(wait, timeout=settings.connect_timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if not self._granted.done():
-            raise self._unreachable(f"did not answer SUBSCRIBE {topic_filter}")
-        granted = self._granted.result()[0]
-        if granted.value not in (1, 2):
-            raise Refused(
-                f"MQTT broker {self._settings.where} does not grant QoS 1 on {topic_filter}: {granted}",
-                hint="allow this user to subscribe to it, at QoS 1",
-            )
+            raise self._unreachable(f"did not answer SUBSCRIBE {', '.join(names)}")
+        for name, granted in zip(names, self._granted.result(), strict=False):
+            if granted.value not in (qos, 2):
+                raise Refused(
+                    f"MQTT broker {settings.where} does not grant QoS {qos} on {name}: {granted}",
+                    hint=f"allow this user to subscribe to it, at QoS {qos}",
+                )
 
     async def ended(self) -> str:
         """Wait for the end of the connection; the answer says why it ended."""
         return await asyncio.shield(self._ended)
 
-    def acknowledge(self, packet_ids: Sequence[int]) -> None:
-        """Send PUBACKs in this order, in one write; nothing once the connection has ended."""
-        if packet_ids and not self._ended.done():
-            self._paho.acknowledge(packet_ids)
+    def send(self, data: bytes) -> None:
+        """Send whole packets, such as acknowledgements, in one write; nothing once the connection has ended."""
+        if data and not self._ended.done():
+            self._paho.send(data)
 
-    def publish(self, topic: str, payload: bytes) -> int:
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
         """Send at QoS 1; the packet id, which `published` will name. BadInput: topic or size."""
         try:
-            return self._paho.publish(topic, payload, qos=1).mid
+            return self._paho.publish(topic, payload, qos=1, retain=retain).mid
         except ValueError as error:
             raise BadInput(f"{len(payload)} bytes cannot be published on {topic!r}: {error}") from error
+
+    def pause(self) -> None:
+        """Read nothing more for now; the broker is told that we live."""
+        self._paho.paused = True
+        self._rest()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._paho.paused and not self._ended.done():
+            self._paho.paused = False
+            self._loop.call_soon(self._resumed)
 
     async def close(self) -> None:
         """Send what is queued and DISCONNECT; the broker keeps the session for as long as was agreed."""
@@ -172,23 +158,26 @@ class Connection:
 
     # what paho calls
 
-    def _client(self, client_id: str) -> _Paho:
+    def _client(self, client_id: str) -> BulkClient | StockClient:
         v5 = self._settings.protocol == "5"
-        client = _Paho(
+        client = reader_of(self._settings)(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=paho.MQTTv5 if v5 else paho.MQTTv311,
             clean_session=None if v5 else self._clean,
+            transport=self._settings.transport,
             manual_ack=True,
             reconnect_on_failure=False,
         )
+        self._qos = self._settings.qos if client.acknowledges_qos_2 else 1
+        client.begin(v5=v5)
+        client.received = self._listener.received
         client.max_inflight_messages_set(0)
         if self._settings.username is not None:
             password = self._settings.password
             client.username_pw_set(self._settings.username, password.get_secret_value() if password else None)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
         client.on_publish = lambda _c, _u, mid, _code, _p: self._listener.published(mid)
         loop = self._loop
         # Later: paho holds a lock while it tells us, and takes it again to close the socket.
@@ -202,10 +191,11 @@ class Connection:
     def _send_connect(self) -> None:
         settings = self._settings
         if settings.protocol == "5":
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
-            properties.ReceiveMaximum = settings.receive_maximum
-            if not self._clean:
-                properties.SessionExpiryInterval = settings.session_expiry_s
+            properties = connect_properties(
+                receive_maximum=settings.receive_maximum,
+                expiry_s=0 if self._clean else settings.session_expiry_s,
+                topic_aliases=settings.topic_aliases,
+            )
             self._paho.connect(
                 settings.host, settings.port, settings.keepalive_s, clean_start=self._clean, properties=properties
             )
@@ -238,31 +228,42 @@ class Connection:
         if not self._granted.done():
             self._granted.set_result(codes)
 
-    def _on_message(self, _c: Any, _u: Any, message: paho.MQTTMessage) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = _NOT_UTF8
-        self._messages.append(Message(topic, bytes(message.payload), message.mid, message.dup, message.qos))
-
     def _readable(self) -> None:
         try:
-            emptied = self._paho.read_available(_PACKETS_A_TURN)
-        except (struct.error, ValueError, LookupError, MQTTException) as error:
+            emptied = self._paho.read_available()
+        except (BadInput, struct.error, ValueError, LookupError, MQTTException) as error:
             self._end(f"sends no MQTT: {error}")
             return
-        if self._messages:
-            messages, self._messages = self._messages, []
-            self._listener.received(messages)
         if not emptied:  # TLS may hold decrypted bytes that no selector sees
-            self._loop.call_soon(self._readable)
+            if not self._paho.paused:
+                self._loop.call_soon(self._readable)
+        elif self._gather_s and self._is_open and not self._paho.paused:
+            self._rest()
+            self._resting = self._loop.call_later(self._gather_s, self._read_again)
+
+    def _resumed(self) -> None:
+        self._read_again()
+        if not self._paho.paused and self._paho.socket() is not None:
+            self._readable()  # what was read before the pause is in no selector
+
+    def _rest(self) -> None:
+        if (sock := self._paho.socket()) is not None:
+            self._loop.remove_reader(sock)
+
+    def _read_again(self) -> None:
+        if not self._paho.paused and (sock := self._paho.socket()) is not None:
+            self._loop.add_reader(sock, self._readable)
 
     def _writable(self) -> None:
         self._paho.loop_write()
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(1.0, self._tick)
-        self._paho.loop_misc()
+        if not self._paho.paused:
+            self._paho.loop_misc()
+        elif time.monotonic() - self._pinged > self._settings.keepalive_s / 2:
+            self._pinged = time.monotonic()  # its answer is not read, so paho would give the broker up
+            self._paho.ping()
 
     def _end(self, why: str) -> None:
         self._is_open = False
@@ -271,8 +272,9 @@ class Connection:
         if not self._welcome.done():
             self._welcome.set_exception(self._unreachable(f"ended the connection: {why}"))
             self._welcome.exception()  # a caller that timed out does not ask for it
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._resting):
+            if timer is not None:
+                timer.cancel()
         self._paho.drop()
 
     def _unreachable(self, what: str) -> Unreachable:

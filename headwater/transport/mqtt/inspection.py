@@ -8,16 +8,15 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Literal
 
 from headwater.contract.errors import HeadwaterError, Refused
-from headwater.transport.mqtt.connection import Connection, Listener, Message
+from headwater.transport.mqtt.connection import Connection, Listener
+from headwater.transport.mqtt.packets import Publish
 from headwater.transport.mqtt.publisher import Publisher
 from headwater.transport.mqtt.settings import MqttSettings
 
 VERSION_TOPIC = "$SYS/broker/version"  # Mosquitto's, and of others that follow it; retained
-TRIED_PAHO = ("2.1", "2.2")  # releases whose internals connection.py was run on
 _QUIET_S = 0.5  # nothing more came for so long: the window is full
 
 Protocol = Literal["5", "3.1.1"]
@@ -42,10 +41,10 @@ class Window:
 
 class _Inbox(Listener):
     def __init__(self) -> None:
-        self.messages: list[Message] = []
+        self.messages: list[Publish] = []
         self.news = asyncio.Event()
 
-    def received(self, messages: list[Message]) -> None:
+    def received(self, messages: list[Publish]) -> None:
         self.messages += messages
         self.news.set()
 
@@ -66,11 +65,11 @@ async def ask_broker(settings: MqttSettings, client_id: str, *, patience_s: floa
     connection = await Connection.open(settings, client_id, inbox, clean=True)
     try:
         try:
-            await connection.subscribe(VERSION_TOPIC)
+            await connection.subscribe([VERSION_TOPIC])
         except Refused:  # its access list hides it
             return Welcome(None, connection.packet_bytes)
         await inbox.more(patience_s)
-        told = inbox.messages[0].payload.decode(errors="replace")[:80] if inbox.messages else None
+        told = inbox.messages[0][3].decode(errors="replace")[:80] if inbox.messages else None
         return Welcome(told, connection.packet_bytes)
     finally:
         await connection.close()
@@ -99,7 +98,7 @@ async def measure_window(settings: MqttSettings, client_id: str, topic: str, *, 
     inbox = _Inbox()
     connection = await Connection.open(settings, client_id, inbox, clean=True)
     try:
-        await connection.subscribe(topic)
+        await connection.subscribe([topic])
         async with Publisher(settings, f"{client_id}-p") as publisher:
             await publisher.publish(topic, b"0")
             await publisher.flush()
@@ -115,9 +114,3 @@ async def measure_window(settings: MqttSettings, client_id: str, topic: str, *, 
         return Window(send, len(inbox.messages), round_trip_s)
     finally:
         await connection.close()
-
-
-def paho_release() -> tuple[str, bool]:
-    """Release of paho-mqtt, and whether its internals, which connection.py uses, were tried in it."""
-    release = metadata.version("paho-mqtt")
-    return release, release.startswith(tuple(f"{tried}." for tried in TRIED_PAHO))

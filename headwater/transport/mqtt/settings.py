@@ -30,6 +30,25 @@ class MqttSettings(BaseModel):
     cert_file: Path | None = Field(default=None, description="client certificate (PEM)")
     key_file: Path | None = Field(default=None, description="key of the client certificate (PEM)")
     protocol: Literal["5", "3.1.1"] = Field(default="5", description="version of MQTT to speak")
+    transport: Literal["tcp", "websockets"] = Field(
+        default="tcp", description="what MQTT runs on; websockets are read by paho itself, at ten times the cost"
+    )
+    websocket_path: str = Field(default="/mqtt", description="path of the broker's WebSocket")
+    reader: Literal["bulk", "stock"] = Field(
+        default="bulk", description="stock: read by paho itself, at ten times the cost; for comparison and for doubts"
+    )
+    qos: Literal[1, 2] = Field(default=1, description="highest QoS to subscribe with; nothing is lost at either")
+    share_group: str | None = Field(
+        default=None,
+        pattern=r"^[^/+#]+$",
+        description="share the subscription with others under this name; then the order of an asset is not kept",
+    )
+    retained: Literal["new", "always", "never"] = Field(
+        default="new", description="when the broker sends retained messages (MQTT 5): at a new subscription only, ..."
+    )
+    topic_aliases: int = Field(
+        default=0, ge=0, le=65_535, description="topics that the broker may shorten to a number (MQTT 5)"
+    )
     keepalive_s: int = Field(default=30, ge=5, le=65535, description="a broker that is silent for longer is left")
     connect_timeout_s: float = Field(default=10.0, gt=0, description="TCP, TLS and login together")
     receive_maximum: int = Field(

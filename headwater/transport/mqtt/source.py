@@ -11,14 +11,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import structlog
 
-from headwater.transport.mqtt.connection import Connection, Listener, Message
+from headwater.transport.mqtt.client import acknowledgements
+from headwater.transport.mqtt.connection import Connection, Listener
+from headwater.transport.mqtt.packets import QOS, Publish
 from headwater.transport.mqtt.settings import MqttSettings
 from headwater.transport.retry import pauses, retrying
 
+_QOS_1 = 0x02
+_PUBREC = b"\x50\x02"
 _STEADY_S = 10.0  # a connection that lasted as long was a good one: the next pause starts small again
 
 _log = structlog.get_logger(__name__)
@@ -29,7 +34,7 @@ class Batch(NamedTuple):
 
     epoch: int
     session_present: bool  # of the connection: the broker still had our session
-    messages: list[Message]
+    messages: list[Publish]
 
 
 class MqttSource(Protocol):
@@ -43,25 +48,48 @@ class MqttSource(Protocol):
         """Acknowledge the `count` oldest messages of connection `epoch`; nothing when that connection is gone."""
         ...
 
+    def pause(self) -> None:
+        """Read nothing more for now; the connection lives."""
+        ...
+
+    def resume(self) -> None:
+        """Read again."""
+        ...
+
 
 class Subscriber(Listener):
     """An MqttSource on paho: `async with Subscriber(...) as source`. Reconnects for as long as it lives.
 
-    What was read and not taken is bounded by `receive_maximum`; messages at QoS 0 have no such bound, so the caller
-    reads without waiting for anything else.
+    At `receive_maximum` unacknowledged messages it stops to read: a broker may send further ahead than that (Mosquitto
+    does while it works off a queue), and messages at QoS 0 have no bound.
     """
 
-    def __init__(self, settings: MqttSettings, client_id: str, topic_filter: str) -> None:
+    def __init__(
+        self,
+        settings: MqttSettings,
+        client_id: str,
+        filters: Sequence[str],
+        *,
+        no_longer: Sequence[str] = (),
+        gather_s: float = 0.0,
+        dialling: Callable[[], None] = lambda: None,
+    ) -> None:
         self.subscribed = asyncio.Event()
         self.epoch = 0
         self._settings = settings
         self._client_id = client_id
-        self._filter = topic_filter
+        self._filters = filters
+        self._no_longer = no_longer
+        self._gather_s = gather_s
+        self._dialling = dialling
+        self._most = settings.receive_maximum
+        self._held = False  # the caller asked for a pause
         self._connection: Connection | None = None
         self._session_present = False
         self._batches: deque[Batch] = deque()
         self._news = asyncio.Event()
-        self._unacknowledged: deque[int] = deque()
+        self._unacknowledged: list[bytes] = []  # packet ids; what is not at QoS 1 has its whole answer, or nothing
+        self._unlike = 0  # how many of them are not at QoS 1
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Subscriber:
@@ -91,8 +119,28 @@ class Subscriber(Listener):
         """See MqttSource."""
         if epoch != self.epoch or self._connection is None:
             return
-        due = [self._unacknowledged.popleft() for _ in range(count)]
-        self._connection.acknowledge([packet_id for packet_id in due if packet_id])
+        due = self._unacknowledged[:count]
+        del self._unacknowledged[:count]
+        if not self._held and len(self._unacknowledged) <= self._most // 2:
+            self._connection.resume()
+        if not self._unlike:
+            self._connection.send(acknowledgements(due))
+            return
+        answers = [b"\x40\x02" + each if len(each) == 2 else each for each in due]
+        self._unlike -= sum(len(each) != 2 for each in due)
+        self._connection.send(b"".join(answers))
+
+    def pause(self) -> None:
+        """Read nothing more for now."""
+        self._held = True
+        if self._connection is not None:
+            self._connection.pause()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._held = False
+        if self._connection is not None and len(self._unacknowledged) <= self._most // 2:
+            self._connection.resume()
 
     async def _keep_connected(self) -> None:
         waits = pauses()
@@ -109,9 +157,10 @@ class Subscriber(Listener):
             await asyncio.sleep(pause)
 
     async def _connect(self) -> Connection:
-        connection = await Connection.open(self._settings, self._client_id, self)
+        self._dialling()
+        connection = await Connection.open(self._settings, self._client_id, self, gather_s=self._gather_s)
         try:
-            await connection.subscribe(self._filter)
+            await connection.subscribe(self._filters, self._no_longer)
         except BaseException:
             await connection.close()
             raise
@@ -123,13 +172,25 @@ class Subscriber(Listener):
         self.epoch += 1
         self._connection = connection
         self._session_present = connection.session_present
-        self._unacknowledged = deque()
+        self._unacknowledged = []
+        self._unlike = 0
+        if self._held:
+            connection.pause()
         self._put(Batch(self.epoch, connection.session_present, []))
 
-    def received(self, messages: list[Message]) -> None:
+    def received(self, messages: list[Publish]) -> None:
         """Keep them for `read`."""
-        self._unacknowledged.extend([message.packet_id for message in messages])
+        self._unacknowledged += [message[2] for message in messages]
+        unlike = [at for at, message in enumerate(messages) if message[0] & QOS != _QOS_1]
+        if unlike:
+            first = len(self._unacknowledged) - len(messages)
+            self._unlike += len(unlike)
+            for at in unlike:
+                if messages[at][0] & QOS:
+                    self._unacknowledged[first + at] = _PUBREC + messages[at][2]
         self._put(Batch(self.epoch, self._session_present, messages))
+        if len(self._unacknowledged) >= self._most and self._connection is not None:
+            self._connection.pause()  # brokers send further ahead than they were allowed to
 
     def _put(self, batch: Batch) -> None:
         self._batches.append(batch)

@@ -139,11 +139,11 @@ async def test_a_second_bridge_shuts_out_the_first(edge: Edge, mosquitto: Mqtt) 
 
 def test_a_wrong_setting_is_answered_with_the_nearest_one(edge: Edge) -> None:
     """The process ends with 2 and a sentence, not with a traceback."""
-    edge.environment["HEADWATER_EDGE__BRIDGE__LINGER"] = "3"
+    edge.environment["HEADWATER_EDGE__BRIDGE__GATHER"] = "3"
     edge.bridge.start()
 
     wait_for(edge.bridge.ended, edge.bridge.log)
 
     assert edge.bridge.stop() == 2
-    assert "LINGER_MS" in edge.bridge.log()
+    assert "GATHER_MS" in edge.bridge.log()
     assert "Traceback" not in edge.bridge.log()

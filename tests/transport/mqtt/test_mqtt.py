@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from headwater.app.stack.mqtt import find_mosquitto
 from headwater.contract.errors import Refused, Untrusted
-from headwater.transport.mqtt.connection import Message
+from headwater.transport.mqtt.packets import DUP, Publish
 from headwater.transport.mqtt.publisher import Publisher
 from headwater.transport.mqtt.settings import MqttSettings
 from headwater.transport.mqtt.source import Batch, Subscriber
@@ -38,9 +38,9 @@ async def publish(settings: MqttSettings, topic: str, count: int, first: int = 0
         await publisher.flush()
 
 
-async def take(source: Subscriber, count: int) -> list[Message]:
+async def take(source: Subscriber, count: int) -> list[Publish]:
     """The next `count` messages, which come on one connection."""
-    found: list[Message] = []
+    found: list[Publish] = []
     async with asyncio.timeout(10):
         while len(found) < count:
             batch = await source.read()
@@ -50,7 +50,7 @@ async def take(source: Subscriber, count: int) -> list[Message]:
 
 async def read_on(settings: MqttSettings, client_id: str) -> None:
     """Read until something is raised."""
-    async with Subscriber(settings, client_id, "a/#") as source, asyncio.timeout(15):
+    async with Subscriber(settings, client_id, ["a/#"]) as source, asyncio.timeout(15):
         while True:
             await source.read()
 
@@ -70,21 +70,21 @@ def settings(mosquitto: Mqtt, protocol: str) -> MqttSettings:
 
 async def test_what_is_not_acknowledged_comes_again(settings: MqttSettings, unique: str) -> None:
     """In its order, with DUP = 1 and the same packet ids; what was acknowledged does not."""
-    async with Subscriber(settings, unique, f"{unique}/#") as source:
+    async with Subscriber(settings, unique, [f"{unique}/#"]) as source:
         await source.subscribed.wait()
         assert not (await connection(source)).session_present
         await publish(settings, f"{unique}/a", 10)
         before = await take(source, 10)
         source.acknowledge(4, source.epoch)
 
-    async with Subscriber(settings, unique, f"{unique}/#") as source:
+    async with Subscriber(settings, unique, [f"{unique}/#"]) as source:
         assert (await connection(source)).session_present
         again = await take(source, 6)
 
-    assert [m.payload for m in before] == [b"%d" % n for n in range(10)]
-    assert [m._replace(dup=False) for m in again] == before[4:]
-    assert all(m.dup for m in again)
-    assert not any(m.dup for m in before)
+    assert [m[3] for m in before] == [b"%d" % n for n in range(10)]
+    assert [(first & ~DUP, *rest) for first, *rest in again] == before[4:]
+    assert all(m[0] & DUP for m in again)
+    assert not any(m[0] & DUP for m in before)
 
 
 async def test_acknowledgements_of_a_lost_connection_go_nowhere(
@@ -93,7 +93,7 @@ async def test_acknowledgements_of_a_lost_connection_go_nowhere(
     """After a cut the packet ids may mean other messages; the epoch keeps them apart."""
     async with Proxy((mosquitto.host, mosquitto.port)) as proxy:
         through = settings.model_copy(update={"port": proxy.port})
-        async with Subscriber(through, unique, f"{unique}/#") as source:
+        async with Subscriber(through, unique, [f"{unique}/#"]) as source:
             await source.subscribed.wait()
             first = await connection(source)
             await publish(settings, f"{unique}/a", 5)
@@ -115,7 +115,7 @@ async def test_a_broker_that_is_away_is_waited_for(
     """Source and publisher connect once it is there; what was published meanwhile is not lost."""
     private_mosquitto.stop()
     there = settings.model_copy(update={"port": private_mosquitto.port})
-    async with Subscriber(there, unique, f"{unique}/#") as source:
+    async with Subscriber(there, unique, [f"{unique}/#"]) as source:
         publishing = asyncio.create_task(publish(there, f"{unique}/a", 5))
         await asyncio.sleep(0.3)
         assert not source.subscribed.is_set()
@@ -124,8 +124,8 @@ async def test_a_broker_that_is_away_is_waited_for(
             await source.subscribed.wait()
             await publishing
             await publish(there, f"{unique}/b", 1)
-            found: list[Message] = []
-            while not found or found[-1].topic != f"{unique}/b":
+            found: list[Publish] = []
+            while not found or found[-1][1] != f"{unique}/b".encode():
                 found += (await source.read()).messages
 
 
@@ -182,7 +182,7 @@ async def test_tls_trusts_only_its_authority(
     plain = strict(f"allow_anonymous true\ncertfile {authority}\nkeyfile {authority.with_suffix('.key')}")
     settings = plain.model_copy(update={"tls": True, "ca_file": authority})
 
-    async with Subscriber(settings, unique, f"{unique}/#") as source, asyncio.timeout(15):
+    async with Subscriber(settings, unique, [f"{unique}/#"]) as source, asyncio.timeout(15):
         await source.subscribed.wait()
         await publish(settings, f"{unique}/a", 3)
         assert len(await take(source, 3)) == 3

@@ -1,0 +1,128 @@
+"""Records on their way to Kafka: one lane a partition, collected while its last batch is under way, written in order.
+
+Each record belongs to a message, which the caller numbers in the order of receipt (its place). Messages are settled in
+that order: `settled` is the place behind the last message before which nothing is waiting in any lane.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from headwater.contract.errors import HeadwaterError
+from headwater.transport.kafka_batch.section import Section
+
+
+class SectionWriter(Protocol):
+    """What a lane needs of kafka_batch's Writer."""
+
+    def push(self, topic: str, partition: int, section: Section) -> asyncio.Future[int]:
+        """Write a batch; the future is done once it is safe."""
+        ...
+
+
+class Lane:
+    """One partition. `section` collects; what is full, or meets an idle partition, is pushed."""
+
+    __slots__ = ("_outlet", "_sent", "_writer", "partition", "places", "section", "topic", "touched")
+
+    def __init__(self, outlet: Outlet, writer: SectionWriter, topic: str, partition: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.section = Section()
+        self.places: list[int] = []  # of every record that is not written, in order
+        self._sent: deque[tuple[int, int]] = deque()  # records and bytes of the batches under way
+        self._outlet = outlet
+        self._writer = writer
+
+    def flush(self) -> None:
+        """Push what was collected, however little."""
+        section = self.section
+        if not section.count:
+            return
+        self.section = Section()
+        self._sent.append((section.count, section.size))
+        self._outlet.held += section.size
+        self._writer.push(self.topic, self.partition, section).add_done_callback(self._done)
+
+    def flush_if_idle(self) -> None:
+        """Push what was collected unless a batch is under way, behind which it gathers company."""
+        if not self._sent:
+            self.flush()
+
+    def _done(self, future: asyncio.Future[int]) -> None:
+        if future.cancelled() or (error := future.exception()) is not None:
+            self._outlet.fail(error if isinstance(error, HeadwaterError) else None)
+            return
+        count, size = self._sent.popleft()
+        places = self.places[:count]
+        del self.places[:count]
+        self._outlet.held -= size
+        self.flush_if_idle()
+        self._outlet.written(self, places)
+
+
+class Outlet:
+    """All lanes. `done(topic, messages)` is told of messages whose last record is safe, `moved()` once a turn."""
+
+    def __init__(self, writer: SectionWriter, done: Callable[[str, int], None], moved: Callable[[], None]) -> None:
+        self.held = 0  # bytes under way
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.parts: dict[int, int] = {}  # place: records that are missing, for messages of several
+        self._writer = writer
+        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._done = done
+        self._moved = moved
+        self._due = False
+
+    def lane(self, topic: str, partition: int) -> Lane:
+        """The lane of a partition."""
+        found = self._lanes.get((topic, partition))
+        if found is None:
+            found = self._lanes[topic, partition] = Lane(self, self._writer, topic, partition)
+        return found
+
+    def flush(self) -> None:
+        """Let everything that was collected begin its way, where the way is free."""
+        for lane in self._lanes.values():
+            if lane.section.count:
+                lane.flush_if_idle()
+
+    def settled(self, end: int) -> int:
+        """The place of the first message of which something is waiting, or `end`."""
+        return min([lane.places[0] for lane in self._lanes.values() if lane.places], default=end)
+
+    def fail(self, error: HeadwaterError | None) -> None:
+        """The writer will write no more."""
+        if self.failed.done():
+            return
+        if error is None:
+            self.failed.cancel()
+        else:
+            self.failed.set_exception(error)
+
+    def written(self, lane: Lane, places: list[int]) -> None:
+        """Take note of records that are safe."""
+        count = len(places)
+        if self.parts:
+            count = sum(map(self._is_last, places))
+        self._done(lane.topic, count)
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._tell)
+
+    def _is_last(self, place: int) -> bool:
+        missing = self.parts.get(place)
+        if missing is None:
+            return True
+        if missing == 1:
+            del self.parts[place]
+            return True
+        self.parts[place] = missing - 1
+        return False
+
+    def _tell(self) -> None:
+        self._due = False
+        self._moved()

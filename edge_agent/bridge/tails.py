@@ -1,0 +1,67 @@
+"""Reading back as far as a redelivery can reach: the last 4 R sequences of the session (recogniser.py says why)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from edge_agent.bridge.recogniser import Recogniser, mark_of
+from headwater.transport.kafka_batch import Cluster, Record, TopicPartition, read_tail
+from headwater.transport.retry import retrying
+
+_MOST = 16  # times R records a partition: others write to dead-letters too
+
+Tails = dict[TopicPartition, list[Record]]
+
+
+async def learn(
+    cluster: Cluster, ends: Mapping[TopicPartition, int], recogniser: Recogniser, client_id: str, most: int
+) -> None:
+    """Read the tails before `ends` and let the recogniser learn from them; `most` is R. Waits for a broker."""
+    asked = dict.fromkeys(ends, most)
+    tails: Tails = {}
+    while asked:
+        for (topic, partition), count in asked.items():
+            tails[topic, partition] = await _tail(cluster, topic, partition, count, ends[topic, partition])
+        short = _short(tails, client_id, most)
+        asked = {pair: 4 * len(tails[pair]) for pair in short if len(tails[pair]) >= asked.get(pair, most)}
+        if any(count > _MOST * most for count in asked.values()):
+            recogniser.doubt = f"what this bridge wrote lies behind {_MOST * most} records of others"
+            break
+    if await _is_cut(cluster, tails, _short(tails, client_id, most)):
+        recogniser.doubt = "retention has removed records that a redelivery could repeat"
+    recogniser.read(record for tail in tails.values() for record in tail)
+
+
+def _short(tails: Tails, client_id: str, most: int) -> list[TopicPartition]:
+    """Partitions whose tail may not reach back far enough."""
+    marks = {
+        pair: [(mark, record.timestamp_ms) for record in tail if (mark := mark_of(record, client_id)) is not None]
+        for pair, tail in tails.items()
+    }
+    newest = max((mark[:2] for found in marks.values() for mark, _ in found), default=None)
+    if newest is None:
+        return []
+    floor = (newest[0], newest[1] - 4 * most)
+    since = min(stamp for found in marks.values() for mark, stamp in found if mark[:2] >= floor)
+    return [
+        pair
+        for pair, tail in tails.items()
+        if tail and all(mark[:2] > floor for mark, _ in marks[pair]) and tail[0].timestamp_ms >= since
+    ]
+
+
+async def _is_cut(cluster: Cluster, tails: Tails, short: list[TopicPartition]) -> bool:
+    for topic, partition in short:
+        first = await retrying(
+            f"asking for the start of {topic}", partial(cluster.offsets, topic, "earliest")
+        )
+        if 0 < first[partition] >= tails[topic, partition][0].offset:
+            return True
+    return False
+
+
+async def _tail(cluster: Cluster, topic: str, partition: int, count: int, end: int) -> list[Record]:
+    return await retrying(
+        f"reading the tail of {topic}[{partition}]", lambda: read_tail(cluster, topic, partition, count, end=end)
+    )

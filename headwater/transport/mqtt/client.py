@@ -1,0 +1,217 @@
+"""paho's client on a socket that is connected already: paho keeps the protocol, PUBLISH goes past it.
+
+paho reads a packet with some eight system calls and a dozen objects. `BulkClient` takes whatever the socket holds, cuts
+PUBLISH out itself (packets.py) and hands every other packet to paho through the private methods named in `TOUCHED`,
+which are looked for at the start. `StockClient` lets paho read; it serves unknown versions of paho, WebSockets, and
+whoever asks for it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import paho.mqtt.client as paho
+import structlog
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties as PahoProperties
+
+from headwater.contract.errors import BadInput
+from headwater.transport.mqtt import packets
+from headwater.transport.mqtt.packets import Cutter, Other, Publish
+from headwater.transport.mqtt.settings import MqttSettings
+
+KNOWN_PAHO = ("2.1.", "2.2.")
+TOUCHED = (
+    "_packet_read",
+    "_packet_queue",
+    "_sock_recv",
+    "_sock_close",
+    "_loop_rc_handle",
+    "_send_pingreq",
+)
+MOST_PACKET_BYTES = 32 << 20
+_READ_BYTES = 256 << 10
+_PACKETS_A_TURN = 256  # then others on the event loop have their turn
+_PUBACK = b"\x40\x02"
+_PUBREL = 0x60
+_PUBCOMP = b"\x70\x02"
+
+_log = structlog.get_logger(__name__)
+
+Received = Callable[[list[Publish]], None]
+
+
+def unknown_internals() -> str:
+    """Why BulkClient cannot be used with the paho that is installed; empty when it can."""
+    version = importlib.metadata.version("paho-mqtt")
+    if not version.startswith(KNOWN_PAHO):
+        return f"paho-mqtt {version} is not one of {', '.join(known + 'x' for known in KNOWN_PAHO)}"
+    missing = [name for name in TOUCHED if not hasattr(paho.Client, name)]
+    return f"paho-mqtt {version} has no {', '.join(missing)}" if missing else ""
+
+
+class _Client(paho.Client):
+    """What both have in common. `received` is told of PUBLISH packets in the order of receipt."""
+
+    prepared: Any = None
+    received: Received
+    paused = False  # hand nothing on
+
+    def _create_socket(self) -> Any:
+        return self.prepared
+
+    def send(self, data: bytes) -> None:
+        """Queue whole packets as one write."""
+        self._packet_queue(data[0], data, 0, 1)
+
+    def ping(self) -> None:
+        """Tell the broker that we are here, while nothing is read."""
+        self._send_pingreq()
+
+    def drop(self) -> None:
+        """Close the socket without a DISCONNECT."""
+        self._sock_close()
+
+
+class BulkClient(_Client):
+    """Reads whole buffers. At QoS 2 it leaves PUBREC to the caller, so that a crash before it loses nothing."""
+
+    acknowledges_qos_2 = True
+
+    def begin(self, *, v5: bool) -> None:
+        """Make ready for a new connection."""
+        self._cutter = Cutter(v5=v5, most_bytes=MOST_PACKET_BYTES)
+        self._buffer = bytearray(_READ_BYTES)
+        self._fed = b""
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        """Give paho the packet that was cut for it."""
+        data, self._fed = self._fed[:bufsize], self._fed[bufsize:]
+        return data
+
+    def read_available(self) -> bool:
+        """Handle one buffer; True when the socket has been emptied. BadInput: this is no MQTT."""
+        if not self._cut():
+            return True
+        sock: Any = self._sock
+        try:
+            size = sock.recv_into(self._buffer)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return True
+        except OSError:
+            size = 0
+        if size == 0:
+            self._loop_rc_handle(paho.MQTT_ERR_CONN_LOST)
+            return True
+        self._cutter.feed(bytes(memoryview(self._buffer)[:size]))
+        return not self._cut() or not isinstance(sock, ssl.SSLSocket) or not sock.pending()
+
+    def _cut(self) -> bool:
+        """Hand on what was read; False when the caller has asked to stop, or the connection has ended."""
+        while not self.paused and (found := self._cutter.cut()) is not None:
+            if isinstance(found, list):
+                self.received(found)
+            elif not self._handle(found):
+                return False
+        return not self.paused
+
+    def _handle(self, packet: Other) -> bool:
+        data = packet.data
+        if data[0] & 0xF0 == _PUBREL:
+            self.send(_PUBCOMP + data[2:4])  # durable before PUBREC left: nothing to look up
+            return True
+        self._fed = data
+        code = self._packet_read()
+        if code:
+            self._loop_rc_handle(code)
+        return self._sock is not None and not code
+
+
+class StockClient(_Client):
+    """Lets paho read, a packet at a time. paho sends PUBREC on receipt, so QoS 2 is not subscribed to with it."""
+
+    acknowledges_qos_2 = False
+
+    def begin(self, *, v5: bool) -> None:  # noqa: ARG002  # paho knows its protocol
+        """Make ready for a new connection."""
+        self._taken: list[Publish] = []
+        self.on_message = self._take_message
+
+    def read_available(self) -> bool:
+        """Handle some packets; True when the socket has been emptied."""
+        emptied = self._read_some()
+        if self._taken:
+            taken, self._taken = self._taken, []
+            self.received(taken)
+        return emptied
+
+    def _read_some(self) -> bool:
+        for _ in range(_PACKETS_A_TURN):
+            if self._sock is None or self.paused:
+                return True
+            code = self._packet_read()
+            if code == paho.MQTT_ERR_AGAIN:
+                return True
+            if code:
+                self._loop_rc_handle(code)
+                return True
+        return False
+
+    def _take_message(self, _client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
+        first = packets.PUBLISH | message.dup << 3 | message.qos << 1 | message.retain
+        number = message.mid.to_bytes(2, "big") if message.qos else b""
+        topic = message._topic  # noqa: SLF001  # `topic` raises for what is not UTF-8
+        self._taken.append((first, topic, number, bytes(message.payload), _known(message.properties)))
+
+
+def reader_of(settings: MqttSettings) -> type[BulkClient] | type[StockClient]:
+    """The reader that serves these settings; a warning says why where it is not the fast one."""
+    why = "the setting `reader` asks for it" if settings.reader == "stock" else unknown_internals()
+    if settings.transport == "websockets":
+        why = "WebSockets are read by paho"
+    if not why:
+        return BulkClient
+    _log.warning("messages are read by paho, at ten times the cost", why=why, broker=settings.where)
+    return StockClient
+
+
+def _known(properties: Any) -> packets.Properties:
+    if properties is None or properties.isEmpty():
+        return ()
+    found = [(packets.USER + name, value.encode()) for name, value in getattr(properties, "UserProperty", ())]
+    if hasattr(properties, "ContentType"):
+        found.append((packets.CONTENT_TYPE, properties.ContentType.encode()))
+    if hasattr(properties, "MessageExpiryInterval"):
+        found.append((packets.EXPIRY, properties.MessageExpiryInterval.to_bytes(4, "big")))
+    return tuple(found)
+
+
+def connect_properties(*, receive_maximum: int, expiry_s: int, topic_aliases: int) -> PahoProperties:
+    """CONNECT properties of MQTT 5 (3.1.2.11)."""
+    properties = PahoProperties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+    properties.ReceiveMaximum = receive_maximum
+    properties.MaximumPacketSize = MOST_PACKET_BYTES
+    if topic_aliases:
+        properties.TopicAliasMaximum = topic_aliases
+    if expiry_s:
+        properties.SessionExpiryInterval = expiry_s
+    return properties
+
+
+def acknowledgements(packet_ids: list[bytes]) -> bytes:
+    """The PUBACKs for QoS 1, in this order; the short form is valid in 3.1.1 and 5 (MQTT 5, 3.4.2.1)."""
+    return _PUBACK.join((b"", *packet_ids))
+
+
+def check_utf8(topic: bytes) -> str:
+    """The topic as text; BadInput when it is none (MQTT 5, 1.5.4: UTF-8 without NUL)."""
+    try:
+        text = topic.decode()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"a topic that is not UTF-8: {topic[:80]!r}") from error
+    if "\0" in text:
+        raise BadInput(f"a topic with NUL: {text[:80]!r}")
+    return text
