@@ -18,8 +18,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
-from headwater.contract.decoders import Decoded
-from headwater.contract.decoders.reasons import TOO_LARGE
 
 from edge_agent.bridge.counts import Counts
 from edge_agent.bridge.outlet import Lane, Outlet, SectionWriter
@@ -29,6 +27,8 @@ from edge_agent.bridge.settings import BridgeSettings
 from headwater.contract import headers, topics
 from headwater.contract.arrival import BAD_PAYLOAD
 from headwater.contract.canonical import sha256
+from headwater.contract.decoders import Decoded
+from headwater.contract.decoders.reasons import TOO_LARGE
 from headwater.contract.errors import BadInput
 from headwater.transport.kafka_batch.records import header_blocks, key_block, varint
 from headwater.transport.mqtt.packets import CONTENT_TYPE, DUP, QOS_1, RETAIN, USER, Properties, Publish

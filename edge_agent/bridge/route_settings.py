@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Literal, Self
 
-from headwater.contract.decoders import DecoderSpec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from headwater.contract import topics
+from headwater.contract.decoders import DecoderSpec
 
 _NAME = re.compile(r"\{[a-z][a-z0-9_]*\}")
 _KAFKA_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")

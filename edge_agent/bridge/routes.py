@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from headwater.contract.decoders import Decoder, make
-
 from edge_agent.bridge.route_settings import RouteSettings
 from headwater.contract import headers, topics
+from headwater.contract.decoders import Decoder, make
 from headwater.contract.errors import BadInput
 from headwater.contract.names import check_name
 from headwater.contract.partitioning import partition_of

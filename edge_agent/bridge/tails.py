@@ -53,9 +53,7 @@ def _short(tails: Tails, client_id: str, most: int) -> list[TopicPartition]:
 
 async def _is_cut(cluster: Cluster, tails: Tails, short: list[TopicPartition]) -> bool:
     for topic, partition in short:
-        first = await retrying(
-            f"asking for the start of {topic}", partial(cluster.offsets, topic, "earliest")
-        )
+        first = await retrying(f"asking for the start of {topic}", partial(cluster.offsets, topic, "earliest"))
         if 0 < first[partition] >= tails[topic, partition][0].offset:
             return True
     return False

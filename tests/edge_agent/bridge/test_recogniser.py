@@ -165,7 +165,7 @@ async def live(chance: random.Random, broker: Broker, log: Log, turns: int, find
         elif dice < 0.97:
             life.bridge.take(broker.connect())
         else:
-                    # What was under way landed or not, unheard of; the fence of the next life decides which.
+            # What was under way landed or not, unheard of; the fence of the next life decides which.
             for index in reversed(range(len(log.under_way))):
                 if chance.random() < 0.5:
                     log.land(index, told=False)
@@ -201,7 +201,7 @@ async def test_payloads_that_repeat_are_not_mistaken(seed: int) -> None:
     chance = random.Random(seed)
     broker, log = Broker(chance, lowest_ids=False, payload=b"0"), Log()
 
-    life = await live(chance, broker, log, 1500)
+    await live(chance, broker, log, 1500)
 
     assert len(log.readings()) == broker.sent
 
@@ -211,7 +211,7 @@ async def test_the_simulation_can_fail() -> None:
     for find, wrong in ((lambda *_: None, "duplicated"), (_trusting, "lost")):
         chance = random.Random(1)
         broker, log = Broker(chance, lowest_ids=False), Log()
-        life = await live(chance, broker, log, 1500, find=find)
+        await live(chance, broker, log, 1500, find=find)
         assert getattr(fate(log.readings(), broker.sent), wrong) > 0
 
 
