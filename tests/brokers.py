@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from headwater.app.stack.kafka import KafkaService
+from headwater.app.stack.kafka import KafkaService, KafkaTools
 from headwater.app.stack.runner import Command
 from headwater.transport.kafka_batch import KafkaSettings
 from tests.proxy import Proxy
@@ -42,6 +44,60 @@ class Extended:
     def answers(self, ports: Mapping[str, int]) -> bool:
         """Whether it is ready."""
         return self.inner.answers(ports)
+
+
+@dataclass(frozen=True)
+class Node(Extended):
+    """A node of a cluster of several: the stack's template knows one node, whose id and cluster id are replaced."""
+
+    node: int = field(kw_only=True)
+    cluster_id: str = field(kw_only=True)
+
+    def prepare(self, folder: Path, ports: Mapping[str, int]) -> Command:
+        """As the stack, then the identity."""
+        command = super().prepare(folder, ports)
+        directory = _id16(f"{self.cluster_id}/{self.node}")
+        lines = ("version=1", f"cluster.id={self.cluster_id}", f"node.id={self.node}", f"directory.id={directory}")
+        (folder / "data" / "meta.properties").write_text("\n".join((*lines, "")))
+        return command
+
+
+_TOGETHER = """\
+node.id={node}
+controller.quorum.voters={voters}
+offsets.topic.replication.factor={count}
+transaction.state.log.replication.factor={count}
+transaction.state.log.min.isr=2
+min.insync.replicas=2
+"""
+
+
+def nodes(tools: KafkaTools, name: str, controllers: Mapping[int, int]) -> list[Node]:
+    """The nodes of one cluster, each broker and controller (so that any one may die); `controllers`: port by node.
+
+    Internal topics are replicated to all, so a node that answers has seen the others. A replicated partition takes
+    writes while two of its replicas are in sync.
+    """
+    voters = ",".join(f"{node}@127.0.0.1:{port}" for node, port in controllers.items())
+    return [
+        Node(
+            KafkaService(node_name(name, node), lambda: tools, options=("-Xmx160m",)),
+            _TOGETHER.format(node=node, voters=voters, count=len(controllers)),
+            node=node,
+            cluster_id=_id16(name),
+        )
+        for node in controllers
+    ]
+
+
+def node_name(cluster: str, node: int) -> str:
+    """Name of a node's service."""
+    return f"{cluster}-{node}"
+
+
+def _id16(of: str) -> str:
+    """16 bytes in URL-safe base64 (KIP-631), the same each time."""
+    return base64.urlsafe_b64encode(hashlib.sha256(of.encode()).digest()[:16])[:22].decode()
 
 
 def relayed(inner: KafkaService, more: str = "", **listeners: str) -> Extended:

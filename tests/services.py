@@ -9,8 +9,10 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -21,10 +23,11 @@ from headwater.app.stack import process
 from headwater.app.stack.kafka import KafkaService, KafkaTools
 from headwater.app.stack.kafka_tools import prepare_kafka
 from headwater.app.stack.mqtt import Mosquitto, find_mosquitto
-from headwater.app.stack.runner import Runner
+from headwater.app.stack.runner import Runner, Service
 from headwater.app.stack.s3 import SeaweedFs, credentials_of, find_weed
 from headwater.app.stack.state import S3Address
 from headwater.contract.errors import BadInput, HeadwaterError
+from tests.brokers import node_name, nodes
 
 _T = TypeVar("_T")
 _PREFIX = "headwater-test-"
@@ -42,16 +45,26 @@ def demand(get: Callable[[], _T]) -> _T:
 
 @dataclass
 class Broker:
-    """One Kafka cluster of the session; `bootstrap` is its address. Kill and start it at will, but leave it running."""
+    """A Kafka cluster of one node, or one node of several; `bootstrap` is its address. Kill and start it at will."""
 
     name: str
     bootstrap: str
     runner: Runner = field(repr=False)
-    service: KafkaService = field(repr=False)
+    service: Service = field(repr=False)
 
     def kill(self) -> None:
         """SIGKILL it and wait until it is gone."""
         self.runner.kill(self.name)
+
+    def pause(self) -> None:
+        """SIGSTOP: it keeps its connections and answers nothing until `resume`."""
+        for pid in self.runner.pids(self.name):
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        for pid in self.runner.pids(self.name):
+            os.kill(pid, signal.SIGCONT)
 
     def stop(self) -> None:
         """Stop it in order."""
@@ -114,6 +127,33 @@ def private_kafka(service_runner: Runner, kafka_tools: KafkaTools, unique: str) 
     broker = start_kafka(service_runner, kafka_tools, unique)
     yield broker
     service_runner.stop(broker.name, grace_s=2.0)
+
+
+@dataclass
+class Brokers:
+    """One Kafka cluster of several nodes; `bootstrap` has all their addresses."""
+
+    nodes: dict[int, Broker]
+
+    @property
+    def bootstrap(self) -> str:
+        return ",".join(broker.bootstrap for broker in self.nodes.values())
+
+
+@pytest.fixture
+def private_kafka_three(service_runner: Runner, kafka_tools: KafkaTools, unique: str) -> Iterator[Brokers]:
+    """A cluster of three nodes for one test, any one of which may be killed (3 s to start, 0.3 GB a node)."""
+    placed = [KafkaService(node_name(unique, node), lambda: kafka_tools) for node in (1, 2, 3)]
+    controllers = {node: service_runner.ports(each)["controller"] for node, each in enumerate(placed, start=1)}
+    services = nodes(kafka_tools, unique, controllers)
+    try:
+        with ThreadPoolExecutor(len(services)) as pool:  # none answers before the others are there
+            list(pool.map(service_runner.start, services))
+        yield Brokers(
+            {each.node: Broker(each.name, service_runner.address(each), service_runner, each) for each in services}
+        )
+    finally:
+        service_runner.stop(*(each.name for each in services), grace_s=2.0)
 
 
 def start_kafka(runner: Runner, tools: KafkaTools, name: str) -> Broker:

@@ -4,95 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from headwater.contract.errors import Transient
-from headwater.transport.kafka_batch import Cluster, KafkaSettings, Out, Writer, read_records
+from headwater.transport.kafka_batch import Cluster, KafkaSettings, Out, Writer
 from headwater.transport.retry import retrying
 from tests.proxy import Proxy
 from tests.services import Broker
+from tests.transport.kafka_batch.campaign import PARTITIONS, Count, Source, count, life_of, until
 from tests.transport.kafka_batch.conftest import Doors, make_topic, now_ms
 
-LIFE = Path(__file__).with_name("life.py")
-PARTITIONS = 4
-MOST_UNACKED = 400
 CAMPAIGNS = 6
-
-
-class Count(NamedTuple):
-    """What a reader found at the far end."""
-
-    sent: int
-    lost: int
-    duplicated: int
-    reordered: int
-
-
-async def count(cluster: Cluster, topic: str, sent: int) -> Count:
-    """Compare the log with the numbers 0 … sent - 1, of which n went to partition n mod 4."""
-    found: Counter[int] = Counter()
-    reordered = 0
-    for partition, end in (await cluster.offsets(topic, "latest")).items():
-        last = -1
-        async for records in read_records(cluster, topic, partition, 0, end):
-            for record in records:
-                number = int(record.value or b"")
-                reordered += number < last
-                last = number
-                found[number] += 1
-    return Count(
-        sent,
-        sum(n not in found for n in range(sent)),
-        sum(n - 1 for n in found.values()) + (len(found) > sent),
-        reordered,
-    )
-
-
-class Source:
-    """Stands in for an MQTT broker at QoS 1: what was not acknowledged comes again, in order, marked as such."""
-
-    def __init__(self) -> None:
-        self.sent = 0
-        self.unacked: dict[int, None] = {}
-        self.redelivered = 0
-
-    @asynccontextmanager
-    async def session(self, process: asyncio.subprocess.Process) -> AsyncIterator[None]:
-        """Connect to one life: redeliver, and take its acknowledgements."""
-        assert process.stdin is not None
-        acknowledging = asyncio.create_task(self._acknowledge(process))
-        try:
-            self.redelivered += len(self.unacked)
-            process.stdin.write(b"".join(b"%d 1\n" % number for number in self.unacked))
-            yield
-        finally:
-            acknowledging.cancel()
-            await asyncio.gather(acknowledging, return_exceptions=True)
-
-    async def feed(self, process: asyncio.subprocess.Process, seconds: float) -> None:
-        """Send new numbers for a while."""
-        assert process.stdin is not None
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            fresh = range(self.sent, self.sent + min(40, MOST_UNACKED - len(self.unacked)))
-            self.unacked.update(dict.fromkeys(fresh))
-            self.sent += len(fresh)
-            process.stdin.write(b"".join(b"%d 0\n" % number for number in fresh))
-            await asyncio.sleep(0.005)
-
-    async def _acknowledge(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        while line := await process.stdout.readline():
-            self.unacked.pop(int(line), None)
 
 
 async def kill_loop(doors: Doors, proxy: Proxy, topic: str, kills: int, fenced: bool, seed: int) -> Source:
@@ -106,29 +30,23 @@ async def kill_loop(doors: Doors, proxy: Proxy, topic: str, kills: int, fenced: 
         proxy.resume()
 
     for life in range(kills + 1):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, LIFE, doors.relayed.brokers, topic, f"w-{topic}", str(MOST_UNACKED),
-            "fenced" if fenced else "unfenced", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(30), source.session(process):
-                if life == kills:
-                    await until(lambda: not source.unacked)
-                    break
-                acked = source.sent - len(source.unacked)
-                await source.feed(process, dice.uniform(0.0, 0.6))
-                if dice.random() < 0.7:  # the others die while they fence or read their tails, mostly
-                    while source.sent - len(source.unacked) < acked + 400:
-                        await source.feed(process, 0.02)
-                if dice.random() < 0.5:
-                    proxy.stall()
-                    await source.feed(process, 0.05)
-                    held.append(asyncio.create_task(release(dice.uniform(0.5, 1.5))))
-        finally:
-            process.kill()
-            await process.wait()
-            assert process.stdin is not None
-            process.stdin.close()
+        async with (
+            asyncio.timeout(30),
+            life_of(doors.relayed.brokers, topic, fenced=fenced) as process,
+            source.session(process),
+        ):
+            if life == kills:
+                await until(lambda: not source.unacked)
+                break
+            acked = source.sent - len(source.unacked)
+            await source.feed(process, dice.uniform(0.0, 0.6))
+            if dice.random() < 0.7:  # the others die while they fence or read their tails, mostly
+                while source.sent - len(source.unacked) < acked + 400:
+                    await source.feed(process, 0.02)
+            if dice.random() < 0.5:
+                proxy.stall()
+                await source.feed(process, 0.05)
+                held.append(asyncio.create_task(release(dice.uniform(0.5, 1.5))))
     await asyncio.gather(*held)
     return source
 
@@ -256,10 +174,3 @@ async def test_connections_cut_in_the_middle_of_requests_lose_and_double_nothing
 def more_connections(proxy: Proxy, than: int) -> bool:
     """Whether somebody has connected since."""
     return proxy.connections > than
-
-
-async def until(condition: Callable[[], bool], deadline_s: float = 20.0) -> None:
-    """Wait for a plain condition."""
-    async with asyncio.timeout(deadline_s):
-        while not condition():  # noqa: ASYNC110  the proxy has no event for it
-            await asyncio.sleep(0.005)
