@@ -1,0 +1,78 @@
+"""`headwater edge top`: what the bridge tells, and how it is shown."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from rich.console import Console
+
+from edge_agent.bridge.live import SOCKET, RouteView, Snapshot, ask, served
+from edge_agent.top import rates, view
+from headwater.contract.errors import Unreachable
+
+NOW = Snapshot(
+    at=20_000,
+    since=10_000,
+    site="lyon",
+    pid=77,
+    broker="127.0.0.1:1883",
+    connected=True,
+    counts={"received": 500, "written": 490, "waiting": 10},
+    unacknowledged=10,
+    held_bytes=4096,
+    routes=[RouteView("lyon/{class}/{asset}", "readings", 500, 3, "bad-name: P 1")],
+    waiting={"readings": 10},
+    clocks={"pump-1": -4200},
+    spool={"bytes": 1 << 20, "most_bytes": 1 << 30, "records": 5, "age_ms": 3000},
+    last_error="Kafka does not answer",
+)
+
+
+def shown(now: Snapshot, before: Snapshot | None = None) -> str:
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(view(now, before))
+    return console.export_text()
+
+
+async def test_a_bridge_is_asked_through_its_state_folder(tmp_path: Path) -> None:
+    """However long the folder's path is, only the owner may ask, and nothing is left behind."""
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir()
+
+    async with served(folder, lambda: NOW):
+        assert (folder / SOCKET).stat().st_mode & 0o777 == 0o600
+        assert await asyncio.to_thread(ask, folder) == NOW
+        assert await asyncio.to_thread(ask, folder) == NOW
+    assert list(folder.iterdir()) == []
+
+
+def test_no_bridge_is_a_sentence(tmp_path: Path) -> None:
+    """Where none runs, also after one that was killed, it is said where it was looked for and what to do."""
+    for leave in (False, True):
+        if leave:
+            (tmp_path / SOCKET).write_bytes(b"")
+        with pytest.raises(Unreachable, match="no bridge answers at") as raised:
+            ask(tmp_path)
+        assert "headwater edge run" in raised.value.hint
+
+
+def test_everything_is_shown() -> None:
+    """Rate, what is held, spool, each route with its last error, clocks and the last error of all."""
+    text = shown(NOW)
+
+    for part in ("lyon", "50", "4 KiB", "1.0 of 1,024 MiB", "lyon/{class}/{asset}", "bad-name: P 1", "pump-1 -4.2 s"):
+        assert part in text
+    assert "last error: Kafka does not answer" in text
+    assert "NOT CONNECTED" in shown(replace(NOW, connected=False))
+
+
+def test_a_rate_is_of_the_last_interval() -> None:
+    """Between two looks at the same life; a bridge that was started again begins anew."""
+    later = replace(NOW, at=21_000, counts={"received": 1500})
+
+    assert rates(later, NOW)["received"] == 1000
+    assert rates(replace(later, since=20_500), NOW)["received"] == 3000
