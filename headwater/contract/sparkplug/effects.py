@@ -55,13 +55,13 @@ class Effects:
         node.order.take(came.seq, came.crc)
         self._announce(out, node, came, frame, table, values)
 
-    def device_birth(self, out: Outcome, node: Node, came: Arrived, frame: Frame) -> None:
+    def device_birth(self, out: Outcome, node: Node, came: Arrived, frame: Frame, *marks: str) -> None:
         """A device of an edge node is there."""
         former = node.devices.get(came.address.device)
         if former is not None:
             self._let_go(former)
         try:
-            table, values = self._read_birth(node, came, frame, node.births)
+            table, values = self._read_birth(node, came, frame, node.births, *marks)
         except BadInput:
             if former is not None:
                 self.stale(out, node, former, came.received_ms, "not-reborn", came.token)
@@ -124,7 +124,9 @@ class Effects:
         value = canonical_json({**content, "kind": "stale", "reason": device.reason, "v": 1})
         return Decoded(value, device.asset, device.stale_since, self._class)
 
-    def _read_birth(self, node: Node, came: Arrived, frame: Frame, births: int) -> tuple[Table, list[Decoded]]:
+    def _read_birth(
+        self, node: Node, came: Arrived, frame: Frame, births: int, *marks: str
+    ) -> tuple[Table, list[Decoded]]:
         address = came.address
         if address.refusal:
             raise refuse(BAD_ASSET, address.refusal)
@@ -138,7 +140,7 @@ class Effects:
             raise refuse(TOO_MANY, f"the tables of all edge nodes have more than {self._limits.table_bytes} bytes")
         if address.device not in node.devices and len(node.devices) > self._limits.devices:
             self._make_room(node)
-        return table, self._reader.read(self._message(came, frame, table, births, ("birth",)))
+        return table, self._reader.read(self._message(came, frame, table, births, ("birth", *marks)))
 
     def _make_room(self, node: Node) -> None:
         for name, device in node.devices.items():

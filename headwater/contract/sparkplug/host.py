@@ -163,6 +163,8 @@ class Host:
             raise BadInput(f"{where[:60]!r} is no position of a Sparkplug message")
         if node is None or not node.online or node.births != position[0]:
             return
+        if "gap" in marks:
+            node.gap = node.gap or "away"
         place = node.order.place(*position[1:])
         if place is Place.REPEATED:
             return

@@ -92,7 +92,7 @@ class Reorder:
         if device is not None and device.table is not None:
             raise refuse(FORMER_SESSION, f"a {came.address.kind} came late; the device was born otherwise")
         if came.address.kind == "DBIRTH":
-            self._effects.device_birth(out, node, came, frame)
+            self._effects.device_birth(out, node, came, frame, "late")
         else:
             self._effects.device_death(out, node, came)
 
