@@ -10,7 +10,6 @@ import struct
 import zlib
 from array import array
 from collections.abc import Callable
-from sys import intern
 
 import msgspec
 
@@ -93,7 +92,7 @@ def load(data: bytes, asset_of: Callable[[str, str], str]) -> Node:
         device = node.devices[each.name] = Device(asset_of(saved.key, each.name))
         device.stale_since, device.reason = each.stale_since, each.reason
         if each.metrics is not None:
-            device.table = Table(tuple(Definition(intern(name), kind, alias) for name, kind, alias in each.metrics))
+            device.table = Table(tuple(Definition(name, kind, alias) for name, kind, alias in each.metrics))
     return node
 
 

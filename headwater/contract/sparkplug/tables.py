@@ -8,7 +8,6 @@ another device is not taken for one of this. An alias that a birth gives to two 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from sys import intern
 from typing import NamedTuple
 
 from headwater.contract.arrival import BAD_PAYLOAD
@@ -74,8 +73,7 @@ def table(frame: Frame, name_bytes: int) -> Table:
         if len(each.name.encode()) > name_bytes:
             raise refuse(TOO_MANY, f"metric {each.name[:60]!r} has a name of more than {name_bytes} bytes")
         if each.name != BDSEQ:
-            name = intern(each.name)
-            found[name] = Definition(name, each.datatype or 0, each.alias)
+            found[each.name] = Definition(each.name, each.datatype or 0, each.alias)
     return Table(tuple(found.values()))
 
 
