@@ -58,11 +58,15 @@ def demo(
     names, report_to = check_sites(sites), _writable(report_to)
     end_in_order()
     options = Options(names, seed, data, keep, _folder(home), report_to, mosquitto)
-    found, pictures = _run(options, steps)
+    found, pictures, scenario = _run(options, steps)
     if as_json:
         print(canonical_json(_object(found, seed)).decode(), flush=True)
-    report.write(found, pictures, promises.TITLES, report_to)  # last: should it fail, all else has been told
-    steps.say(f"report written to {report_to}")
+    try:
+        report.write(found, pictures, promises.TITLES, report_to)
+        steps.say(f"report written to {report_to}")
+    finally:  # whatever became of the report
+        if keep:
+            _say_what_next(scenario, steps)
     raise typer.Exit(0 if promises.all_kept(found.figures) else 6)
 
 
@@ -100,7 +104,7 @@ def _writable(report_to: Path) -> Path:
     return report_to
 
 
-def _run(options: Options, steps: Steps) -> tuple[Evidence, Pictures]:
+def _run(options: Options, steps: Steps) -> tuple[Evidence, Pictures, Scenario]:
     started = time.monotonic()
     scenario: Scenario | None = None
     done = False
@@ -128,9 +132,7 @@ def _run(options: Options, steps: Steps) -> tuple[Evidence, Pictures]:
     steps.table(found.figures, promises.TITLES)
     for note in found.notes:
         steps.print(note)
-    if options.keep:
-        _say_what_next(scenario, steps)
-    return found, pictures
+    return found, pictures, scenario
 
 
 def _keep_logs(logs_of_run: Path, steps: Steps) -> None:
