@@ -17,31 +17,18 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import structlog
-
 from edge_agent.bridge.counts import Counts
 from edge_agent.bridge.outlet import Lane, Outlet, SectionWriter
-from edge_agent.bridge.recogniser import KEPT_WHOLE, Recogniser, digest
-from edge_agent.bridge.routes import MOST_TOPICS, Routed, Table
+from edge_agent.bridge.recogniser import KEPT_WHOLE, Recogniser
+from edge_agent.bridge.records import PACKET_ID_BLOCK, SEQUENCE_BLOCK, Receipt, Records, head_of
+from edge_agent.bridge.routes import MOST_TOPICS, Table
 from edge_agent.bridge.settings import BridgeSettings
 from headwater.contract import headers, topics
-from headwater.contract.arrival import BAD_PAYLOAD
-from headwater.contract.canonical import sha256
-from headwater.contract.decoders import Decoded
-from headwater.contract.decoders.reasons import TOO_LARGE
-from headwater.contract.errors import BadInput
-from headwater.transport.kafka_batch.records import header_blocks, key_block, varint
-from headwater.transport.mqtt.packets import CONTENT_TYPE, DUP, QOS_1, RETAIN, USER, Properties, Publish
+from headwater.transport.kafka_batch.records import header_blocks, key_block
+from headwater.transport.mqtt.packets import DUP, QOS_1, Publish
 from headwater.transport.mqtt.source import Batch, MqttSource
 
-MOST_PAYLOAD_BYTES = 700 << 10  # with key and headers, a batch of one record stays below Kafka's default of 1 MiB
 MOST_HELD_BYTES = 64 << 20
-KEPT_OF_LARGE = 1024  # bytes of a larger one that go to dead-letters
-_MOST_PROPERTIES_BYTES = 64 << 10
-_PACKET_ID = header_blocks(((headers.PACKET_ID, bytes(8)),))[:-2]  # without the two bytes of the id
-_SEQUENCE = header_blocks(((headers.SEQUENCE, bytes(8)),))[:-8]
-
-_log = structlog.get_logger(__name__)
 
 
 class Bridge:
@@ -60,7 +47,8 @@ class Bridge:
     ) -> None:
         self.counts = Counts()
         self.outlet = Outlet(writer, self._written, self._acknowledge)
-        self.table: Table[Lane] = Table(settings.routes, site, partitions, self.outlet.lane)
+        table: Table[Lane] = Table(settings.routes, site, partitions, self.outlet.lane)
+        self.records = Records(table, self.outlet, settings.batch_bytes)
         self._plain: dict[bytes, tuple[Lane, bytes, bytes]] = {}  # topic: lane, key, head of the headers
         self._source = source
         self._recogniser = recogniser
@@ -147,7 +135,7 @@ class Bridge:
             young[packet_id] = ((topic, payload), place, sequence)
             lane, key, head = way
             section = lane.section
-            blocks = join((head, common, _PACKET_ID, packet_id, _SEQUENCE, sequence.to_bytes(8, "big")))
+            blocks = join((head, common, PACKET_ID_BLOCK, packet_id, SEQUENCE_BLOCK, sequence.to_bytes(8, "big")))
             section.add(key, payload, blocks, now_ms)
             lane.places.append(place)
             place += 1
@@ -169,94 +157,28 @@ class Bridge:
             if not self._recogniser.is_partial(packet_id, entry):
                 self.counts.recognised += 1
                 return
-        routed, decoded = self._decode(message)
+        values = self.records.decode(message, self._now_ms)
+        routed, decoded = values
         if not decoded:
             self.counts.filtered += 1
             return
+        doubt = ""
         if entry is None:
             sequence, parts = self._recogniser.remember(message, place), list(range(len(decoded)))
+            doubt = self._recogniser.doubt if first & DUP else ""
         else:
             sequence, parts = entry[2], self._recogniser.missing(packet_id, len(decoded))
             if not parts:
                 self.counts.recognised += 1
                 return
-        known = self._known(message, routed, sequence, doubt=entry is None and bool(first & DUP))
-        self._hand_over(routed, decoded, parts, known, place)
+        self.counts.waiting += 1
+        self.counts.possible_duplicates += bool(doubt)
+        self._idle.clear()
+        self.records.put(message, values, parts, Receipt(self._session, self._now_ms, sequence, doubt), place)
         if routed.decoder is None and routed.refusal is None:
             if len(self._plain) >= MOST_TOPICS:
                 self._plain.clear()
-            head = varint(len(routed.headers) + 4) + header_blocks(routed.headers)
-            self._plain[topic] = routed.lane, key_block(routed.key), head
-
-    def _decode(self, message: Publish) -> tuple[Routed[Lane], Sequence[Decoded]]:
-        """Where a message goes, and its values; none where its decoder filters it."""
-        _, topic, _, payload, known = message
-        routed = self.table.of(topic)
-        size = sum(len(name) + len(value) for name, value in known)
-        if len(payload) > MOST_PAYLOAD_BYTES or size > _MOST_PROPERTIES_BYTES:
-            what = f"{len(payload)} bytes and {size} of properties, SHA-256 {sha256(payload)}; the first "
-            detail = f"{what}{KEPT_OF_LARGE} are kept"
-            return self.table.dead(routed, TOO_LARGE, detail), [Decoded(payload[:KEPT_OF_LARGE])]
-        if routed.decoder is None:
-            return routed, [Decoded(payload)]
-        try:
-            decoded = routed.decoder.decode(topic.decode(), payload, self._now_ms)
-        except BadInput as error:
-            return self.table.dead(routed, error.reason or BAD_PAYLOAD, str(error)), [Decoded(payload)]
-        if any(len(each.value) > MOST_PAYLOAD_BYTES for each in decoded):
-            return self.table.dead(routed, TOO_LARGE, "a reading above the bound"), [Decoded(payload)]
-        return routed, decoded
-
-    def _known(self, message: Publish, routed: Routed[Lane], sequence: int, *, doubt: bool) -> headers.Headers:
-        """Headers that all records of a message share."""
-        first, topic, packet_id, payload, properties = message
-        known = [
-            *routed.headers,
-            (headers.SESSION, self._session),
-            (headers.RECEIVED_AT, headers.number(self._now_ms)),
-            (headers.PACKET_ID, headers.number(int.from_bytes(packet_id, "big"))),
-            (headers.SEQUENCE, headers.number(sequence)),
-        ]
-        if first & RETAIN:
-            known.append((headers.RETAINED, b"1"))
-        if doubt and (why := self._recogniser.doubt):
-            self.counts.possible_duplicates += 1
-            known.append((headers.POSSIBLE_DUPLICATE, headers.text(why)))
-        if routed.decoder is not None or routed.refusal is not None:
-            known.append((headers.DIGEST, digest(topic, payload)))
-        if routed.refusal is not None:
-            reason, detail = routed.refusal
-            known += ((headers.REASON, headers.text(reason)), (headers.DETAIL, headers.text(detail)))
-        if sum(len(value) for _, value in properties) <= _MOST_PROPERTIES_BYTES:
-            known += _of_properties(properties)
-        return tuple(known)
-
-    def _hand_over(
-        self,
-        routed: Routed[Lane],
-        decoded: Sequence[Decoded],
-        parts: Sequence[int],
-        known: headers.Headers,
-        place: int,
-    ) -> None:
-        self.counts.waiting += 1
-        self._idle.clear()
-        if len(parts) > 1:
-            self.outlet.parts[place] = len(parts)
-        for part in parts:
-            each = decoded[part]
-            to = routed if each.asset is None else self.table.elsewhere(routed, each.asset)
-            more = (*known, *each.headers)
-            if len(decoded) > 1:
-                more += ((headers.PART, headers.number(part)), (headers.PARTS, headers.number(len(decoded))))
-            if each.timestamp_ms is not None:
-                more += ((headers.SENSOR_TIME, headers.number(each.timestamp_ms)),)
-            lane = to.lane
-            if lane.section.size + len(each.value) > self._batch_bytes:
-                lane.flush()
-            blocks = varint(len(more)) + header_blocks(more)
-            lane.section.add(key_block(to.key), each.value, blocks, self._now_ms)
-            lane.places.append(place)
+            self._plain[topic] = routed.lane, key_block(routed.key), head_of(routed, 4)
 
     def _written(self, topic: str, messages: int) -> None:
         self.counts.waiting -= messages
@@ -281,16 +203,6 @@ class Bridge:
         if not self._paused and self.outlet.held > MOST_HELD_BYTES:
             self._paused = True
             self._source.pause()
-
-
-def _of_properties(properties: Properties) -> headers.Headers:
-    found = []
-    for name, value in properties:
-        if name == CONTENT_TYPE:
-            found.append((headers.CONTENT_TYPE, value))
-        elif name.startswith(USER):
-            found.append((headers.USER_PREFIX + name.removeprefix(USER), value))
-    return tuple(found)
 
 
 async def _first(tasks: Sequence[asyncio.Future[Any]], timeout_s: float | None) -> None:

@@ -1,0 +1,141 @@
+"""A message as Kafka records: decoded, refused, given its headers, put into the lane of its partition.
+
+This is the way of what is not plain; what is (QoS 1, sent once, no properties, value as it came) is written by the
+loops of bridge.py and spooled_drain.py with the same blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from edge_agent.bridge.outlet import Lane, Outlet
+from edge_agent.bridge.recogniser import digest
+from edge_agent.bridge.routes import Routed, Table
+from headwater.contract import headers
+from headwater.contract.arrival import BAD_PAYLOAD
+from headwater.contract.canonical import sha256
+from headwater.contract.decoders import Decoded
+from headwater.contract.decoders.reasons import TOO_LARGE
+from headwater.contract.errors import BadInput
+from headwater.transport.kafka_batch.records import header_blocks, key_block, varint
+from headwater.transport.mqtt.packets import CONTENT_TYPE, RETAIN, USER, Properties, Publish
+
+MOST_PAYLOAD_BYTES = 700 << 10  # with key and headers, a batch of one record stays below Kafka's default of 1 MiB
+MOST_PROPERTIES_BYTES = 64 << 10
+KEPT_OF_LARGE = 1024  # bytes of a larger one that go to dead-letters
+PACKET_ID_BLOCK = header_blocks(((headers.PACKET_ID, bytes(8)),))[:-2]  # without the two bytes of the id
+SEQUENCE_BLOCK = header_blocks(((headers.SEQUENCE, bytes(8)),))[:-8]
+
+
+class Receipt(NamedTuple):
+    """What was noted when a message came. `digest` where its payload is not whole any more."""
+
+    session: bytes
+    now_ms: int
+    sequence: int
+    doubt: str = ""  # why it may have been written before
+    digest: bytes = b""
+    more: headers.Headers = ()
+
+
+Values = tuple[Routed[Lane], Sequence[Decoded]]
+
+
+class Records:
+    """Makes the records of messages by one table of routes and hands them to the lanes."""
+
+    def __init__(self, table: Table[Lane], outlet: Outlet, batch_bytes: int) -> None:
+        self.table = table
+        self._outlet = outlet
+        self._batch_bytes = batch_bytes
+
+    def decode(self, message: Publish, now_ms: int) -> Values:
+        """Where a message goes, and its values; none where its decoder filters it."""
+        _, topic, _, payload, known = message
+        refused = too_large(payload, known)
+        if refused:
+            return self.refuse(topic, TOO_LARGE, refused, payload[:KEPT_OF_LARGE])
+        routed = self.table.of(topic)
+        if routed.decoder is None:
+            return routed, [Decoded(payload)]
+        try:
+            decoded = routed.decoder.decode(topic.decode(), payload, now_ms)
+        except BadInput as error:
+            return self.refuse(topic, error.reason or BAD_PAYLOAD, str(error), payload)
+        if any(len(each.value) > MOST_PAYLOAD_BYTES for each in decoded):
+            return self.refuse(topic, TOO_LARGE, "a reading above the bound", payload)
+        return routed, decoded
+
+    def refuse(self, topic: bytes, reason: str, detail: str, kept: bytes) -> Values:
+        """As `decode`, for a message of which `kept` goes to dead-letters."""
+        return self.table.dead(self.table.of(topic), reason, detail), [Decoded(kept)]
+
+    def put(self, message: Publish, values: Values, parts: Sequence[int], receipt: Receipt, place: int) -> None:
+        """Hand over the records of a message that `parts` names, each to its lane."""
+        routed, decoded = values
+        known = _known(message, routed, receipt)
+        if len(parts) > 1:
+            self._outlet.parts[place] = len(parts)
+        for part in parts:
+            each = decoded[part]
+            to = routed if each.asset is None else self.table.elsewhere(routed, each.asset)
+            more = (*known, *each.headers)
+            if len(decoded) > 1:
+                more += ((headers.PART, headers.number(part)), (headers.PARTS, headers.number(len(decoded))))
+            if each.timestamp_ms is not None:
+                more += ((headers.SENSOR_TIME, headers.number(each.timestamp_ms)),)
+            lane = to.lane
+            if lane.section.size + len(each.value) > self._batch_bytes:
+                lane.flush()
+            lane.section.add(key_block(to.key), each.value, varint(len(more)) + header_blocks(more), receipt.now_ms)
+            lane.places.append(place)
+
+
+def too_large(payload: bytes, properties: Properties) -> str:
+    """Why a message is too large for a record, with its digest; empty when it is not."""
+    size = sum(len(name) + len(value) for name, value in properties)
+    if len(payload) <= MOST_PAYLOAD_BYTES and size <= MOST_PROPERTIES_BYTES:
+        return ""
+    what = f"{len(payload)} bytes and {size} of properties, SHA-256 {sha256(payload)}; the first "
+    return f"{what}{KEPT_OF_LARGE} are kept"
+
+
+def head_of(routed: Routed[Lane], more: int) -> bytes:
+    """Number and first blocks of the headers of plain records, `more` of which follow."""
+    return varint(len(routed.headers) + more) + header_blocks(routed.headers)
+
+
+def _known(message: Publish, routed: Routed[Lane], receipt: Receipt) -> headers.Headers:
+    """Headers that all records of a message share."""
+    first, topic, packet_id, payload, properties = message
+    known = [
+        *routed.headers,
+        (headers.SESSION, receipt.session),
+        (headers.RECEIVED_AT, headers.number(receipt.now_ms)),
+        (headers.PACKET_ID, headers.number(int.from_bytes(packet_id, "big"))),
+        (headers.SEQUENCE, headers.number(receipt.sequence)),
+        *receipt.more,
+    ]
+    if first & RETAIN:
+        known.append((headers.RETAINED, b"1"))
+    if receipt.doubt:
+        known.append((headers.POSSIBLE_DUPLICATE, headers.text(receipt.doubt)))
+    if routed.decoder is not None or routed.refusal is not None:
+        known.append((headers.DIGEST, receipt.digest or digest(topic, payload)))
+    if routed.refusal is not None:
+        reason, detail = routed.refusal
+        known += ((headers.REASON, headers.text(reason)), (headers.DETAIL, headers.text(detail)))
+    if sum(len(value) for _, value in properties) <= MOST_PROPERTIES_BYTES:
+        known += _of_properties(properties)
+    return tuple(known)
+
+
+def _of_properties(properties: Properties) -> headers.Headers:
+    found = []
+    for name, value in properties:
+        if name == CONTENT_TYPE:
+            found.append((headers.CONTENT_TYPE, value))
+        elif name.startswith(USER):
+            found.append((headers.USER_PREFIX + name.removeprefix(USER), value))
+    return tuple(found)
