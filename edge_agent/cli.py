@@ -9,6 +9,8 @@ from typing import Any
 
 import typer
 
+from edge_agent.route_cli import app as routes
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -16,6 +18,7 @@ app = typer.Typer(
     help="One box in a plant: bridge MQTT to Kafka, score readings, fetch models.\n\n"
     "Example:  HEADWATER_EDGE__SITE=lyon headwater edge run",
 )
+app.add_typer(routes, name="route")
 SITE = typer.Option(None, "--site", help="Name of this plant; overrides the setting edge.site.")
 AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
 

@@ -67,6 +67,11 @@ class Table(Generic[L]):
             self._known[topic] = found
         return found
 
+    def fitting(self, topic: str) -> list[str]:
+        """What the routes match that an MQTT topic fits, in the order of the table; the first of them has it."""
+        words = topic.split("/")
+        return [route.match for route in self._routes if route.names(words) is not None]
+
     def elsewhere(self, routed: Routed[L], asset: str) -> Routed[L]:
         """As `routed`, for a reading whose payload names its asset."""
         to = next(route.to for route in self._routes if route.match == routed.route)

@@ -16,7 +16,7 @@ import difflib
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -50,7 +50,7 @@ def load(section: str, model: type[Model], overrides: Mapping[str, Any] | None =
     try:
         loaded = loader(**(overrides or {}))
     except ValidationError as error:
-        raise _explained(error, section) from error
+        raise _explained(error, section, model) from error
     except SettingsError:
         raise _not_json(section, model) from None  # its cause holds the value, which may be a secret
     return model.model_validate(loaded.model_dump(exclude_unset=True, round_trip=True))
@@ -227,11 +227,28 @@ def _takes_many(annotation: Any) -> bool:
     return any(get_origin(one) in (tuple, list, dict, set) for one in (annotation, *get_args(annotation)))
 
 
-def _explained(error: ValidationError, section: str) -> BadSetting:
+def _explained(error: ValidationError, section: str, model: type[BaseModel]) -> BadSetting:
     first = error.errors(include_input=False, include_url=False)[0]
     name = ".".join([section, *(str(part) for part in first["loc"])])
-    variable = PREFIX + name.upper().replace(".", "__")
+    plain = next((at for at, part in enumerate(first["loc"]) if isinstance(part, int)), len(first["loc"]))
+    variable = PREFIX + "__".join([section, *(str(part) for part in first["loc"][:plain])]).upper()
+    if first["type"] == "extra_forbidden":
+        *inside, wrong = first["loc"]
+        inner = _model_at(model, inside)
+        hint = _nearest(str(wrong), inner.model_fields) if inner is not None else ""
+        return BadSetting(f"there is no setting {name}", hint=hint or "see docs/settings.md for all of them")
     if first["type"] == "missing":
         return BadSetting(f"the setting {name} is missing", hint=f"set {variable}, or put it into headwater.toml")
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return BadSetting(f"the setting {name}: {first['msg']}{more}", hint=f"it can be set by {variable}")
+    hint = f"it can be set by {variable}" + (", as JSON" if plain < len(first["loc"]) else "")
+    return BadSetting(f"the setting {name}: {first['msg']}{more}", hint=hint)
+
+
+def _model_at(model: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel] | None:
+    """The model at a place inside of another; None where there is none."""
+    found: type[BaseModel] | None = model
+    for part in loc:
+        if isinstance(part, str) and found is not None:
+            field = found.model_fields.get(part)
+            found = nested(field.annotation) if field is not None else None
+    return found

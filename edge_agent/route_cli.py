@@ -1,0 +1,114 @@
+"""`headwater edge route`: the table of routes, tried without a broker."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from headwater.contract.errors import BadInput
+
+if TYPE_CHECKING:
+    from edge_agent.settings import EdgeSettings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Which MQTT messages become which Kafka records; tried here without a broker.\n\n"
+    "Example:  headwater edge route list",
+)
+SITE = typer.Option(None, "--site", help="Name of this plant; overrides the setting edge.site.")
+AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
+
+
+@app.command("list")
+def list_routes(site: str | None = SITE, as_json: bool = AS_JSON) -> None:
+    """Show the routes in the order in which they are tried, and the MQTT filters that are subscribed to.
+
+    Example:  headwater edge route list --site lyon
+    """
+    from edge_agent.bridge.trial import listing  # `--help` stays fast
+
+    settings = _load(site)
+    found = listing(settings.bridge.routes, settings.site)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for number, row in enumerate(found["routes"], start=1):
+        more = "".join(f", {name}={value}" for name, value in row["headers"].items())
+        how = f"key {row['key']}, partition by {row['partition']}, decoder {row['decoder']}{more}"
+        typer.echo(f"{number:>2}  {row['match']} -> {row['to']}  ({how})")
+    typer.echo(f"subscribed to: {', '.join(found['filters'])}")
+
+
+@app.command("test")
+def try_message(
+    topic: str = typer.Argument(help="MQTT topic of the message."),
+    payload: str = typer.Argument(help="Its payload as text; @file takes a file, - the standard input."),
+    site: str | None = SITE,
+    partitions: int | None = typer.Option(
+        None, "--partitions", min=1, help="Partitions of the Kafka topics; the setting edge.partitions when left out."
+    ),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Say what would become of a message: its route, Kafka topic, key, partition, headers and readings, or why not.
+
+    Nothing is connected to. Exits with 2 when the message would be refused.
+
+    Example:  headwater edge route test lyon/pump/pump-3 '{"v":1,"t":1763718300000,"values":{"flow":31.2}}'
+    """
+    from edge_agent.bridge.trial import trial
+
+    settings = _load(site)
+    found = trial(
+        settings.bridge.routes,
+        settings.site,
+        topic,
+        _payload(payload),
+        partitions=partitions or settings.partitions,
+        now_ms=time.time_ns() // 1_000_000,
+    )
+    for line in [json.dumps(found, indent=2)] if as_json else _lines(found):
+        typer.echo(line)
+    if found["refusal"] is not None:
+        raise typer.Exit(BadInput.exit_code)
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    rows = [("topic", found["topic"]), ("route", found["route"] or "none fits")]
+    rows += [("also fits", f"{match} (a route above it has the topic)") for match in found["also_fit"]]
+    if not found["arrives"]:
+        rows.append(("problem", "no filter that is subscribed to matches this topic: it never arrives"))
+    if (refusal := found["refusal"]) is not None:
+        rows.append(("refused", f"{refusal['reason']}: {refusal['detail']}"))
+        rows += [("hint", refusal["hint"])] if refusal["hint"] else []
+    if not found["records"]:
+        rows.append(("filtered", "the decoder finds nothing to write; the message is acknowledged"))
+    for record in found["records"]:
+        rows.append(("record", f"{record['to']}, partition {record['partition']}, key {record['key']}"))
+        rows += [("header", f"{name} = {value}") for name, value in record["headers"].items()]
+        rows.append(("value", record["value"]))
+        rows += [("problem", record["problem"])] if "problem" in record else []
+    return [f"{name:<10} {value}" for name, value in rows]
+
+
+def _payload(given: str) -> bytes:
+    if given == "-":
+        return sys.stdin.buffer.read()
+    if not given.startswith("@"):
+        return given.encode("utf-8", "surrogateescape")
+    try:
+        return Path(given[1:]).read_bytes()
+    except OSError as error:
+        raise BadInput(f"the payload {given[1:]} cannot be read: {error.strerror}") from error
+
+
+def _load(site: str | None) -> EdgeSettings:
+    from edge_agent.settings import EdgeSettings
+    from headwater.transport import settings
+
+    return settings.load("edge", EdgeSettings, {"site": site} if site is not None else None)

@@ -1,0 +1,149 @@
+"""`headwater edge route`: what would become of a message, said without a broker."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from edge_agent.route_cli import app
+from headwater.contract.errors import BadSetting
+from headwater.contract.partitioning import partition_of
+
+GOOD = '{"v":1,"t":1763718300000,"values":{"flow":31.2}}'
+CELLS = {
+    "match": "{site}/cells/{asset}",
+    "asset_class": "cell",
+    "decoder": {"kind": "json", "time": "at", "values": {"heat": "h"}, "missing": "refuse"},
+}
+TOML = """
+[edge]
+site = "osaka"
+[[edge.bridge.routes]]
+match = "{site}/cells/{asset}"
+asset_class = "cell"
+[edge.bridge.routes.decoder]
+kind = "json"
+%s = "at"
+values = { heat = "h" }
+"""
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Settings of this test only, and no broker anywhere."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HEADWATER_EDGE__SITE", "lyon")
+    monkeypatch.setenv("HEADWATER_EDGE__KAFKA__BROKERS", "127.0.0.1:1")
+
+
+def table(monkeypatch: pytest.MonkeyPatch, *routes: dict[str, Any]) -> None:
+    monkeypatch.setenv("HEADWATER_EDGE__BRIDGE__ROUTES", json.dumps(routes))
+
+
+def run(*arguments: str, given: str | None = None) -> Result:
+    return CliRunner().invoke(app, arguments, input=given)
+
+
+def tried(*arguments: str, given: str | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run("test", *arguments, "--json", given=given).stdout)
+    return found
+
+
+def test_a_message_is_shown_as_it_would_be_written() -> None:
+    """Route, Kafka topic, key, the partition that Kafka's own rule gives, headers, and the value."""
+    (record,) = tried("lyon/pump/p-3", GOOD, "--partitions", "7")["records"]
+
+    assert (record["to"], record["key"], record["partition"]) == ("readings", "p-3", partition_of(b"p-3", 7))
+    assert record["headers"] == {"hw-mqtt-topic": "lyon/pump/p-3", "hw-class": "pump"}
+    assert record["value"] == GOOD
+    shown = run("test", "lyon/pump/p-3", GOOD)
+    assert (shown.exit_code, "record     readings" in shown.stdout) == (0, True)
+
+
+def test_the_order_of_overlapping_routes_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first that fits has the topic, and the others that fit are named."""
+    table(monkeypatch, CELLS, {})
+
+    found = tried("lyon/cells/c1", '[{"at":5,"h":1},{"at":6,"h":2}]')
+
+    assert (found["route"], found["also_fit"]) == ("lyon/cells/{asset}", ["lyon/{class}/{asset}"])
+    assert [json.loads(each["value"])["values"]["heat"] for each in found["records"]] == [1, 2]
+    assert found["records"][1]["headers"]["hw-sensor-time"] == "6"
+
+
+def test_a_refusal_says_why_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A payload that its decoder does not read: the dead letter, its reason, and exit status 2."""
+    table(monkeypatch, CELLS)
+
+    for payload, reason in (('{"at":5}', "value-missing"), ("{", "bad-payload"), ('{"h":1}', "bad-time")):
+        done = run("test", "lyon/cells/c1", payload)
+        assert (done.exit_code, f"refused    {reason}" in done.stdout) == (2, True)
+    assert "topic-not-routed" in run("test", "lyon/other", "x").stdout
+    assert tried("lyon/cells/c1", "x" * 800_000)["refusal"]["reason"] == "too-large"
+
+
+def test_what_never_arrives_and_what_nobody_reads_is_said() -> None:
+    """A topic outside of the subscription, and a record of `readings` that is no reading."""
+    assert not tried("osaka/pump/p1", GOOD)["arrives"]
+    assert "the scorer will refuse it" in run("test", "lyon/pump/p1", "31.2").stdout
+
+
+def test_a_payload_comes_from_a_file_or_the_standard_input(tmp_path: Path) -> None:
+    """Bytes that no shell can write."""
+    (tmp_path / "payload").write_bytes(b"\xff\x00")
+
+    assert tried("lyon/pump/p1", "@payload")["records"][0]["value"] == "\\xff\x00"
+    assert tried("lyon/pump/p1", "-", given=GOOD)["records"][0]["value"] == GOOD
+    assert "no-such-file cannot be read" in str(run("test", "lyon/pump/p1", "@no-such-file").exception)
+
+
+def test_the_list_shows_the_table_and_the_filters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Routes as headwater.toml has them, in their order."""
+    monkeypatch.delenv("HEADWATER_EDGE__SITE")
+    (tmp_path / "headwater.toml").write_text(TOML % "time")
+
+    shown = run("list").stdout
+
+    assert " 1  {site}/cells/{asset} -> readings  (key {asset}" in shown
+    assert "subscribed to: osaka/cells/#" in shown
+    found = json.loads(run("list", "--json").stdout)
+    assert (found["filters"], found["routes"][0]["decoder"]) == (["osaka/cells/#"], "json")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says", "hint"),
+    [
+        ({"matcj": "{site}/#"}, "no setting edge.bridge.routes.0.matcj", "did you mean match?"),
+        ({"decoder": {"kind": "json", "valuess": {}}}, "no setting edge.bridge.routes.0.decoder.valuess", "values?"),
+        ({"decoder": {"kind": "jsom"}}, "edge.bridge.routes.0.decoder.kind: Input should be", "ROUTES, as JSON"),
+        ({"decoder": {"kind": "avro", "schema_name": "none"}}, "there is no schema 'none'", ""),
+    ],
+)
+def test_a_wrong_route_is_answered_with_the_nearest_name(
+    monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any], says: str, hint: str
+) -> None:
+    """In the environment as in the file, deep inside of the table too."""
+    table(monkeypatch, wrong)
+
+    error = run("list").exception
+
+    assert isinstance(error, BadSetting)
+    assert says in str(error)
+    assert hint in error.hint
+
+
+def test_a_wrong_name_in_the_file_is_answered_too(tmp_path: Path) -> None:
+    """[[edge.bridge.routes]] of headwater.toml."""
+    (tmp_path / "headwater.toml").write_text(TOML % "tine")
+
+    error = run("list").exception
+
+    assert isinstance(error, BadSetting)
+    assert (str(error), error.hint) == (
+        "there is no setting edge.bridge.routes.0.decoder.tine",
+        "did you mean time?",
+    )
