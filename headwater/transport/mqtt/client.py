@@ -2,8 +2,8 @@
 
 paho reads a packet with some eight system calls and a dozen objects. `BulkClient` takes whatever the socket holds, cuts
 PUBLISH out itself (packets.py) and hands every other packet to paho through the private methods named in `TOUCHED`,
-which are looked for at the start. `StockClient` lets paho read; it serves unknown versions of paho, WebSockets, and
-whoever asks for it.
+which are looked for at the start. `StockClient` lets paho read and touches nothing private but the three in `NEEDED`;
+it serves unknown versions of paho, WebSockets, and whoever asks for it.
 """
 
 from __future__ import annotations
@@ -18,21 +18,16 @@ import structlog
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
 
-from headwater.contract.errors import BadInput
+from headwater.contract.errors import BadInput, BadSetting
 from headwater.transport.mqtt import packets
 from headwater.transport.mqtt.packets import Cutter, Other, Publish
 from headwater.transport.mqtt.settings import MqttSettings
 
 KNOWN_PAHO = ("2.1.", "2.2.")
-TOUCHED = (
-    "_packet_read",
-    "_packet_queue",
-    "_sock_recv",
-    "_sock_close",
-    "_loop_rc_handle",
-    "_send_pingreq",
-)
+NEEDED = ("_create_socket", "_send_pingreq", "_sock_close")
+TOUCHED = (*NEEDED, "_packet_read", "_packet_queue", "_sock_recv", "_loop_rc_handle")
 MOST_PACKET_BYTES = 32 << 20
+CLOSED = "the broker closed it without a word"
 _READ_BYTES = 256 << 10
 _PACKETS_A_TURN = 256  # then others on the event loop have their turn
 _PUBACK = b"\x40\x02"
@@ -49,8 +44,8 @@ def unknown_internals() -> str:
     version = importlib.metadata.version("paho-mqtt")
     if not version.startswith(KNOWN_PAHO):
         return f"paho-mqtt {version} is not one of {', '.join(known + 'x' for known in KNOWN_PAHO)}"
-    missing = [name for name in TOUCHED if not hasattr(paho.Client, name)]
-    return f"paho-mqtt {version} has no {', '.join(missing)}" if missing else ""
+    missing = _missing(TOUCHED)
+    return f"paho-mqtt {version} has no {missing}" if missing else ""
 
 
 class _Client(paho.Client):
@@ -62,10 +57,6 @@ class _Client(paho.Client):
 
     def _create_socket(self) -> Any:
         return self.prepared
-
-    def send(self, data: bytes) -> None:
-        """Queue whole packets as one write."""
-        self._packet_queue(data[0], data, 0, 1)
 
     def ping(self) -> None:
         """Tell the broker that we are here, while nothing is read."""
@@ -87,13 +78,20 @@ class BulkClient(_Client):
         self._buffer = bytearray(_READ_BYTES)
         self._fed = b""
 
+    def send(self, data: bytes) -> None:
+        """Queue whole packets as one write."""
+        self._packet_queue(data[0], data, 0, 1)
+
     def _sock_recv(self, bufsize: int) -> bytes:
         """Give paho the packet that was cut for it."""
         data, self._fed = self._fed[:bufsize], self._fed[bufsize:]
         return data
 
     def read_available(self) -> bool:
-        """Handle one buffer; True when the socket has been emptied. BadInput: this is no MQTT."""
+        """Handle one buffer; True when the socket has been emptied.
+
+        BadInput: this is no MQTT. OSError: the connection is lost.
+        """
         if not self._cut():
             return True
         sock: Any = self._sock
@@ -101,11 +99,8 @@ class BulkClient(_Client):
             size = sock.recv_into(self._buffer)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return True
-        except OSError:
-            size = 0
         if size == 0:
-            self._loop_rc_handle(paho.MQTT_ERR_CONN_LOST)
-            return True
+            raise ConnectionResetError(CLOSED)
         self._cutter.feed(bytes(memoryview(self._buffer)[:size]))
         return not self._cut() or not isinstance(sock, ssl.SSLSocket) or not sock.pending()
 
@@ -121,6 +116,8 @@ class BulkClient(_Client):
     def _handle(self, packet: Other) -> bool:
         data = packet.data
         if data[0] & 0xF0 == _PUBREL:
+            if len(data) < 4:
+                raise BadInput("a PUBREL without a packet id")
             self.send(_PUBCOMP + data[2:4])  # durable before PUBREC left: nothing to look up
             return True
         self._fed = data
@@ -140,25 +137,22 @@ class StockClient(_Client):
         self._taken: list[Publish] = []
         self.on_message = self._take_message
 
-    def read_available(self) -> bool:
-        """Handle some packets; True when the socket has been emptied."""
-        emptied = self._read_some()
-        if self._taken:
-            taken, self._taken = self._taken, []
-            self.received(taken)
-        return emptied
+    def send(self, data: bytes) -> None:
+        """Acknowledge through paho, a packet at a time; what came at QoS 2 has been answered with PUBREC before."""
+        for at in range(0, len(data), 4):
+            self.ack(int.from_bytes(data[at + 2 : at + 4], "big"), 1 if data[at] == _PUBACK[0] else 2)
 
-    def _read_some(self) -> bool:
+    def read_available(self) -> bool:
+        """Handle some packets; True when the socket has been emptied, as far as paho lets anybody know."""
         for _ in range(_PACKETS_A_TURN):
-            if self._sock is None or self.paused:
-                return True
-            code = self._packet_read()
-            if code == paho.MQTT_ERR_AGAIN:
-                return True
-            if code:
-                self._loop_rc_handle(code)
-                return True
-        return False
+            before = len(self._taken)
+            if self.socket() is None or self.loop_read() or len(self._taken) == before:
+                break
+        taken, self._taken = self._taken, []
+        if taken:
+            self.received(taken)
+        sock: Any = self.socket()
+        return sock is None or not getattr(sock, "pending", int)()
 
     def _take_message(self, _client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
         first = packets.PUBLISH | message.dup << 3 | message.qos << 1 | message.retain
@@ -167,8 +161,20 @@ class StockClient(_Client):
         self._taken.append((first, topic, number, bytes(message.payload), _known(message.properties)))
 
 
+def _missing(names: tuple[str, ...]) -> str:
+    return ", ".join(name for name in names if not hasattr(paho.Client, name))
+
+
 def reader_of(settings: MqttSettings) -> type[BulkClient] | type[StockClient]:
-    """The reader that serves these settings; a warning says why where it is not the fast one."""
+    """The reader that serves these settings; a warning says why where it is not the fast one.
+
+    BadSetting: the paho that is installed can serve neither.
+    """
+    if missing := _missing(NEEDED):
+        version = importlib.metadata.version("paho-mqtt")
+        raise BadSetting(
+            f"paho-mqtt {version} cannot be used: it has no {missing}", hint="install a version from 2.1 to 2.2"
+        )
     why = "the setting `reader` asks for it" if settings.reader == "stock" else unknown_internals()
     if settings.transport == "websockets":
         why = "WebSockets are read by paho"

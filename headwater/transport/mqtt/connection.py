@@ -16,22 +16,18 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import MQTTException, SubscribeOptions
+from paho.mqtt.subscribeoptions import MQTTException
 
-from headwater.contract.errors import BadInput, HeadwaterError, Refused, Unreachable
+from headwater.contract.errors import BadInput, Unreachable
 from headwater.transport.dialling import dialling, unreachable
-from headwater.transport.mqtt.client import BulkClient, StockClient, connect_properties, reader_of
+from headwater.transport.mqtt.client import CLOSED, BulkClient, StockClient, connect_properties, reader_of
 from headwater.transport.mqtt.dial import dial
+from headwater.transport.mqtt.keepalive import Keepalive
 from headwater.transport.mqtt.packets import Publish
+from headwater.transport.mqtt.reasons import ending, refusal
 from headwater.transport.mqtt.settings import MqttSettings
+from headwater.transport.mqtt.subscribing import Subscribing
 
-# MQTT 5, 3.2.2.2: unsupported version, bad client id, bad password, not authorised, banned, bad authentication method
-_FINAL_REASONS = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C})
-_RETAIN = {
-    "new": SubscribeOptions.RETAIN_SEND_IF_NEW_SUB,
-    "always": SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE,
-    "never": SubscribeOptions.RETAIN_DO_NOT_SEND,
-}
 _CLOSE_S = 2.0
 
 
@@ -57,6 +53,7 @@ class Connection:
         self.session_present = False
         self.receive_maximum = 65535  # of the broker: how many we may publish ahead
         self.packet_bytes: int | None = None  # of the broker: the largest packet that it takes, where it says so
+        self.end_code: int | None = None  # of the DISCONNECT that the broker sent, if it did
         self._listener = listener
         self._settings = settings
         self._clean = clean
@@ -64,12 +61,12 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._welcome: asyncio.Future[None] = self._loop.create_future()
         self._is_open = False
-        self._granted: asyncio.Future[list[ReasonCode]] = self._loop.create_future()
         self._ended: asyncio.Future[str] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._resting: asyncio.TimerHandle | None = None
-        self._pinged = 0.0
+        self._alive = Keepalive(settings.keepalive_s, time.monotonic())
         self._paho = self._client(client_id)
+        self._subscribing = Subscribing(self._paho, settings, self._ended)
 
     @classmethod
     async def open(
@@ -102,25 +99,16 @@ class Connection:
 
         Refused: the broker does not grant the QoS. Unreachable: it does not answer within `connect_timeout_s`.
         """
-        settings, qos = self._settings, self._qos
-        names = [f"$share/{settings.share_group}/{name}" if settings.share_group else name for name in filters]
-        if settings.protocol == "5":
-            how = SubscribeOptions(qos=qos, retainHandling=_RETAIN[settings.retained])
-            self._paho.subscribe([(name, how) for name in names])
-        else:
-            self._paho.subscribe([(name, int(qos)) for name in names])
-        if no_longer:
+        await self._subscribing.demand(filters, self._qos)
+        if no_longer:  # afterwards: what both match is not missed
             self._paho.unsubscribe(list(no_longer))
-        wait = (self._granted, self._ended)
-        await asyncio.wait(wait, timeout=settings.connect_timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        if not self._granted.done():
-            raise self._unreachable(f"did not answer SUBSCRIBE {', '.join(names)}")
-        for name, granted in zip(names, self._granted.result(), strict=False):
-            if granted.value not in (qos, 2):
-                raise Refused(
-                    f"MQTT broker {settings.where} does not grant QoS {qos} on {name}: {granted}",
-                    hint=f"allow this user to subscribe to it, at QoS {qos}",
-                )
+
+    async def is_granted(self, topic: str) -> bool:
+        """Subscribe to one topic at QoS 0, without what is retained; False when the broker does not allow it.
+
+        Unreachable: it does not answer within `connect_timeout_s`.
+        """
+        return [granted.value for granted in await self._subscribing.ask([topic], 0, "never")] == [0]
 
     async def ended(self) -> str:
         """Wait for the end of the connection; the answer says why it ended."""
@@ -137,6 +125,20 @@ class Connection:
             return self._paho.publish(topic, payload, qos=1, retain=retain).mid
         except ValueError as error:
             raise BadInput(f"{len(payload)} bytes cannot be published on {topic!r}: {error}") from error
+
+    @property
+    def heard(self) -> float:
+        """When the last byte arrived, in seconds of `time.monotonic`."""
+        return self._alive.heard
+
+    def pulse(self, topic: str) -> None:
+        """Publish nothing on `topic` at QoS 0, and ask for a sign of life behind it."""
+        self._paho.publish(topic, b"", qos=0)
+        self._paho.ping()
+
+    def give_up(self, why: str) -> None:
+        """End it without a word to the broker, which may not be listening."""
+        self._end(why)
 
     def pause(self) -> None:
         """Read nothing more for now; the broker is told that we live."""
@@ -177,11 +179,9 @@ class Connection:
             password = self._settings.password
             client.username_pw_set(self._settings.username, password.get_secret_value() if password else None)
         client.on_connect = self._on_connect
-        client.on_subscribe = self._on_subscribe
         client.on_publish = lambda _c, _u, mid, _code, _p: self._listener.published(mid)
         loop = self._loop
-        # Later: paho holds a lock while it tells us, and takes it again to close the socket.
-        client.on_disconnect = lambda _c, _u, _flags, reason, _p: _forget(loop.call_soon, self._end, str(reason))
+        client.on_disconnect = self._on_disconnect
         client.on_socket_open = lambda _c, _u, sock: loop.add_reader(sock, self._readable)
         client.on_socket_close = lambda _c, _u, sock: _forget(loop.remove_reader, sock)
         client.on_socket_register_write = lambda _c, _u, sock: loop.add_writer(sock, self._writable)
@@ -207,33 +207,38 @@ class Connection:
         if self._welcome.done():
             return
         if reason.is_failure:
-            self._welcome.set_exception(self._refusal(reason))
+            self._welcome.set_exception(refusal(self._settings.where, reason.value, str(reason)))
             return
         self.session_present = flags.session_present
         self.receive_maximum = getattr(properties, "ReceiveMaximum", 65535)
         self.packet_bytes = getattr(properties, "MaximumPacketSize", None)
+        self._alive.period_s = getattr(properties, "ServerKeepAlive", 0) or self._settings.keepalive_s
         self._is_open = True
         self._welcome.set_result(None)
         self._listener.opened(self)
 
-    def _refusal(self, reason: ReasonCode) -> HeadwaterError:
-        if reason.value not in _FINAL_REASONS:
-            return self._unreachable(f"answers: {reason}")
-        return Refused(
-            f"MQTT broker {self._settings.where} refuses the connection: {reason}",
-            hint="check username, password, client_id and protocol, and the broker's access list",
-        )
-
-    def _on_subscribe(self, _c: Any, _u: Any, _mid: int, codes: Any, _p: Any) -> None:
-        if not self._granted.done():
-            self._granted.set_result(codes)
+    def _on_disconnect(self, _c: Any, _u: Any, flags: paho.DisconnectFlags, reason: ReasonCode, _p: Any) -> None:
+        why = CLOSED
+        if flags.is_disconnect_packet_from_server:
+            self.end_code = reason.value
+            why = ending(reason.value, str(reason))
+        self._loop.call_soon(self._end, why)  # paho holds a lock now, which it takes again to close the socket
 
     def _readable(self) -> None:
+        if self._ended.done() or self._paho.socket() is None:
+            return  # it was closed between the call and its turn
+        self._alive.heard = time.monotonic()
         try:
             emptied = self._paho.read_available()
         except (BadInput, struct.error, ValueError, LookupError, MQTTException) as error:
             self._end(f"sends no MQTT: {error}")
             return
+        except OSError as error:
+            self._end(str(error))
+            return
+        except BaseException:  # whatever it is: a reader that has lost its place must not stay
+            self._end("was lost to a defect")
+            raise
         if not emptied:  # TLS may hold decrypted bytes that no selector sees
             if not self._paho.paused:
                 self._loop.call_soon(self._readable)
@@ -259,10 +264,12 @@ class Connection:
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(1.0, self._tick)
-        if not self._paho.paused:
-            self._paho.loop_misc()
-        elif time.monotonic() - self._pinged > self._settings.keepalive_s / 2:
-            self._pinged = time.monotonic()  # its answer is not read, so paho would give the broker up
+        now = time.monotonic()
+        if self._paho.paused or not self._is_open:
+            self._alive.heard = now  # nothing is read, or the login has a limit of its own
+        if self._alive.is_silent(now):
+            self._end(f"the broker was silent for {self._alive.period_s:g} s")
+        elif self._is_open and self._alive.ping_is_due(now):
             self._paho.ping()
 
     def _end(self, why: str) -> None:

@@ -37,7 +37,7 @@ class MqttSettings(BaseModel):
     reader: Literal["bulk", "stock"] = Field(
         default="bulk", description="stock: read by paho itself, at ten times the cost; for comparison and for doubts"
     )
-    qos: Literal[1, 2] = Field(default=1, description="highest QoS to subscribe with; nothing is lost at either")
+    qos: int = Field(default=1, ge=1, le=2, description="highest QoS to subscribe with; nothing is lost at either")
     share_group: str | None = Field(
         default=None,
         pattern=r"^[^/+#]+$",
@@ -50,6 +50,12 @@ class MqttSettings(BaseModel):
         default=0, ge=0, le=65_535, description="topics that the broker may shorten to a number (MQTT 5)"
     )
     keepalive_s: int = Field(default=30, ge=5, le=65535, description="a broker that is silent for longer is left")
+    pulse_s: float = Field(
+        default=30.0,
+        ge=0,
+        description="after so much silence a message of our own, on `headwater-pulse/<client id>` at QoS 0, must come "
+        "back, or the connection is made anew; 0: never",
+    )
     connect_timeout_s: float = Field(default=10.0, gt=0, description="TCP, TLS and login together")
     receive_maximum: int = Field(
         default=1000,

@@ -9,6 +9,7 @@ the connection by its epoch. What is not acknowledged is sent again on the next 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,12 +20,16 @@ import structlog
 from headwater.transport.mqtt.client import acknowledgements
 from headwater.transport.mqtt.connection import Connection, Listener
 from headwater.transport.mqtt.packets import QOS, Publish
+from headwater.transport.mqtt.pulse import Pulse
+from headwater.transport.mqtt.reasons import TAKEN_OVER
 from headwater.transport.mqtt.settings import MqttSettings
 from headwater.transport.retry import pauses, retrying
 
 _QOS_1 = 0x02
 _PUBREC = b"\x50\x02"
 _STEADY_S = 10.0  # a connection that lasted as long was a good one: the next pause starts small again
+_STEP_ASIDE_S = 10.0  # least pause before the session is taken back from another client
+_MOST_SHORT = 6  # short connections in a row: a broker of MQTT 3.1.1 cannot say that another client is there
 
 _log = structlog.get_logger(__name__)
 
@@ -61,7 +66,8 @@ class Subscriber(Listener):
     """An MqttSource on paho: `async with Subscriber(...) as source`. Reconnects for as long as it lives.
 
     At `receive_maximum` unacknowledged messages it stops to read: a broker may send further ahead than that (Mosquitto
-    does while it works off a queue), and messages at QoS 0 have no bound.
+    does while it works off a queue), and messages at QoS 0 have no bound. Messages at QoS 0 below `headwater-pulse/`
+    are its own (pulse.py). `taken_over` counts the connections that another client ended by using the same client id.
     """
 
     def __init__(
@@ -76,6 +82,8 @@ class Subscriber(Listener):
     ) -> None:
         self.subscribed = asyncio.Event()
         self.epoch = 0
+        self.taken_over = 0
+        self.pulse = Pulse(client_id, settings.pulse_s, settings.where)
         self._settings = settings
         self._client_id = client_id
         self._filters = filters
@@ -90,6 +98,8 @@ class Subscriber(Listener):
         self._news = asyncio.Event()
         self._unacknowledged: list[bytes] = []  # packet ids; what is not at QoS 1 has its whole answer, or nothing
         self._unlike = 0  # how many of them are not at QoS 1
+        self._reads = 0
+        self._short = 0  # connections in a row that the broker closed soon
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Subscriber:
@@ -148,13 +158,43 @@ class Subscriber(Listener):
             connection = await retrying(f"connecting to MQTT broker {self._settings.where}", self._connect)
             began = time.monotonic()
             self.subscribed.set()
-            why = await connection.ended()
+            why = await self._end_of(connection)
             self.subscribed.clear()
-            if time.monotonic() - began > _STEADY_S:
+            steady = time.monotonic() - began > _STEADY_S
+            if steady:
                 waits = pauses()
-            pause = next(waits)
-            _log.warning("mqtt connection lost", broker=self._settings.where, why=why, pause_s=round(pause, 2))
+            pause, hint = self._pause_after(connection, steady, next(waits))
+            more = {"hint": hint} if hint else {}
+            _log.warning("mqtt connection lost", broker=self._settings.where, why=why, pause_s=round(pause, 2), **more)
             await asyncio.sleep(pause)
+
+    async def _end_of(self, connection: Connection) -> str:
+        """Wait for the end of a connection, and watch it; the answer says why it ended."""
+        watching = asyncio.create_task(self.pulse.watch(connection, lambda: self._reads, self._is_busy))
+        try:
+            ended = asyncio.create_task(connection.ended())
+            await asyncio.wait([watching, ended], return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                watching.result()
+            return await ended
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+            self.pulse.ended()
+
+    def _is_busy(self) -> bool:
+        return self._held or bool(self._unacknowledged)
+
+    def _pause_after(self, connection: Connection, steady: bool, pause_s: float) -> tuple[float, str]:
+        """How long to wait for the next connection, and what to do about the loss of this one."""
+        hint = f"does another client use the client id {self._client_id}? set mqtt.client_id for one of them"
+        self._short = 0 if steady else self._short + 1
+        if connection.end_code == TAKEN_OVER:
+            self.taken_over += 1
+        elif self._short < _MOST_SHORT or self._settings.protocol != "3.1.1":
+            return pause_s, ""
+        self._short = 0
+        return _STEP_ASIDE_S + random.uniform(0, _STEP_ASIDE_S), hint
 
     async def _connect(self) -> Connection:
         self._dialling()
@@ -180,8 +220,14 @@ class Subscriber(Listener):
 
     def received(self, messages: list[Publish]) -> None:
         """Keep them for `read`."""
-        self._unacknowledged += [message[2] for message in messages]
+        self._reads += 1
         unlike = [at for at, message in enumerate(messages) if message[0] & QOS != _QOS_1]
+        if unlike and (kept := self.pulse.without_pulses(messages)) is not messages:
+            if not kept:
+                return
+            messages = kept
+            unlike = [at for at, message in enumerate(messages) if message[0] & QOS != _QOS_1]
+        self._unacknowledged += [message[2] for message in messages]
         if unlike:
             first = len(self._unacknowledged) - len(messages)
             self._unlike += len(unlike)
