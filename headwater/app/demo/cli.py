@@ -30,7 +30,7 @@ from headwater.transport.files import file_error
 
 app = typer.Typer(rich_markup_mode=None)
 TOTAL_GOAL_S = 120.0
-REPORT_BYTES = 2 << 20  # room that a report needs, generously
+REPORT_BYTES = 8 << 20  # room that a report needs, generously
 Pictures = list[tuple[str, str, str]]  # title, sentence, SVG
 
 
