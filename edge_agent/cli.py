@@ -38,15 +38,13 @@ def run(site: str | None = SITE) -> None:
 
 @app.command()
 def setup(site: str | None = SITE, dry_run: bool = typer.Option(False, "--dry-run", help="Only name them.")) -> None:
-    """Create the topics of the edge that are missing; waits for Kafka. `run` does it too.
+    """Create the topics of the edge and of its routes that are missing; waits for Kafka. `run` does it too.
 
     Example:  headwater edge setup --dry-run
     """
     settings = _load(site)
     if dry_run:
-        from headwater.contract.topics import edge_topics
-
-        for spec in edge_topics(settings.partitions, settings.retention_days):
+        for spec in settings.topics:
             typer.echo(f"{spec.name}: {spec.partitions} partitions, {spec.configs}")
         return
     _run_part("setup")

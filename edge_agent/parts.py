@@ -42,15 +42,12 @@ def _setup(settings: EdgeSettings) -> None:
     """Create the topics that are missing; waits for Kafka. A process of its own, so that librdkafka goes with it."""
     import structlog
 
-    from headwater.contract.topics import edge_topics
     from headwater.transport.kafka import ensure_topics
     from headwater.transport.retry import retrying_sync
 
-    wanted = edge_topics(settings.partitions, settings.retention_days)
-
     def create() -> list[str]:
         try:
-            return ensure_topics(settings.kafka, wanted, replication_factor=settings.replication_factor)
+            return ensure_topics(settings.kafka, settings.topics, replication_factor=settings.replication_factor)
         except Conflict as error:  # other than the rest, waiting does not cure it
             raise BadSetting(str(error), hint=error.hint) from error
 

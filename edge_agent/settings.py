@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,6 +11,7 @@ from edge_agent.bridge.settings import BridgeSettings
 from edge_agent.scorer.settings import ScorerSettings
 from edge_agent.updater.settings import UpdaterSettings
 from headwater.contract.names import Name, Site
+from headwater.contract.topics import READINGS, TopicSpec, edge_topics
 from headwater.transport import settings as sources
 from headwater.transport.kafka_batch.settings import KafkaSettings
 from headwater.transport.mqtt.settings import MqttSettings
@@ -46,6 +48,14 @@ class EdgeSettings(BaseModel):
     def folder(self) -> Path:
         """Where this site keeps its files: `edge/<site>` below the state folder."""
         return (self.state_dir or sources.home()) / "edge" / self.site
+
+    @property
+    def topics(self) -> list[TopicSpec]:
+        """The Kafka topics of this edge: Headwater's own, then those that routes write to, with what readings have."""
+        own = edge_topics(self.partitions, self.retention_days)
+        names = dict.fromkeys(route.to for route in self.bridge.routes)
+        like = next(spec for spec in own if spec.name == READINGS)
+        return [*own, *(replace(like, name=name) for name in names if all(name != spec.name for spec in own))]
 
     @property
     def for_scorer(self) -> ScorerSettings:

@@ -49,7 +49,14 @@ class RouteSettings(BaseModel):
             raise ValueError(f"{self.match!r} begins with any word: say with `filter` what to subscribe to")
         if not _KAFKA_NAME.fullmatch(self.to) or self.to in (".", ".."):
             raise ValueError(f"{self.to!r} cannot be the name of a Kafka topic")
-        if self.to in (topics.DEAD_LETTERS, topics.SCORES, topics.ALARMS, topics.STATE, topics.STATUS):
+        if self.to in (
+            topics.DEAD_LETTERS,
+            topics.SCORES,
+            topics.ALARMS,
+            topics.STATE,
+            topics.STATUS,
+            topics.SESSION_GAPS,
+        ):
             raise ValueError(f"{self.to} is written by Headwater itself")
         for name in self.headers:
             if name.startswith("hw-"):

@@ -150,6 +150,12 @@ class _Route:
         return key.encode(), tuple(given)
 
 
+def check(routes: Sequence[RouteSettings], site: str, schemas: Mapping[str, bytes]) -> None:
+    """Raise BadSetting for a route that cannot work here, such as one whose decoder is not installed."""
+    for each in routes:
+        _Route(each, site, schemas)
+
+
 def filters_of(routes: Sequence[RouteSettings], site: str) -> list[str]:
     """What to subscribe to; no two of them overlap."""
     return disjoint((each.filter or _wide(_words(each.match, site))).replace("{site}", site) for each in routes)

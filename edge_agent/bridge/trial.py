@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edge_agent.bridge.records import KEPT_OF_LARGE, MOST_PAYLOAD_BYTES
+from edge_agent.bridge.records import KEPT_OF_LARGE, too_large
 from edge_agent.bridge.route_settings import RouteSettings
-from edge_agent.bridge.routes import Routed, Table, filters_of
+from edge_agent.bridge.routes import Routed, Table, check, filters_of
 from headwater.contract import headers, reading, topics
 from headwater.contract.arrival import BAD_PAYLOAD
 from headwater.contract.decoders import Decoded
@@ -59,9 +59,8 @@ def _decoded(
     table: Table[_Lane], routed: Routed[_Lane], topic: str, payload: bytes, now_ms: int
 ) -> tuple[Routed[_Lane], Sequence[Decoded]]:
     """As the bridge does it; BadInput for what it would refuse."""
-    if len(payload) > MOST_PAYLOAD_BYTES:
-        detail = f"{len(payload)} bytes, at most {MOST_PAYLOAD_BYTES} are passed on"
-        return table.dead(routed, TOO_LARGE, detail), [Decoded(payload[:KEPT_OF_LARGE])]
+    if refused := too_large(payload, ()):
+        return table.dead(routed, TOO_LARGE, refused), [Decoded(payload[:KEPT_OF_LARGE])]
     if routed.decoder is None:
         return routed, [Decoded(payload)]
     return routed, routed.decoder.decode(topic, payload, now_ms)
@@ -106,10 +105,9 @@ def _subscribed(topic_filter: str, topic: str) -> bool:
     return len(wanted) == len(words) and all(a in ("+", b) for a, b in zip(wanted, words, strict=True))
 
 
-def listing(routes: Sequence[RouteSettings], site: str) -> dict[str, Any]:
+def listing(routes: Sequence[RouteSettings], site: str, schemas: Mapping[str, bytes] = {}) -> dict[str, Any]:
     """The table and what is subscribed to for it, as JSON values; BadSetting for a route that cannot work."""
-    counts = {route.to: 1 for route in routes} | {topics.DEAD_LETTERS: 1}
-    Table(routes, site, counts, lambda name, number: (name, number))
+    check(routes, site, schemas)
     rows = [
         {
             "match": each.match,

@@ -83,6 +83,23 @@ class Status(msgspec.Struct, frozen=True):
     v: int = 1
 
 
+class SessionGap(msgspec.Struct, frozen=True):
+    """MQTT messages that were published from `from_ms` to `to_ms` may be missing, by the clock of this edge.
+
+    `attempt` names the connecting during which it was found; no two records have the same.
+    """
+
+    site: str
+    client_id: str
+    from_ms: int
+    to_ms: int
+    cause: Literal["session-lost", "killed-while-connecting"]
+    session_before: str
+    session_after: str
+    attempt: str
+    v: int = 1
+
+
 class RetrainRequest(msgspec.Struct, frozen=True):
     """A command to train. Offsets are per cloud topic and partition [start, end); None means all there is by now."""
 

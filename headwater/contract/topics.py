@@ -16,6 +16,7 @@ ALARMS = "alarms"  # key asset; episodes opened and closed
 DEAD_LETTERS = "dead-letters"  # key of the source; the refused bytes
 STATE = "state"  # compacted; feature and alarm state with the offset that it stands for
 STATUS = "status"  # compacted; key site, the whole state of one edge
+SESSION_GAPS = "session-gaps"  # key site; from when to when MQTT messages may be missing
 RETRAIN_REQUESTS = "retrain-requests"  # cloud; key request id
 TRAINING_RUNS = "training-runs"  # cloud; key request id
 MODEL_EVENTS = "model-events"  # cloud; key class, one record a published version
@@ -55,6 +56,7 @@ def edge_topics(partitions: int = 4, retention_days: int = 7) -> list[TopicSpec]
         TopicSpec(DEAD_LETTERS, partitions, kept),
         TopicSpec(STATE, partitions, COMPACT),
         TopicSpec(STATUS, 1, COMPACT),
+        TopicSpec(SESSION_GAPS, 1, _kept(90)),
     ]
 
 
@@ -63,7 +65,7 @@ def cloud_topics() -> list[TopicSpec]:
     return [TopicSpec(name, 1, _kept(90)) for name in (RETRAIN_REQUESTS, TRAINING_RUNS, MODEL_EVENTS, FLEET_EVENTS)]
 
 
-REPLICATED = (READINGS, SCORES, ALARMS, STATUS)  # dead letters stay where they can be repaired
+REPLICATED = (READINGS, SCORES, ALARMS, STATUS, SESSION_GAPS)  # dead letters stay where they can be repaired
 POSITIONS_SUFFIX = "positions.internal"
 
 

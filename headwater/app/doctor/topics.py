@@ -41,8 +41,7 @@ class Problem:
 def uses(part: str, settings: Any) -> dict[str, Use]:
     """What each Kafka cluster in a part's settings is used for, by the dotted name of the setting."""
     if part == "edge":
-        specs = topics.edge_topics(settings.partitions, settings.retention_days)
-        return {"edge.kafka": Use(specs, settings.replication_factor)}
+        return {"edge.kafka": Use(settings.topics, settings.replication_factor)}
     if part == "replicator":
         compacted = (topics.STATE, topics.STATUS)
         plain = {name: topics.COMPACT if name in compacted else {} for name in settings.topics}
