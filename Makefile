@@ -1,6 +1,6 @@
 # What a newcomer and CI type. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo lock clean
+.PHONY: help setup test demo chaos lock clean
 MAKEFLAGS += --no-print-directory
 
 UV ?= uv
@@ -13,6 +13,9 @@ help:
 	@echo '              KEEP=1 leaves the services running                     JSON=1 prints figures as JSON'
 	@echo 'make test     Style, types, layers, and all tests. CI=true demands every real service.'
 	@echo '              ARGS="-k stack" goes to pytest.'
+	@echo 'make chaos    Kill, cut, stall and fill for an hour; count what is lost, duplicated, reordered.'
+	@echo '              PART=bridge  N=1000  SEED=1; goes on where it was stopped'
+	@echo '              CHAPTER=5/1/kafka/3 repeats one chapter              JSON=1 prints figures as JSON'
 	@echo 'make setup    Only what both do first: .venv, packages, Kafka. PYTHON=... chooses the Python.'
 	@echo 'make lock     Resolve the dependencies of pyproject.toml again into lock/ (needs uv; UPGRADE=1 for newer ones).'
 	@echo 'make clean    Remove .venv and what tools left; not what the local stack keeps.'
@@ -33,6 +36,11 @@ test: setup
 demo: setup
 	@.venv/bin/headwater demo $(if $(DATA),--data '$(DATA)') $(if $(SITES),--sites '$(SITES)') \
 	  $(if $(SEED),--seed '$(SEED)') $(if $(KEEP),--keep) $(if $(JSON),--json)
+
+# Finished chapters are kept in build/chaos; the same seed goes on behind them.
+chaos: setup
+	@.venv/bin/python -m tests.chaos $(or $(PART),bridge) -n $(or $(N),1000) --seed $(or $(SEED),1) \
+	  $(if $(CHAPTER),--chapter '$(CHAPTER)') $(if $(JSON),--json)
 
 lock:
 	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: pip install uv, or UV=/path/to/uv' >&2; exit 1; }

@@ -1,0 +1,90 @@
+"""`python -m tests.chaos bridge -n 1000 --seed 1`: a campaign of seeded faults against real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.figures import as_json as to_json
+from bench.figures import console, figures_table
+from headwater.app.stack.kafka import KafkaTools
+from headwater.app.stack.kafka_tools import prepare_kafka
+from headwater.contract.errors import BadInput, HeadwaterError
+from tests.chaos.bed import HEADWATER, STOCK
+from tests.chaos.book import Book, faults_of, figures, tables
+from tests.chaos.chapter import run_chapter
+from tests.chaos.count import Outcome
+from tests.chaos.plan import CHAPTER, Chapter, Combination, combinations, plan
+
+_PARTS = ("bridge",)
+_STOCK = Combination("5", 1, "kafka")
+
+
+def main(
+    part: Annotated[str, typer.Argument(help="What is attacked: bridge.")] = "bridge",
+    faults: Annotated[int, typer.Option("-n", "--faults", min=1, help="Faults in all.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the plan; the same one goes on where it was stopped.")] = 1,
+    folder: Annotated[Path, typer.Option(help="Where finished chapters are kept.")] = Path("build/chaos"),
+    only: Annotated[str, typer.Option("--chapter", help="Such as 5/1/kafka/3, or 5/1 for several; run again.")] = "",
+    stock: Annotated[int, typer.Option(min=0, help="Faults for stock paho + confluent-kafka.")] = CHAPTER,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> None:
+    """Kill, cut, stall, fill and restart for hours, and count what was lost, duplicated or reordered.
+
+    Example:  python -m tests.chaos bridge -n 100 --seed 7
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    out = console(as_json=as_json)
+    try:
+        if part not in _PARTS:
+            raise BadInput(f"there is no campaign for {part!r}", hint=f"there is: {', '.join(_PARTS)}")
+        wanted = [(chapter, HEADWATER) for chapter in plan(seed, faults, combinations())]
+        if stock:
+            wanted += [(chapter, STOCK) for chapter in plan(seed, stock, [_STOCK])]
+        if only:
+            wanted = [(chapter, system) for chapter, system in wanted if f"{chapter.name}/".startswith(f"{only}/")]
+            if not wanted:
+                raise BadInput(f"the plan has no chapter {only!r}")
+        outcomes = _run(Book(folder, part, seed), wanted, prepare_kafka(out.print), out.print, again=bool(only))
+    except HeadwaterError as error:
+        out.print(f"chaos: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""))
+        raise typer.Exit(error.exit_code) from error
+    _tell(outcomes, sum(len(chapter.faults) for chapter, system in wanted if system == HEADWATER), seed, as_json, out)
+
+
+def _run(
+    book: Book, wanted: Sequence[tuple[Chapter, str]], tools: KafkaTools, say: Callable[[str], None], *, again: bool
+) -> list[Outcome]:
+    outcomes = []
+    for number, (chapter, system) in enumerate(wanted, start=1):
+        outcome = None if again else book.find(chapter, system)
+        if outcome is None:
+            outcome = asyncio.run(run_chapter(chapter, tools, say, system=system))
+            book.write(chapter, outcome)
+        counts = f"{outcome.lost} lost, {outcome.duplicated} duplicated, {outcome.reordered} reordered"
+        say(f"{number}/{len(wanted)} {chapter.name} {system}: {outcome.sent:,} sent, {counts}, {outcome.took_s:g} s")
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _tell(outcomes: Sequence[Outcome], wanted: int, seed: int, as_json: bool, out: Any) -> None:
+    shown = figures(outcomes, wanted)
+    for each in (*tables(outcomes), figures_table(shown)):
+        out.print(each)
+    if as_json:
+        typer.echo(to_json(shown, seed, {"chapters": outcomes}))
+    wrong = faults_of(outcomes)
+    for fault in wrong:
+        out.print(f"not as promised: {fault}")
+    if wrong:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,152 @@
+"""One chapter's services and the system under test between them: MQTT and Kafka behind relays, all of it breakable."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headwater.app.stack.kafka import KafkaService, KafkaTools
+from headwater.app.stack.runner import Runner
+from headwater.contract import topics
+from headwater.transport.kafka import ensure_topics
+from headwater.transport.kafka_batch.cluster import Cluster
+from headwater.transport.kafka_batch.connection import Connection
+from headwater.transport.kafka_batch.reading import read_tail
+from headwater.transport.kafka_batch.records import Record
+from headwater.transport.kafka_batch.settings import KafkaSettings
+from headwater.transport.kafka_batch.wire import Api, Call, array, string
+from headwater.transport.retry import retrying
+from tests.brokers import Relayed, relayed
+from tests.chaos.numbers import Numbers
+from tests.chaos.plan import Chapter
+from tests.chaos.process import Life, bridge_command
+from tests.proxy import Proxy
+from tests.services import Broker, Mqtt, start_mosquitto
+
+SITE = "chaos"
+HEADWATER = "headwater"
+STOCK = "paho + confluent-kafka"
+READY_S = 40.0
+_ALL = 10_000_000
+_QUOTA = "quota.window.num=2\n"  # a throttled connection waits two seconds at most
+
+
+@dataclass
+class Bed:
+    """What faults are done to. `life` is the system's process now, or the last one."""
+
+    system: str
+    chapter: Chapter
+    folder: Path
+    kafka: Broker
+    mqtt: Mqtt
+    kafka_road: Proxy
+    mqtt_road: Proxy
+    numbers: Numbers
+    straight: KafkaSettings
+    lives: list[Life] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+
+    @property
+    def life(self) -> Life:
+        return self.lives[-1]
+
+    def start(self) -> Life:
+        """A new life; of what ran before nothing is asked."""
+        ours = self.system == HEADWATER
+        argv = bridge_command() if ours else self._stock()
+        says = '"bridge ready"' if ours else ""
+        self.lives.append(Life(argv, self._settings() if ours else {}, self.folder, says))
+        return self.life
+
+    def kill(self) -> None:
+        """SIGKILL to whatever lives."""
+        for life in self.lives:
+            life.kill()
+
+    def see_to_it(self) -> None:
+        """As the edge's supervisor does: start again what has ended by itself."""
+        if (status := self.life.status) is not None:
+            self.ended.append(f"status {status}")
+            self.life.join()
+            self.start()
+
+    async def records(self) -> list[Record]:
+        """Everything in `readings`, in the order of each partition."""
+        return await retrying("reading", self._records, deadline_s=30)
+
+    async def _records(self) -> list[Record]:
+        async with Cluster(self.straight, client_id="count") as cluster:
+            count = await cluster.partitions(topics.READINGS)
+            tails = [await read_tail(cluster, topics.READINGS, partition, _ALL) for partition in range(count)]
+        return [record for tail in tails for record in tail]
+
+    async def ends(self) -> dict[int, int]:
+        """Where each partition of `readings` ends."""
+        async with Cluster(self.straight, client_id="count") as cluster:
+            return await cluster.offsets(topics.READINGS, "latest")
+
+    async def limit(self, bytes_per_s: float | None) -> None:
+        """A quota for what the bridge produces (AlterClientQuotas, version 0); None takes it away."""
+        connection = await Connection.open(self.straight, self.straight.addresses()[0], None, "quota")
+        entity = array([string("client-id") + string(f"bridge-{SITE}")])
+        change = array([string("producer_byte_rate") + struct.pack(">d?", bytes_per_s or 0.0, bytes_per_s is None)])
+        call = Call(
+            Api("AlterClientQuotas", 49, 0),
+            [array([entity + change]) + b"\0"],
+            lambda r: (r.int32(), len(r.times()), r.int16()),
+        )
+        try:
+            assert (await connection.request(call))[2] == 0
+        finally:
+            connection.close()
+
+    def _settings(self) -> Mapping[str, str]:
+        combination = self.chapter.combination
+        found = {
+            "HOME": str(self.folder),
+            "SITE": SITE,
+            "KAFKA__BROKERS": self.kafka_road.address,
+            "KAFKA__REQUEST_TIMEOUT_S": "3",
+            "KAFKA__CONNECT_TIMEOUT_S": "3",
+            "MQTT__PORT": str(self.mqtt_road.port),
+            "MQTT__PROTOCOL": combination.protocol,
+            "MQTT__QOS": str(combination.qos),
+            "MQTT__KEEPALIVE_S": "5",
+            "MQTT__CONNECT_TIMEOUT_S": "3",
+        }
+        if combination.ack_after != "kafka":
+            found["BRIDGE__ACK_AFTER"] = combination.ack_after
+        return {f"HEADWATER_{'' if name == 'HOME' else 'EDGE__'}{name}": value for name, value in found.items()}
+
+    def _stock(self) -> list[str]:
+        where = [str(self.mqtt_road.port), self.kafka_road.address]
+        return [sys.executable, "-m", "bench.bridge.stock", *where, "stock", f"{SITE}/#", topics.READINGS]
+
+
+@asynccontextmanager
+async def open_bed(chapter: Chapter, system: str, folder: Path, tools: KafkaTools) -> AsyncIterator[Bed]:
+    """Start services in a folder of their own and end everything afterwards."""
+    runner = Runner(folder / "services")
+    service = relayed(KafkaService("kafka", lambda: tools), more=_QUOTA)
+    try:
+        mqtt = await asyncio.to_thread(start_mosquitto, runner, "mqtt", every_change=chapter.kept)
+        await asyncio.to_thread(runner.start, service)
+        kafka = Broker("kafka", runner.address(service), runner, service)
+        where = Relayed(runner.ports(service))
+        await asyncio.to_thread(ensure_topics, where.plain, topics.edge_topics())
+        async with AsyncExitStack() as stack:
+            kafka_road = await stack.enter_async_context(where.proxy())
+            mqtt_road = await stack.enter_async_context(Proxy((mqtt.host, mqtt.port)))
+            mqtt_road.delay_s = chapter.delay_s
+            numbers = await stack.enter_async_context(Numbers(SITE, mqtt.port, chapter.combination.qos))
+            bed = Bed(system, chapter, folder, kafka, mqtt, kafka_road, mqtt_road, numbers, where.plain)
+            stack.callback(bed.kill)
+            yield bed
+    finally:
+        await asyncio.to_thread(runner.stop, grace_s=1.0)

@@ -1,0 +1,109 @@
+"""Finished chapters in a small file, so that a campaign goes on where it was stopped; and what they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from rich.table import Table
+
+from bench.figures import table
+from headwater.contract.errors import BadInput
+from headwater.contract.figures import Figure, figure
+from tests.chaos.bed import HEADWATER, STOCK
+from tests.chaos.count import Outcome, total
+from tests.chaos.plan import KILLS, Chapter
+
+_TEN = ("sent", "written", "lost", "duplicated", "reordered", "flagged", "faults", "kills", "ended", "clean stops", "s")
+
+
+class Book:
+    """One file a seed; chapters by system, name and number of faults. `write` replaces it as a whole."""
+
+    def __init__(self, folder: Path, part: str, seed: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"{part}-{seed}.json"
+        self._kept: dict[str, Outcome] = {}
+        if self.path.exists():
+            try:
+                self._kept = msgspec.json.decode(self.path.read_bytes(), type=dict[str, Outcome])
+            except msgspec.DecodeError as error:
+                raise BadInput(f"{self.path} holds no chapters: {error}", hint="remove it") from error
+
+    def find(self, chapter: Chapter, system: str) -> Outcome | None:
+        """The outcome of a chapter that is finished."""
+        return self._kept.get(_name(chapter, system))
+
+    def write(self, chapter: Chapter, outcome: Outcome) -> None:
+        """Keep an outcome."""
+        self._kept[_name(chapter, outcome.system)] = outcome
+        fresh = self.path.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(self._kept)))
+        fresh.replace(self.path)
+
+
+def _name(chapter: Chapter, system: str) -> str:
+    return f"{system} {chapter.name} {len(chapter.faults)}"
+
+
+def tables(outcomes: Sequence[Outcome]) -> list[Table]:
+    """Combinations with what was counted, and faults by kind."""
+    groups: dict[str, list[Outcome]] = {}
+    for each in outcomes:
+        groups.setdefault(_label(each), []).append(each)
+    sums = {label: total(group, label, group[0].system) for label, group in groups.items()}
+    ours = [each for each in outcomes if each.system == HEADWATER]
+    if ours:
+        sums[f"all of {HEADWATER}"] = total(ours, "all", HEADWATER)
+    counted = table("Campaign (MQTT/QoS/ack after)", ("", *_TEN), [_row(label, each) for label, each in sums.items()])
+    kinds = sorted({kind for each in sums.values() for kind in each.fired})
+    rows = [[kind, *(str(each.fired.get(kind, "")) for each in sums.values())] for kind in kinds]
+    return [counted, table("Faults that were fired", ("", *sums), rows)]
+
+
+def _label(outcome: Outcome) -> str:
+    combination = outcome.chapter.rpartition("/")[0]
+    return combination if outcome.system == HEADWATER else f"{combination} {outcome.system}"
+
+
+def _row(label: str, each: Outcome) -> list[str]:
+    faults = sum(each.fired.values())
+    kills = sum(each.fired.get(kind, 0) for kind in KILLS)
+    counts = (each.sent, each.written, each.lost, each.duplicated, each.reordered, each.flagged, faults, kills)
+    return [label, *(f"{n:,}" for n in (*counts, len(each.ended), each.clean_stops)), f"{each.took_s:,.0f}"]
+
+
+def figures(outcomes: Sequence[Outcome], wanted: int) -> list[Figure]:
+    """Ours beside the goals, and the stock pair's beside nothing."""
+    ours = total([each for each in outcomes if each.system == HEADWATER], "", HEADWATER)
+    stock = [each for each in outcomes if each.system == STOCK]
+    fired = sum(ours.fired.values())
+    kills = sum(ours.fired.get(kind, 0) for kind in KILLS)
+    found = [
+        figure("chaos.lost", ours.lost, "messages", 0, note=f"of {ours.sent:,} sent"),
+        figure("chaos.duplicated", ours.duplicated, "records", 0, note=f"{ours.flagged} more are flagged"),
+        figure("chaos.reordered", ours.reordered, "records", 0),
+        figure("chaos.faults_fired", fired, "faults", wanted, better="higher"),
+        figure("chaos.kill_share", round(kills / fired, 3) if fired else None, "", 0.7, better="higher"),
+    ]
+    if stock:
+        theirs = total(stock, "", STOCK)
+        note = f"{STOCK}, {sum(theirs.fired.values())} faults of the same seed, {theirs.sent:,} sent"
+        found += [
+            figure(f"chaos.stock_{name}", getattr(theirs, name), "records", None, note=note)
+            for name in ("lost", "duplicated", "reordered")
+        ]
+    return found
+
+
+def faults_of(outcomes: Sequence[Outcome]) -> list[str]:
+    """What was not as promised, with how to repeat it."""
+    found: list[str] = []
+    for each in outcomes:
+        if each.vain:
+            found.append(f"{each.system} {each.chapter}: {each.vain}, which proves nothing")
+        if each.system == HEADWATER and not each.clean:
+            counts = f"{each.lost} lost, {each.duplicated} duplicated, {each.reordered} reordered"
+            found.append(f"{each.chapter}: {counts}; {'; '.join((*each.wrong, *each.examples))}")
+    return found

@@ -1,0 +1,273 @@
+"""What each kind of fault does. Each function returns the kind that was really fired."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+
+from tests.chaos import plan
+from tests.chaos.bed import READY_S, SITE, Bed
+from tests.chaos.plan import Fault
+from tests.chaos.process import wait
+
+_START_S = 1.3  # a start takes as long on a busy machine
+_POINT_S = 4.0
+_QUOTA_BYTES_PER_S = 8_000.0
+_CONNECT_LEVEL = {"5": 5, "3.1.1": 4}
+
+Fire = Callable[[Bed, Fault], Awaitable[str]]
+
+
+async def fire(bed: Bed, fault: Fault) -> str:
+    """Do it, and leave a living process behind; the kind that was fired, empty where nothing was."""
+    if fault.kind.startswith(plan.AT):
+        return await _at_point(bed, fault)
+    return await _FIRE[fault.kind](bed, fault)
+
+
+async def _kill(bed: Bed, fault: Fault) -> str:
+    bed.kill()
+    bed.start()
+    return fault.kind
+
+
+async def _kill_early(bed: Bed, fault: Fault) -> str:
+    bed.kill()
+    bed.start()
+    await asyncio.sleep(fault.hold_s * _START_S)
+    return await _kill(bed, fault)
+
+
+async def _kill_late(bed: Bed, fault: Fault) -> str:
+    """What the dead process had sent reaches Kafka when the next life has learnt the tail."""
+    await _ready(bed)
+    bed.kafka_road.stall()
+    await asyncio.sleep(0.1 + 0.5 * fault.hold_s)
+    bed.kill()
+    await wait(bed.start().ready.is_set, READY_S)
+    bed.kafka_road.resume()
+    return fault.kind
+
+
+async def _kill_quota(bed: Bed, fault: Fault) -> str:
+    """Its last batches wait in Kafka's own socket, as nothing but a quota makes them do."""
+    await _ready(bed)
+    await bed.limit(_QUOTA_BYTES_PER_S)
+    try:
+        await asyncio.sleep(0.3 + 0.7 * fault.hold_s)
+        await _kill(bed, fault)
+        await wait(bed.life.ready.is_set, READY_S)
+    finally:
+        await bed.limit(None)
+    return fault.kind
+
+
+async def _at_point(bed: Bed, fault: Fault) -> str:
+    point = fault.kind.removeprefix(plan.AT)
+    start = point in plan.START_POINTS
+    if start:
+        bed.kill()
+    else:
+        await _ready(bed)
+    fired, arm = bed.folder / "fired", bed.folder / "arm"
+    fired.unlink(missing_ok=True)
+    arm.write_text(f"{1 if start else fault.nth} {point}")
+    if start:
+        bed.start()
+    died = await bed.life.ends(READY_S if start else _POINT_S)
+    arm.unlink()
+    hit = died and fired.exists()
+    await _kill(bed, fault)
+    return fault.kind if hit else plan.KILL
+
+
+async def _mqtt_cut(bed: Bed, fault: Fault) -> str:
+    if not await _ready(bed):
+        return ""
+    before = bed.mqtt_road.connections
+    bed.mqtt_road.cut()
+    await wait(lambda: bed.mqtt_road.connections > before, 3)
+    return fault.kind
+
+
+async def _mqtt_half(bed: Bed, fault: Fault) -> str:
+    if not await _ready(bed):
+        return ""
+    before = bed.mqtt_road.connections
+    bed.mqtt_road.cut_after(1 + int(200 * fault.hold_s))
+    await wait(lambda: bed.mqtt_road.connections > before, 3)
+    return fault.kind
+
+
+async def _mqtt_hole(bed: Bed, fault: Fault) -> str:
+    if not await _ready(bed):
+        return ""
+    bed.mqtt_road.stall()
+    bed.mqtt_road.stall_new = True
+    await asyncio.sleep(0.3 + 2 * fault.hold_s)
+    bed.mqtt_road.stall_new = False
+    if fault.nth == 1:
+        bed.mqtt_road.cut()
+    else:
+        bed.mqtt_road.resume()
+    return fault.kind
+
+
+async def _mqtt_restart(bed: Bed, fault: Fault) -> str:
+    await bed.numbers.quiet()
+    await asyncio.to_thread(bed.mqtt.stop)
+    await asyncio.to_thread(bed.mqtt.start)
+    await bed.numbers.again()
+    return fault.kind
+
+
+async def _mqtt_kill(bed: Bed, fault: Fault) -> str:
+    await bed.numbers.quiet()
+    await asyncio.to_thread(bed.mqtt.kill)
+    await asyncio.to_thread(bed.mqtt.start)
+    await bed.numbers.again()
+    return fault.kind
+
+
+async def _kafka_pause(bed: Bed, fault: Fault) -> str:
+    bed.kafka.pause()
+    try:
+        await asyncio.sleep(0.3 + 3 * fault.hold_s)
+        if fault.nth > 1:  # killed while Kafka does not answer
+            bed.kill()
+            bed.start()
+            await asyncio.sleep(0.5)
+    finally:
+        bed.kafka.resume()
+    return fault.kind
+
+
+async def _kafka_restart(bed: Bed, fault: Fault) -> str:
+    await asyncio.to_thread(bed.kafka.stop)
+    await asyncio.to_thread(bed.kafka.start)
+    return fault.kind
+
+
+async def _kafka_kill(bed: Bed, fault: Fault) -> str:
+    await asyncio.to_thread(bed.kafka.kill)
+    await asyncio.to_thread(bed.kafka.start)
+    return fault.kind
+
+
+async def _kafka_hole(bed: Bed, fault: Fault) -> str:
+    bed.kafka_road.stall()
+    bed.kafka_road.stall_new = True
+    await asyncio.sleep(0.3 + 4 * fault.hold_s)
+    bed.kafka_road.stall_new = False
+    if fault.nth == 1:
+        bed.kafka_road.cut()
+    else:
+        bed.kafka_road.resume()
+    return fault.kind
+
+
+async def _kafka_cut(bed: Bed, fault: Fault) -> str:
+    bed.kafka_road.cut_after(1 + int(2000 * fault.hold_s))
+    await asyncio.sleep(0.2)
+    return fault.kind
+
+
+async def _disk_full(bed: Bed, fault: Fault) -> str:
+    """While it runs, and then also while it starts: it may end, it must not lose."""
+    await _ready(bed)
+    bed.life.files(0)
+    await asyncio.sleep(0.2 + fault.hold_s)
+    if fault.nth == 1:
+        bed.kill()
+        bed.start().files(0)
+        await bed.life.ends(_START_S)
+        bed.life.kill()
+        bed.start()
+    bed.life.files(None)
+    return fault.kind
+
+
+async def _taken_over(bed: Bed, fault: Fault) -> str:
+    """A second one of the same name starts; the first has to go."""
+    if not await _ready(bed):
+        return ""
+    first, second = bed.life, bed.start()
+    await wait(lambda: second.ready.is_set() or second.status is not None, READY_S)
+    if not await first.ends(2 + 3 * fault.hold_s):
+        first.kill()  # two of them would chase each other from the MQTT session for ever
+    return fault.kind
+
+
+async def _zombie(bed: Bed, fault: Fault) -> str:
+    """The first one sleeps through the start of the second, and wakes up with writes in its hands."""
+    if not await _ready(bed):
+        return ""
+    first = bed.life
+    first.send(signal.SIGSTOP)
+    second = bed.start()
+    await wait(lambda: second.ready.is_set() or second.status is not None, READY_S)
+    first.send(signal.SIGCONT)
+    if not await first.ends(1 + 2 * fault.hold_s):
+        first.kill()
+    return fault.kind
+
+
+async def _stolen(bed: Bed, fault: Fault) -> str:
+    """A stranger connects under the bridge's client id, gets its messages, and acknowledges none."""
+    if not await _ready(bed):
+        return ""
+    with socket.create_connection((bed.mqtt.host, bed.mqtt.port), timeout=5) as thief:
+        thief.sendall(_connect(bed.chapter.combination.protocol, f"headwater-bridge-{SITE}"))
+        await asyncio.sleep(0.02 + 0.2 * fault.hold_s)
+    return fault.kind
+
+
+async def _stop(bed: Bed, fault: Fault) -> str:
+    if not await _ready(bed):
+        return ""
+    status = await bed.life.stop(15)
+    if status != 0:
+        bed.ended.append(f"stop: status {status}")
+    bed.start()
+    return fault.kind
+
+
+async def _ready(bed: Bed) -> bool:
+    return await wait(bed.life.ready.is_set, READY_S)
+
+
+def _connect(protocol: str, client_id: str) -> bytes:
+    """CONNECT that keeps the session: MQTT 3.1.1 and 5, 3.1; an hour of session expiry in 5."""
+    more = b"\x05\x11" + struct.pack(">I", 3600) if protocol == "5" else b""
+    name = client_id.encode()
+    body = b"\x00\x04MQTT" + bytes((_CONNECT_LEVEL[protocol], 0, 0, 30)) + more + struct.pack(">H", len(name)) + name
+    return bytes((0x10, len(body))) + body
+
+
+_FIRE: Mapping[str, Fire] = {
+    plan.KILL: _kill,
+    plan.KILL_EARLY: _kill_early,
+    plan.KILL_LATE: _kill_late,
+    plan.KILL_QUOTA: _kill_quota,
+    plan.MQTT_CUT: _mqtt_cut,
+    plan.MQTT_HALF: _mqtt_half,
+    plan.MQTT_HOLE: _mqtt_hole,
+    plan.MQTT_RESTART: _mqtt_restart,
+    plan.MQTT_KILL: _mqtt_kill,
+    plan.KAFKA_PAUSE: _kafka_pause,
+    plan.KAFKA_RESTART: _kafka_restart,
+    plan.KAFKA_KILL: _kafka_kill,
+    plan.KAFKA_HOLE: _kafka_hole,
+    plan.KAFKA_CUT: _kafka_cut,
+    plan.DISK_FULL: _disk_full,
+    plan.TAKEN_OVER: _taken_over,
+    plan.ZOMBIE: _zombie,
+    plan.STOLEN: _stolen,
+    plan.STOP: _stop,
+}
+
+# What a system without a life of its own in Kafka can be asked to bear.
+FOR_STOCK = frozenset({plan.KILL, plan.KILL_EARLY, plan.MQTT_CUT, plan.MQTT_HALF, plan.KAFKA_PAUSE, plan.KAFKA_CUT})

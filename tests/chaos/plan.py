@@ -1,0 +1,151 @@
+"""What a campaign does: combinations of settings, chapters of some fifty faults, all of it fixed by the seed.
+
+A chapter's plan depends on the seed, its combination and its number alone, so one can be repeated without the others.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from edge_agent.bridge.settings import BridgeSettings
+
+CHAPTER = 50  # faults that share one set of services
+SHARE_OF_KILLS = 0.74
+
+KILL = "kill"
+KILL_EARLY = "kill while starting"
+KILL_LATE = "kill, writes arrive late"
+KILL_QUOTA = "kill under quota"
+AT = "kill at: "
+MQTT_CUT = "mqtt cut"
+MQTT_HALF = "mqtt cut in a packet"
+MQTT_HOLE = "mqtt black hole"
+MQTT_RESTART = "mqtt restarted"
+MQTT_KILL = "mqtt killed"
+KAFKA_PAUSE = "kafka paused"
+KAFKA_RESTART = "kafka restarted"
+KAFKA_KILL = "kafka killed"
+KAFKA_HOLE = "kafka black hole"
+KAFKA_CUT = "kafka cut"
+DISK_FULL = "disk full"
+TAKEN_OVER = "taken over"
+ZOMBIE = "taken over while stopped"
+STOLEN = "client id stolen"
+STOP = "clean stop"
+
+# Named points of plug/sitecustomize.py, by whether they are passed at a start or while messages flow.
+START_POINTS = ("in the fence", "fenced", "in the tails", "before subscribe", "first redelivery")
+FLOW_POINTS = ("taken", "half a request", "request sent", "written", "half acknowledged", "acknowledged")
+
+KILLS: Mapping[str, float] = {
+    KILL: 32,
+    KILL_EARLY: 18,
+    KILL_LATE: 6,
+    KILL_QUOTA: 5,
+    **{AT + point: 2.5 for point in (*START_POINTS, *FLOW_POINTS)},
+}
+OTHERS = (
+    MQTT_CUT,
+    MQTT_CUT,
+    MQTT_HALF,
+    MQTT_HOLE,
+    MQTT_RESTART,
+    MQTT_KILL,
+    KAFKA_PAUSE,
+    KAFKA_RESTART,
+    KAFKA_KILL,
+    KAFKA_HOLE,
+    KAFKA_CUT,
+    DISK_FULL,
+    TAKEN_OVER,
+    ZOMBIE,
+    STOLEN,
+    STOP,
+)
+
+
+class Combination(NamedTuple):
+    """Settings of the bridge under which everything must hold."""
+
+    protocol: str
+    qos: int
+    ack_after: str
+
+    @property
+    def name(self) -> str:
+        """For people and for `--chapter`."""
+        return f"{self.protocol}/{self.qos}/{self.ack_after}"
+
+
+class Fault(NamedTuple):
+    """One fault, and what the load does before it."""
+
+    kind: str
+    gap_s: float  # before it
+    hold_s: float  # how long it lasts, or when within a start it strikes
+    rate: float  # messages a second
+    nth: int  # which passing of a named point
+    patient: bool  # wait until the bridge is subscribed again, or go on at once
+
+
+class Chapter(NamedTuple):
+    """Faults that share one set of services."""
+
+    combination: Combination
+    number: int
+    faults: tuple[Fault, ...]
+    kept: bool  # the MQTT broker saves on every change, so that it may be killed
+    delay_s: float  # of each direction of the road to MQTT
+    seed: str
+
+    @property
+    def name(self) -> str:
+        """As `--chapter` takes it."""
+        return f"{self.combination.name}/{self.number}"
+
+
+def combinations() -> list[Combination]:
+    """All that this version of the bridge knows."""
+    modes = ("kafka", "spool") if "ack_after" in BridgeSettings.model_fields else ("kafka",)
+    return [Combination(protocol, qos, mode) for mode in modes for protocol in ("5", "3.1.1") for qos in (1, 2)]
+
+
+def plan(seed: int, faults: int, wanted: Sequence[Combination], size: int = CHAPTER) -> list[Chapter]:
+    """Chapters with `faults` faults in all, spread evenly; the combinations take turns."""
+    shares = [faults // len(wanted) + (place < faults % len(wanted)) for place in range(len(wanted))]
+    found = []
+    for number in range(math.ceil(max(shares) / size)):
+        for combination, share in zip(wanted, shares, strict=True):
+            count = min(size, share - number * size)
+            if count > 0:
+                found.append(chapter(seed, combination, number, count))
+    return found
+
+
+def chapter(seed: int, combination: Combination, number: int, count: int = CHAPTER) -> Chapter:
+    """One chapter; kills are `SHARE_OF_KILLS` of it, rounded up, and the rest takes every other kind in turn."""
+    name = f"{seed}/{combination.name}/{number}/{count}"
+    chance = random.Random(name)
+    kept = number % 2 == 1
+    kills = math.ceil(SHARE_OF_KILLS * count)
+    kinds = chance.choices(list(KILLS), list(KILLS.values()), k=kills)
+    while len(kinds) < count:
+        deck = [MQTT_RESTART if kind == MQTT_KILL and not kept else kind for kind in OTHERS]
+        kinds += chance.sample(deck, min(len(deck), count - len(kinds)))
+    chance.shuffle(kinds)
+    faults = tuple(_fault(chance, kind, kept) for kind in kinds)
+    return Chapter(combination, number, faults, kept, chance.choice((0.0, 0.01, 0.03)), name)
+
+
+def _fault(chance: random.Random, kind: str, kept: bool) -> Fault:
+    return Fault(
+        kind=kind,
+        gap_s=chance.uniform(0.1, 0.9),
+        hold_s=chance.random(),
+        rate=chance.choice((40.0, 100.0) if kept else (50.0, 300.0, 1000.0)),
+        nth=chance.choice((1, 1, 2, 5)),
+        patient=chance.random() < 0.7,
+    )

@@ -1,0 +1,158 @@
+"""Kills the process that loads it at a named point: put this folder on PYTHONPATH, name a folder in CHAOS_FOLDER.
+
+While that folder holds a file `arm` with `<n> <point>`, the n-th passing of the point since then is the last thing
+this process does, after a line in the file `fired`. Nothing of this is in the product.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any
+
+_passed = [0]
+
+
+def due(point: str) -> bool:
+    """Whether the process is to die at this passing of the point."""
+    try:
+        with open(os.path.join(_FOLDER, "arm")) as file:  # noqa: PTH118, PTH123  # pathlib is not loaded this early
+            number, _, name = file.read().partition(" ")
+    except FileNotFoundError:
+        return False
+    if name != point:
+        return False
+    _passed[0] += 1
+    return _passed[0] >= int(number)
+
+
+def die(point: str) -> None:
+    """SIGKILL, and no way back."""
+    with open(os.path.join(_FOLDER, "fired"), "a") as file:  # noqa: PTH118, PTH123  # as above
+        file.write(f"{point}\n")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _wrap(owner: Any, name: str, *, before: str = "", after: str = "") -> None:
+    """Die at the call of a coroutine function, or when it has returned."""
+    right = getattr(owner, name)
+
+    @functools.wraps(right)
+    async def wrapped(*arguments: Any, **named: Any) -> Any:
+        if before and due(before):
+            die(before)
+        result = await right(*arguments, **named)
+        if after and due(after):
+            die(after)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def _process(module: Any) -> None:
+    _wrap(module, "learn", before="fenced")
+
+
+def _tails(module: Any) -> None:
+    _wrap(module, "_tail", after="in the tails")
+
+
+def _cluster(module: Any) -> None:
+    _wrap(module.Cluster, "end_txn", before="in the fence")
+
+
+def _mqtt_connection(module: Any) -> None:
+    _wrap(module.Connection, "subscribe", before="before subscribe")
+
+
+def _bridge(module: Any) -> None:
+    right = module.Bridge.take
+
+    @functools.wraps(right)
+    def take(self: Any, batch: Any) -> None:
+        if batch.messages and due("taken"):
+            right(self, batch._replace(messages=batch.messages[: len(batch.messages) // 2]))
+            die("taken")
+        right(self, batch)
+        if any(message[0] & module.DUP for message in batch.messages) and due("first redelivery"):
+            die("first redelivery")
+
+    module.Bridge.take = take
+
+
+def _source(module: Any) -> None:
+    right = module.Subscriber.acknowledge
+
+    @functools.wraps(right)
+    def acknowledge(self: Any, count: int, epoch: int) -> None:
+        if due("written"):
+            die("written")
+        if count > 1 and due("half acknowledged"):
+            right(self, count // 2, epoch)
+            die("half acknowledged")
+        right(self, count, epoch)
+        if due("acknowledged"):
+            die("acknowledged")
+
+    module.Subscriber.acknowledge = acknowledge
+
+
+def _kafka_connection(module: Any) -> None:
+    right = module.Connection.send
+
+    @functools.wraps(right)
+    def send(self: Any, call: Any) -> Any:
+        if call.api.name != "Produce":
+            return right(self, call)
+        if self.ready and due("half a request"):
+            whole = b"".join(map(bytes, call.frame(self._correlation_id + 1, self._client_id)))
+            self._transport.write(whole[: len(whole) // 2])
+            die("half a request")
+        future = right(self, call)
+        if self.ready and due("request sent"):
+            die("request sent")
+        return future
+
+    module.Connection.send = send
+
+
+PLACES: Mapping[str, Callable[[Any], None]] = {
+    "edge_agent.bridge.process": _process,
+    "edge_agent.bridge.tails": _tails,
+    "edge_agent.bridge.bridge": _bridge,
+    "headwater.transport.kafka_batch.cluster": _cluster,
+    "headwater.transport.kafka_batch.connection": _kafka_connection,
+    "headwater.transport.mqtt.connection": _mqtt_connection,
+    "headwater.transport.mqtt.source": _source,
+}
+
+
+class _Finder(MetaPathFinder):
+    """Finds a module as always, and puts the points into it after its code has run."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        place = PLACES.get(fullname)
+        spec = PathFinder.find_spec(fullname, path, target) if place else None
+        if place is None or spec is None or spec.loader is None:
+            return None
+        right = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            right(module)
+            place(module)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]  # for this one module
+        return spec
+
+
+_FOLDER = os.environ.get("CHAOS_FOLDER", "")
+if _FOLDER:
+    sys.meta_path.insert(0, _Finder())

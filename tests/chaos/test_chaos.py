@@ -1,0 +1,85 @@
+"""A short campaign with a fixed seed, and proof that the campaign can fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from headwater.app.stack.kafka import KafkaTools
+from headwater.transport.kafka_batch.records import Record
+from tests.chaos import plan
+from tests.chaos.book import Book, faults_of, figures
+from tests.chaos.chapter import run_chapter
+from tests.chaos.count import Outcome, judge
+from tests.chaos.plan import Combination
+
+SEED = 20261121
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("combination", [Combination("5", 1, "kafka"), Combination("3.1.1", 2, "kafka")])
+async def test_a_short_campaign_finds_nothing(combination: Combination, kafka_tools: KafkaTools) -> None:
+    """Six faults of a fixed seed against the real bridge: nothing is lost, duplicated, reordered, or unaccounted."""
+    chapter = plan.chapter(SEED, combination, 0, 6)
+
+    outcome = await run_chapter(chapter, kafka_tools, print)
+
+    assert faults_of([outcome]) == []
+    assert sum(outcome.fired.values()) == 6
+    assert outcome.clean_stops >= 1
+
+
+def test_a_plan_is_fixed_by_its_seed() -> None:
+    """The same seed gives the same faults, another one others; at least 70 in 100 are kills, in each chapter."""
+    wanted = plan.combinations()
+
+    first = plan.plan(1, 1000, wanted)
+
+    assert first == plan.plan(1, 1000, wanted)
+    assert first != plan.plan(2, 1000, wanted)
+    assert sum(len(chapter.faults) for chapter in first) == 1000
+    assert {chapter.combination for chapter in first} == set(wanted)
+    for chapter in first:
+        kills = sum(fault.kind in plan.KILLS for fault in chapter.faults)
+        assert kills >= 0.7 * len(chapter.faults)
+        assert chapter.kept or all(fault.kind != plan.MQTT_KILL for fault in chapter.faults)
+    assert {fault.kind for chapter in first for fault in chapter.faults} == {*plan.KILLS, *plan.OTHERS}
+
+
+def record(number: int, asset: bytes, offset: int) -> Record:
+    return Record(offset=offset, timestamp_ms=0, key=asset, value=b"%d" % number, headers=())
+
+
+def test_what_is_wrong_is_counted_apart() -> None:
+    """A message that is missing, one that came twice, and one that came late each have their own number."""
+    outcome = Outcome(chapter="5/1/kafka/0", seed="x", fired={plan.KILL: 1})
+    there = [record(n, b"a", at) for at, n in enumerate([0, 1, 3, 2, 2, 5])]
+
+    judge(outcome, [record(-1, b"a", 9), *there], 6)
+
+    assert (outcome.lost, outcome.duplicated, outcome.reordered, outcome.written) == (1, 1, 1, 6)
+    assert "4 is missing" in outcome.examples
+    assert not outcome.clean
+
+
+def test_a_campaign_that_could_not_fail_fails() -> None:
+    """No fault fired, or next to nothing sent: that is told, and is no success."""
+    idle = Outcome(chapter="5/1/kafka/0", seed="x", sent=1000)
+    mute = Outcome(chapter="5/1/kafka/0", seed="x", sent=3, fired={plan.KILL: 3})
+
+    assert len(faults_of([idle, mute])) == 2
+    assert not next(each for each in figures([idle], 50) if each.name == "chaos.faults_fired").met
+
+
+def test_finished_chapters_are_kept(tmp_path: Path) -> None:
+    """A campaign that is started again finds what it has done, and nothing of another length."""
+    done = plan.chapter(1, plan.combinations()[0], 0, 7)
+    outcome = Outcome(chapter=done.name, seed=done.seed, sent=100, fired={plan.KILL: 7})
+
+    Book(tmp_path, "bridge", 1).write(done, outcome)
+
+    again = Book(tmp_path, "bridge", 1)
+    assert again.find(done, "headwater") == outcome
+    assert again.find(plan.chapter(1, plan.combinations()[0], 0, 8), "headwater") is None
+    assert Book(tmp_path, "bridge", 2).find(done, "headwater") is None
