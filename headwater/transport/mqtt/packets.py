@@ -63,7 +63,7 @@ class Cutter:
     def cut(self) -> list[Publish] | Other | None:
         """The next PUBLISH packets up to one of another kind, or that one; None when no packet is complete.
 
-        BadInput: what came is no MQTT, or a packet is too large; the connection is of no more use.
+        BadInput: what comes next is no MQTT, or a packet is too large; the connection is of no more use.
         """
         if self._missing:
             return None
@@ -74,8 +74,16 @@ class Cutter:
                 return found
             return self._other(at)
         except IndexError:
+            return self._measured(found)
+        except BadInput:
+            if not found:
+                raise
+            return found  # what came before is good; the next call raises
+
+    def _measured(self, found: list[Publish]) -> list[Publish] | None:
+        if not found:
             self._measure()
-            return found or None
+        return found or None
 
     def _measure(self) -> None:
         """Work out how much of a packet is missing; BadInput when nothing is, so that the packet itself is wrong."""

@@ -1,0 +1,183 @@
+"""What a broker may do wrong, against the real connection: mutated packets, too much, too large, too silent."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+import structlog
+
+from headwater.transport.mqtt import source as module
+from headwater.transport.mqtt.connection import Connection, Listener
+from headwater.transport.mqtt.packets import Publish
+from headwater.transport.mqtt.settings import MqttSettings
+from headwater.transport.mqtt.source import Subscriber
+from tests.transport.mqtt.scripted import Peer, ScriptedBroker, publish
+from tests.transport.mqtt.test_packets import mutations
+
+Made = Callable[[ScriptedBroker], MqttSettings]
+
+
+class Inbox(Listener):
+    def __init__(self) -> None:
+        self.messages: list[Publish] = []
+
+    def received(self, messages: list[Publish]) -> None:
+        self.messages += messages
+
+
+@pytest.mark.parametrize("reader", ["bulk", "stock"])
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+async def test_mutated_packets_end_a_connection_with_a_reason(protocol: str, reader: str) -> None:
+    """Or are packets after all. No exception reaches the event loop, none stalls: each connection is over in time."""
+    streams = mutations(10_000 if reader == "bulk" else 1000, 11, v5=protocol == "5")
+    chunks = [b"".join(streams[at : at + 20]) for at in range(0, len(streams), 20)]
+    defects: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: defects.append(context))
+    place = count()
+
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        peer.send(chunks[next(place)])
+        await peer.sent()
+
+    reasons: set[str] = set()
+    async with ScriptedBroker(script) as broker, asyncio.timeout(30):
+        settings = MqttSettings(port=broker.port, protocol=protocol, reader=reader)  # type: ignore[arg-type]  # literals
+        for _ in chunks:
+            connection = await Connection.open(settings, "fuzzed", Inbox())
+            await connection.subscribe(["a/#"])
+            reasons.add(await connection.ended())
+    assert not defects
+    assert all(reasons)
+    if reader == "bulk":
+        assert any("no MQTT" in why for why in reasons)
+
+
+async def test_a_broker_that_talks_nonsense_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a reason in the log, and what comes after it arrives."""
+    monkeypatch.setattr(module, "pauses", lambda: iter(lambda: 0.01, None))
+    place = count()
+
+    async def script(peer: Peer) -> None:
+        await peer.welcome(session_present=True)
+        if next(place) < 3:
+            peer.send(publish(b"a/b", b"early", 1) + b"\x36\x08\0\1t\0\1\0xy")
+        else:
+            peer.send(publish(b"a/b", b"late", 2))
+        await peer.packet()
+
+    async with ScriptedBroker(script) as broker:
+        settings = MqttSettings(port=broker.port)
+        with structlog.testing.capture_logs() as logs:
+            async with Subscriber(settings, "x", ["a/#"]) as source, asyncio.timeout(10):
+                payloads = list[bytes]()
+                while payloads[-1:] != [b"late"]:
+                    payloads += [message[3] for message in (await source.read()).messages]
+    lost = [each["why"] for each in logs if each["event"] == "mqtt connection lost"]
+    assert payloads == [b"early"] * 3 + [b"late"]
+    assert len(lost) == 3
+    assert all("sends no MQTT: a PUBLISH of" in why for why in lost)
+
+
+async def test_sixteen_megabytes_arrive_whole_beyond_the_keepalive() -> None:
+    """A message that takes longer than the keepalive is not taken for silence."""
+    payload = bytes(range(256)) * (1 << 16)
+
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        data = publish(b"a/b", payload, 1)
+        for at in range(12):  # 6 s, without one whole packet in between
+            peer.send(data[at << 20 : (at + 1) << 20])
+            await asyncio.sleep(0.5)
+        peer.send(data[12 << 20 :])
+        await peer.expect(0x40)
+
+    async with ScriptedBroker(script) as broker, asyncio.timeout(20):
+        async with Subscriber(MqttSettings(port=broker.port, keepalive_s=5), "x", ["a/#"]) as source:
+            batch = await source.read()
+            batch = await source.read()
+            source.acknowledge(1, batch.epoch)
+            assert batch.messages[0][3] == payload
+            assert broker.connections == 1
+
+
+async def test_a_packet_above_the_bound_is_refused_before_it_is_read() -> None:
+    """The broker was told the bound; one that does not heed it costs the connection, not the memory."""
+
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        peer.send(b"\x32\xff\xff\xff\x7f\0\3a/b\0\1\0")
+        for _ in range(256):
+            peer.send(bytes(1 << 20))
+            await peer.sent()
+
+    async with ScriptedBroker(script) as broker, asyncio.timeout(10):
+        connection = await Connection.open(MqttSettings(port=broker.port), "x", Inbox())
+        await connection.subscribe(["a/#"])
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert "at most 33554432 were agreed" in await connection.ended()
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 << 10
+
+
+def numbered(first: int, last: int) -> bytes:
+    """Messages `first` to `last`, with packet ids that repeat only after 65,535."""
+    return b"".join(publish(b"a/b", b"%d" % n, n % 65_535 + 1) for n in range(first, last))
+
+
+async def test_a_broker_that_sends_too_far_ahead_is_not_read() -> None:
+    """At most receive_maximum and one cut are handed out unacknowledged; over keepalives nothing is lost."""
+    pings = count()
+
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        flood = asyncio.create_task(pour(peer))
+        acknowledged = 0
+        while acknowledged < 30_000:
+            packet = await peer.packet()
+            if packet[0] == 0xC0:
+                next(pings)
+                peer.send(b"\xd0\0")
+            elif packet[0] == 0x40:
+                assert int.from_bytes(packet[2:4], "big") == acknowledged % 65_535 + 1
+                acknowledged += 1
+        await flood
+        await peer.packet()
+
+    async def pour(peer: Peer) -> None:
+        for at in range(0, 30_000, 1000):
+            peer.send(numbered(at, at + 1000))
+            await peer.sent()
+
+    async with ScriptedBroker(script) as broker, asyncio.timeout(30):
+        settings = MqttSettings(port=broker.port, keepalive_s=5, receive_maximum=100)
+        async with Subscriber(settings, "x", ["a/#"], gather_s=0.001) as source:
+            taken = [int(n) for n in await all_that_comes(source)]
+            assert 100 <= len(taken) <= 100 + 512
+            await asyncio.sleep(11)  # the connection lives, unread, for more than two keepalives
+            assert await all_that_comes(source) == []
+            unacknowledged = len(taken)
+            while len(taken) < 30_000:
+                source.acknowledge(unacknowledged, source.epoch)
+                more = [int(message[3]) for message in (await source.read()).messages]
+                unacknowledged = len(more)
+                assert unacknowledged <= 100 + 512
+                taken += more
+            source.acknowledge(unacknowledged, source.epoch)
+            assert taken == list(range(30_000))
+            assert source.epoch == 1
+    assert 3 <= next(pings) <= 8
+
+
+async def all_that_comes(source: Subscriber) -> list[bytes]:
+    """Payloads until nothing more comes for a quarter of a second."""
+    found: list[bytes] = []
+    while True:
+        try:
+            async with asyncio.timeout(0.25):
+                found += [message[3] for message in (await source.read()).messages]
+        except TimeoutError:
+            return found
