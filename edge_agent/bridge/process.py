@@ -16,7 +16,7 @@ import structlog
 from edge_agent.bridge.bridge import Bridge
 from edge_agent.bridge.counts import export
 from edge_agent.bridge.recogniser import Recogniser
-from edge_agent.bridge.routes import filters_of
+from edge_agent.bridge.routes import check, filters_of
 from edge_agent.bridge.tails import learn
 from headwater.contract import topics
 from headwater.contract.errors import BadInput, HeadwaterError, Permanent, Unreachable
@@ -31,6 +31,7 @@ from headwater.transport.retry import retrying
 if TYPE_CHECKING:
     from edge_agent.settings import EdgeSettings
 
+SPOOL = "spool"  # its folder, below the site's
 _REFENCE_S = 86_400.0  # Kafka forgets a writer's name after seven days without a transaction
 
 _log = structlog.get_logger(__name__)
@@ -57,7 +58,8 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
     Topics that are missing are waited for too (`headwater edge setup` makes them). Fenced: another bridge of this site
     has started. Refused, Untrusted: a broker does not want us.
     """
-    _not_ready(settings)
+    check(settings.bridge.routes, settings.site, {})
+    not_ready(settings)
     metrics.serve(settings.metrics_port)
     opening = asyncio.create_task(_open(settings))
     stopped = asyncio.create_task(stop.wait())
@@ -70,20 +72,28 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
     stopped.cancel()
     opened = opening.result()
     try:
-        await _carry(settings, opened, stop)
+        carry = _carry
+        if settings.bridge.ack_after == "spool" or (settings.folder / SPOOL).exists():
+            from edge_agent.bridge import spooled_process  # noqa: PLC0415 - memory: only where there is one
+
+            await spooled_process.empty(settings, opened, stop)
+            carry = spooled_process.carry if settings.bridge.ack_after == "spool" else _carry
+        await carry(settings, opened, stop)
     finally:
         await opened.writer.close()
         await opened.cluster.close()
 
 
-class _Opened(NamedTuple):
+class Opened(NamedTuple):
+    """What is there once Kafka has answered."""
+
     cluster: Cluster
     writer: Writer
     partitions: Mapping[str, int]  # by Kafka topic
     recogniser: Recogniser
 
 
-async def _open(settings: EdgeSettings) -> _Opened:
+async def _open(settings: EdgeSettings) -> Opened:
     cluster = Cluster(settings.kafka, client_id=name_of(settings))
     try:
         await retrying(f"connecting to Kafka at {settings.kafka.brokers}", cluster.connect)
@@ -102,7 +112,7 @@ async def _open(settings: EdgeSettings) -> _Opened:
     except BaseException:
         await cluster.close()
         raise
-    return _Opened(cluster, writer, partitions, recogniser)
+    return Opened(cluster, writer, partitions, recogniser)
 
 
 async def _partitions(cluster: Cluster, wanted: Sequence[str]) -> dict[str, int]:
@@ -112,11 +122,11 @@ async def _partitions(cluster: Cluster, wanted: Sequence[str]) -> dict[str, int]
         try:
             counts[topic] = await cluster.partitions(topic)
         except BadInput as error:
-            raise Unreachable(str(error), hint="`headwater edge setup` creates the edge's topics") from error
+            raise Unreachable(f"the Kafka topic {topic} does not exist: `headwater edge setup` creates it") from error
     return counts
 
 
-async def _carry(settings: EdgeSettings, opened: _Opened, stop: asyncio.Event) -> None:
+async def _carry(settings: EdgeSettings, opened: Opened, stop: asyncio.Event) -> None:
     filters = filters_of(settings.bridge.routes, settings.site)
     gather_s = settings.bridge.gather_ms / 1000
     async with Subscriber(settings.mqtt, client_id_of(settings), filters, gather_s=gather_s) as source:
@@ -131,18 +141,18 @@ async def _carry(settings: EdgeSettings, opened: _Opened, stop: asyncio.Event) -
         )
         if settings.metrics_port is not None:
             export(bridge.counts)
-        aside = [asyncio.create_task(_announce(settings, source)), asyncio.create_task(_refence(opened.writer, stop))]
+        aside = [asyncio.create_task(announce(settings, source)), asyncio.create_task(refence(opened.writer, stop))]
         try:
             await bridge.run(stop)
         finally:
             for task in aside:
                 task.cancel()
             await asyncio.gather(*aside, return_exceptions=True)
-            _not_ready(settings)
+            not_ready(settings)
             _log.info("bridge stopped", site=settings.site, balanced=bridge.counts.balanced, **bridge.counts.as_dict())
 
 
-def _not_ready(settings: EdgeSettings) -> None:
+def not_ready(settings: EdgeSettings) -> None:
     """Take back that messages can come; Permanent where the state folder is none."""
     path = ready_file(settings)
     try:
@@ -151,7 +161,7 @@ def _not_ready(settings: EdgeSettings) -> None:
         raise file_error(error, path) from error
 
 
-async def _announce(settings: EdgeSettings, source: Subscriber) -> None:
+async def announce(settings: EdgeSettings, source: Subscriber) -> None:
     """Say once that messages can come."""
     await source.subscribed.wait()
     about: Mapping[str, object] = {"pid": os.getpid(), "site": settings.site}
@@ -162,7 +172,7 @@ async def _announce(settings: EdgeSettings, source: Subscriber) -> None:
     _log.info("bridge ready", **about)
 
 
-async def _refence(writer: Writer, stop: asyncio.Event) -> None:
+async def refence(writer: Writer, stop: asyncio.Event) -> None:
     """Keep Kafka from forgetting the writer's name. A failure, such as Fenced, shows at the next write."""
     while not await sleep_or_stop(stop, _REFENCE_S):
         with suppress(HeadwaterError):

@@ -81,9 +81,16 @@ class Recogniser:
 
     def read(self, tail: Iterable[Record]) -> None:
         """Learn from the tails of all partitions, whatever their order; records of others are passed over."""
-        mine = sorted(found for record in tail if (found := mark_of(record, self._client_id)) is not None)
-        if not mine:
+        self.learn(found for record in tail if (found := mark_of(record, self._client_id)) is not None)
+
+    def learn(self, marks: Iterable[Mark]) -> None:
+        """Learn from what several logs tell, whatever the order, before the first connection."""
+        self._marks.update(marks)
+        if not self._marks:
             return
+        self.young.clear()
+        self._there.clear()
+        mine = sorted(self._marks)
         last = mine[-1]
         self._started, self.sequence, self.session = last.started, last.sequence, last.session
         for mark in mine:
@@ -98,6 +105,7 @@ class Recogniser:
 
     def begin_session(self, now_ms: int) -> None:
         """Forget: the broker has no session of ours, so it owes us nothing."""
+        self._marks: set[Mark] = set()
         self._started = max(now_ms, self._started + 1)  # sessions stay in order when a clock is set back
         self.session = f"{self._client_id}@{self._started}"
         self.sequence = 0
@@ -108,6 +116,7 @@ class Recogniser:
 
     def begin_connection(self, settled: int) -> None:
         """What has not been acknowledged by now will be sent again, even by a broker that forgets to set DUP."""
+        self._marks = set()
         self.orphans = {
             packet_id
             for entries in (self._old, self.young)
@@ -131,8 +140,12 @@ class Recogniser:
 
     def missing(self, packet_id: bytes, parts: int) -> list[int]:
         """Which records of a message that was recognised a former life did not write."""
-        there = self._there.pop(packet_id)
+        there = self.there(packet_id)
         return [part for part in range(parts) if part not in there]
+
+    def there(self, packet_id: bytes) -> set[int]:
+        """Which records of a message that was recognised a former life wrote; the message is whole from now on."""
+        return self._there.pop(packet_id)
 
     def remember(self, message: Publish, place: int) -> int:
         """Take in a new message; its sequence."""
@@ -173,6 +186,8 @@ def mark_of(record: Record, client_id: str) -> Mark | None:
         return None  # written by somebody else
     if sequence is None or packet_id is None or not 0 <= packet_id < 65_536:
         return None
+    if headers.SPOOL in found:
+        part, parts = 0, 1  # the spool had the message whole
     content = found.get(headers.DIGEST) or digest(found.get(headers.MQTT_TOPIC) or b"", record.value or b"")
     number = packet_id.to_bytes(2, "big") if packet_id else b""
     return Mark(int(started), sequence, session, number, content, part, parts)

@@ -7,6 +7,7 @@
 | hw-session | readings | MQTT client id and the start of its session in ms, `id@ms`, UTF-8 |
 | hw-packet-id | readings | MQTT packet identifier, int64; 0 at QoS 0 |
 | hw-sequence | readings | receive sequence in the session, int64 |
+| hw-spool | readings that came through the spool | 12 bytes of the spool's id, position in it as int64 |
 | hw-received-at | readings | Unix time in ms, int64 |
 | hw-sparkplug | readings | where the message stood, `births/seq/crc[/mark]` (contract/sparkplug/readings.py), UTF-8 |
 | hw-historical | readings | `true`: values that were not current when they were sent (Sparkplug) |
@@ -42,6 +43,7 @@ CLASS = "hw-class"
 SESSION = "hw-session"
 PACKET_ID = "hw-packet-id"
 SEQUENCE = "hw-sequence"
+SPOOL = "hw-spool"
 RECEIVED_AT = "hw-received-at"
 SPARKPLUG = "hw-sparkplug"
 HISTORICAL = "hw-historical"

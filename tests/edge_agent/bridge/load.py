@@ -45,7 +45,7 @@ class Load:
         self._site = site
         self._settings = MqttSettings(host=broker.host, port=broker.port)
         self._rate = rate
-        self._sent = first
+        self.sent = first
         self._stopping = False
 
     async def __aenter__(self) -> Load:
@@ -60,8 +60,8 @@ class Load:
         """Stop; how many messages the broker has acknowledged."""
         self._stopping = True
         await self._task
-        assert self._sent > 100
-        return self._sent
+        assert self.sent > 100
+        return self.sent
 
     async def _run(self) -> None:
         async with Publisher(self._settings, f"load-{self._site}") as publisher:
@@ -72,5 +72,5 @@ class Load:
 
     async def _burst(self, publisher: Publisher) -> None:
         for _ in range(_BURST):
-            await publisher.publish(f"{self._site}/pump/p{self._sent % ASSETS}", b"%d" % self._sent)
-            self._sent += 1
+            await publisher.publish(f"{self._site}/pump/p{self.sent % ASSETS}", b"%d" % self.sent)
+            self.sent += 1

@@ -1,0 +1,144 @@
+"""The life of the bridge with a spool: open it, see what Kafka has of it, drain, connect to MQTT, take in, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import structlog
+
+from edge_agent.bridge import process
+from edge_agent.bridge.counts import Counts, export
+from edge_agent.bridge.routes import filters_of
+from edge_agent.bridge.spooled_drain import Drainer
+from edge_agent.bridge.spooled_intake import Intake
+from edge_agent.bridge.spooled_rows import marks
+from edge_agent.bridge.spooled_tails import done
+from headwater.contract.errors import Permanent
+from headwater.transport.mqtt.source import Subscriber
+from headwater.transport.retry import retrying
+from headwater.transport.spool import Spool
+
+if TYPE_CHECKING:
+    from edge_agent.bridge.process import Opened
+    from edge_agent.settings import EdgeSettings
+
+_STUCK_S = 1.0  # at a stop: Kafka takes nothing, and the spool keeps it anyway
+_LOOK_S = 0.05
+
+_log = structlog.get_logger(__name__)
+
+
+async def carry(settings: EdgeSettings, opened: Opened, stop: asyncio.Event) -> None:
+    """Carry messages through the spool until `stop`. Raises what process.run names."""
+    async with _opened(settings) as spool:
+        counts = Counts()
+        client_id, most = process.client_id_of(settings), settings.mqtt.receive_maximum
+        opened.recogniser.learn(marks(spool, 4 * most, client_id))
+        drainer = await _drainer(settings, opened, spool, counts)
+        if settings.metrics_port is not None:
+            export(counts, spool)
+        filters, gather_s = filters_of(settings.bridge.routes, settings.site), settings.bridge.gather_ms / 1000
+        async with Subscriber(settings.mqtt, client_id, filters, gather_s=gather_s) as source:
+            intake = Intake(source, spool, opened.recogniser, drainer, counts, settings.bridge.spool, most)
+            aside = [
+                asyncio.create_task(process.announce(settings, source)),
+                asyncio.create_task(process.refence(opened.writer, stop)),
+            ]
+            try:
+                await _run(intake, drainer, stop, settings.bridge.drain_s)
+            finally:
+                for task in aside:
+                    task.cancel()
+                await asyncio.gather(*aside, return_exceptions=True)
+                process.not_ready(settings)
+                _log.info("bridge stopped", site=settings.site, balanced=counts.balanced, **counts.as_dict())
+
+
+async def empty(settings: EdgeSettings, opened: Opened, stop: asyncio.Event) -> None:
+    """Where the spool is used no more, write what an earlier life has left in it, until `stop`, and remove it.
+
+    Raises what the writer raises.
+    """
+    folder = settings.folder / process.SPOOL
+    if settings.bridge.ack_after == "spool":
+        return
+    async with _opened(settings) as spool:
+        counts = Counts()
+        client_id, most = process.client_id_of(settings), settings.mqtt.receive_maximum
+        opened.recogniser.learn(marks(spool, 4 * most, client_id))
+        drainer = await _drainer(settings, opened, spool, counts)
+        draining = asyncio.create_task(drainer.run())
+        try:
+            while drainer.waits and not draining.done() and not stop.is_set():  # noqa: ASYNC110 - three things at once
+                await asyncio.sleep(_LOOK_S)
+        finally:
+            draining.cancel()
+            await asyncio.wait([draining])
+        if draining.done() and not draining.cancelled():
+            draining.result()
+        if drainer.waits:
+            return
+    try:
+        for each in folder.iterdir():
+            each.unlink()
+        folder.rmdir()
+    except OSError as error:  # it is empty; the next start tries again
+        _log.warning("the spool that is not used any more cannot be removed", folder=str(folder), why=str(error))
+    _log.info("the spool was emptied and removed", **counts.as_dict())
+
+
+@asynccontextmanager
+async def _opened(settings: EdgeSettings) -> AsyncIterator[Spool]:
+    async def attempt() -> Spool:
+        return Spool.open(settings.folder / process.SPOOL, most_bytes=settings.bridge.spool.bytes)
+
+    spool = await retrying("opening the spool", attempt)
+    try:
+        yield spool
+    finally:
+        with suppress(Permanent):  # it was said; nothing that is missing was acknowledged
+            await spool.close()
+
+
+async def _drainer(settings: EdgeSettings, opened: Opened, spool: Spool, counts: Counts) -> Drainer:
+    began = time.monotonic()
+    found = await done(opened.cluster, opened.writer.markers, spool.id, spool.oldest, spool.end)
+    drainer = Drainer(spool, counts, settings.bridge, settings.site)
+    drainer.begin(opened.writer, opened.partitions, found)
+    _log.info("spool opened", id=spool.id, waiting=counts.waiting, took_s=round(time.monotonic() - began, 3))
+    return drainer
+
+
+async def _run(intake: Intake, drainer: Drainer, stop: asyncio.Event, drain_s: float) -> None:
+    taking, draining = asyncio.create_task(intake.run()), asyncio.create_task(drainer.run())
+    stopped = asyncio.create_task(stop.wait())
+    tasks = [taking, draining, stopped]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended - {stopped}:
+            task.result()
+        taking.cancel()
+        await asyncio.wait([taking])
+        await intake.finish()
+        drainer.wake()
+        await _drain(drainer, draining, drain_s)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def _drain(drainer: Drainer, draining: asyncio.Task[None], drain_s: float) -> None:
+    """Let Kafka take what waits, for as long as it does; the spool keeps the rest."""
+    end = time.monotonic() + drain_s
+    settled, since = drainer.settled, time.monotonic()
+    while drainer.waits and (now := time.monotonic()) < end and now - since < _STUCK_S:
+        if draining.done():
+            draining.result()
+        if drainer.settled > settled:
+            settled, since = drainer.settled, now
+        await asyncio.sleep(_LOOK_S)
