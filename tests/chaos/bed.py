@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headwater.app.stack.kafka import KafkaService, KafkaTools
-from headwater.app.stack.runner import Runner
+from headwater.app.stack.runner import Command, Runner
 from headwater.contract import topics
 from headwater.transport.kafka import ensure_topics
 from headwater.transport.kafka_batch.cluster import Cluster
@@ -21,7 +21,7 @@ from headwater.transport.kafka_batch.records import Record
 from headwater.transport.kafka_batch.settings import KafkaSettings
 from headwater.transport.kafka_batch.wire import Api, Call, array, string
 from headwater.transport.retry import retrying
-from tests.brokers import Relayed, relayed
+from tests.brokers import Extended, relayed
 from tests.chaos.numbers import Numbers
 from tests.chaos.plan import Chapter
 from tests.chaos.process import Life, bridge_command
@@ -129,24 +129,41 @@ class Bed:
         return [sys.executable, "-m", "bench.bridge.stock", *where, "stock", f"{SITE}/#", topics.READINGS]
 
 
+@dataclass(frozen=True)
+class _Restartable(Extended):
+    """A relayed broker whose relay keeps listening while the broker is away: a port of ours, not of its."""
+
+    proxy: int = 0
+
+    def prepare(self, folder: Path, ports: Mapping[str, int]) -> Command:
+        """As a relayed one."""
+        return super().prepare(folder, {**ports, "proxy": self.proxy})
+
+
 @asynccontextmanager
 async def open_bed(chapter: Chapter, system: str, folder: Path, tools: KafkaTools) -> AsyncIterator[Bed]:
     """Start services in a folder of their own and end everything afterwards."""
     runner = Runner(folder / "services")
-    service = relayed(KafkaService("kafka", lambda: tools), more=_QUOTA)
     try:
         mqtt = await asyncio.to_thread(start_mosquitto, runner, "mqtt", every_change=chapter.kept)
-        await asyncio.to_thread(runner.start, service)
-        kafka = Broker("kafka", runner.address(service), runner, service)
-        where = Relayed(runner.ports(service))
-        await asyncio.to_thread(ensure_topics, where.plain, topics.edge_topics())
         async with AsyncExitStack() as stack:
-            kafka_road = await stack.enter_async_context(where.proxy())
+            kafka_road = await stack.enter_async_context(Proxy(("127.0.0.1", 0)))
+            kafka, straight = await asyncio.to_thread(_start_kafka, runner, tools, kafka_road.port)
+            kafka_road.target = ("127.0.0.1", runner.ports(kafka.service)["relay"])
             mqtt_road = await stack.enter_async_context(Proxy((mqtt.host, mqtt.port)))
             mqtt_road.delay_s = chapter.delay_s
             numbers = await stack.enter_async_context(Numbers(SITE, mqtt.port, chapter.combination.qos))
-            bed = Bed(system, chapter, folder, kafka, mqtt, kafka_road, mqtt_road, numbers, where.plain)
+            bed = Bed(system, chapter, folder, kafka, mqtt, kafka_road, mqtt_road, numbers, straight)
             stack.callback(bed.kill)
             yield bed
     finally:
         await asyncio.to_thread(runner.stop, grace_s=1.0)
+
+
+def _start_kafka(runner: Runner, tools: KafkaTools, proxy: int) -> tuple[Broker, KafkaSettings]:
+    plan = relayed(KafkaService("kafka", lambda: tools), more=_QUOTA)
+    service = _Restartable(plan.inner, plan.more, ("relay",), proxy)
+    runner.start(service)
+    settings = KafkaSettings(brokers=runner.address(service))
+    ensure_topics(settings, topics.edge_topics())
+    return Broker("kafka", runner.address(service), runner, service), settings

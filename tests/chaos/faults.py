@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from tests.chaos import plan
 from tests.chaos.bed import READY_S, SITE, Bed
 from tests.chaos.plan import Fault
-from tests.chaos.process import wait
+from tests.chaos.process import Life, wait
 
 _START_S = 1.3  # a start takes as long on a busy machine
 _POINT_S = 4.0
+_KEEPALIVE_S = 8.0  # by then the bridge (5 s) has noticed a silent broker, and the broker us
 _QUOTA_BYTES_PER_S = 8_000.0
 _CONNECT_LEVEL = {"5": 5, "3.1.1": 4}
 
@@ -107,7 +108,7 @@ async def _mqtt_hole(bed: Bed, fault: Fault) -> str:
         return ""
     bed.mqtt_road.stall()
     bed.mqtt_road.stall_new = True
-    await asyncio.sleep(0.3 + 2 * fault.hold_s)
+    await asyncio.sleep(0.3 + 2 * fault.hold_s + (_KEEPALIVE_S if fault.nth == 5 else 0))
     bed.mqtt_road.stall_new = False
     if fault.nth == 1:
         bed.mqtt_road.cut()
@@ -196,8 +197,7 @@ async def _taken_over(bed: Bed, fault: Fault) -> str:
         return ""
     first, second = bed.life, bed.start()
     await wait(lambda: second.ready.is_set() or second.status is not None, READY_S)
-    if not await first.ends(2 + 3 * fault.hold_s):
-        first.kill()  # two of them would chase each other from the MQTT session for ever
+    await _one_stays(bed, first, 2 + 3 * fault.hold_s)
     return fault.kind
 
 
@@ -210,9 +210,20 @@ async def _zombie(bed: Bed, fault: Fault) -> str:
     second = bed.start()
     await wait(lambda: second.ready.is_set() or second.status is not None, READY_S)
     first.send(signal.SIGCONT)
-    if not await first.ends(1 + 2 * fault.hold_s):
-        first.kill()
+    await _one_stays(bed, first, 1 + 2 * fault.hold_s)
     return fault.kind
+
+
+async def _one_stays(bed: Bed, first: Life, within_s: float) -> None:
+    second = bed.life
+    if await first.ends(within_s):
+        return
+    if second.status is None:
+        first.kill()  # two of them would chase each other from the MQTT session for ever
+        return
+    bed.ended.append(f"the second one: status {second.status}")
+    bed.lives.remove(first)
+    bed.lives.append(first)
 
 
 async def _stolen(bed: Bed, fault: Fault) -> str:

@@ -9,6 +9,7 @@ import pytest
 from headwater.app.stack.kafka import KafkaTools
 from headwater.transport.kafka_batch.records import Record
 from tests.chaos import plan
+from tests.chaos.bed import STOCK
 from tests.chaos.book import Book, faults_of, figures
 from tests.chaos.chapter import run_chapter
 from tests.chaos.count import Outcome, judge
@@ -28,6 +29,18 @@ async def test_a_short_campaign_finds_nothing(combination: Combination, kafka_to
     assert faults_of([outcome]) == []
     assert sum(outcome.fired.values()) == 6
     assert outcome.clean_stops >= 1
+
+
+async def test_the_campaign_can_fail(kafka_tools: KafkaTools) -> None:
+    """Five kills of a careful script on stock libraries: it loses nothing, it writes twice, and the count sees both."""
+    chapter = plan.chapter(SEED, Combination("5", 1, "kafka"), 0, 5)
+    kills = tuple(fault._replace(kind=plan.KILL, rate=300.0, gap_s=0.5) for fault in chapter.faults)
+
+    outcome = await run_chapter(chapter._replace(faults=kills, delay_s=0.05), kafka_tools, print, system=STOCK)
+
+    assert outcome.wrong == []
+    assert outcome.lost == 0
+    assert outcome.duplicated > 0
 
 
 def test_a_plan_is_fixed_by_its_seed() -> None:
