@@ -71,6 +71,7 @@ class BulkClient(_Client):
     """Reads whole buffers. At QoS 2 it leaves PUBREC to the caller, so that a crash before it loses nothing."""
 
     acknowledges_qos_2 = True
+    resolves_aliases = True
 
     def begin(self, *, v5: bool) -> None:
         """Make ready for a new connection."""
@@ -131,6 +132,7 @@ class StockClient(_Client):
     """Lets paho read, a packet at a time. paho sends PUBREC on receipt, so QoS 2 is not subscribed to with it."""
 
     acknowledges_qos_2 = False
+    resolves_aliases = False
 
     def begin(self, *, v5: bool) -> None:  # noqa: ARG002  # paho knows its protocol
         """Make ready for a new connection."""

@@ -194,7 +194,7 @@ class Connection:
             properties = connect_properties(
                 receive_maximum=settings.receive_maximum,
                 expiry_s=0 if self._clean else settings.session_expiry_s,
-                topic_aliases=settings.topic_aliases,
+                topic_aliases=settings.topic_aliases if self._paho.resolves_aliases else 0,
             )
             self._paho.connect(
                 settings.host, settings.port, settings.keepalive_s, clean_start=self._clean, properties=properties

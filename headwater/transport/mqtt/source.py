@@ -9,7 +9,6 @@ the connection by its epoch. What is not acknowledged is sent again on the next 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,16 +19,13 @@ import structlog
 from headwater.transport.mqtt.client import acknowledgements
 from headwater.transport.mqtt.connection import Connection, Listener
 from headwater.transport.mqtt.packets import QOS, Publish
+from headwater.transport.mqtt.patience import Patience
 from headwater.transport.mqtt.pulse import Pulse
-from headwater.transport.mqtt.reasons import TAKEN_OVER
 from headwater.transport.mqtt.settings import MqttSettings
-from headwater.transport.retry import pauses, retrying
+from headwater.transport.retry import retrying
 
 _QOS_1 = 0x02
 _PUBREC = b"\x50\x02"
-_STEADY_S = 10.0  # a connection that lasted as long was a good one: the next pause starts small again
-_STEP_ASIDE_S = 10.0  # least pause before the session is taken back from another client
-_MOST_SHORT = 6  # short connections in a row: a broker of MQTT 3.1.1 cannot say that another client is there
 
 _log = structlog.get_logger(__name__)
 
@@ -67,7 +63,7 @@ class Subscriber(Listener):
 
     At `receive_maximum` unacknowledged messages it stops to read: a broker may send further ahead than that (Mosquitto
     does while it works off a queue), and messages at QoS 0 have no bound. Messages at QoS 0 below `headwater-pulse/`
-    are its own (pulse.py). `taken_over` counts the connections that another client ended by using the same client id.
+    are its own (pulse.py). `pulse.stalls` and `patience.taken_over` count what ended connections.
     """
 
     def __init__(
@@ -82,7 +78,7 @@ class Subscriber(Listener):
     ) -> None:
         self.subscribed = asyncio.Event()
         self.epoch = 0
-        self.taken_over = 0
+        self.patience = Patience(client_id, settings.protocol)
         self.pulse = Pulse(client_id, settings.pulse_s, settings.where)
         self._settings = settings
         self._client_id = client_id
@@ -99,7 +95,6 @@ class Subscriber(Listener):
         self._unacknowledged: list[bytes] = []  # packet ids; what is not at QoS 1 has its whole answer, or nothing
         self._unlike = 0  # how many of them are not at QoS 1
         self._reads = 0
-        self._short = 0  # connections in a row that the broker closed soon
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Subscriber:
@@ -153,20 +148,18 @@ class Subscriber(Listener):
             self._connection.resume()
 
     async def _keep_connected(self) -> None:
-        waits = pauses()
         while True:
             connection = await retrying(f"connecting to MQTT broker {self._settings.where}", self._connect)
             began = time.monotonic()
             self.subscribed.set()
             why = await self._end_of(connection)
             self.subscribed.clear()
-            steady = time.monotonic() - began > _STEADY_S
-            if steady:
-                waits = pauses()
-            pause, hint = self._pause_after(connection, steady, next(waits))
+            pause_s, hint = self.patience.after(time.monotonic() - began, connection.end_code)
             more = {"hint": hint} if hint else {}
-            _log.warning("mqtt connection lost", broker=self._settings.where, why=why, pause_s=round(pause, 2), **more)
-            await asyncio.sleep(pause)
+            _log.warning(
+                "mqtt connection lost", broker=self._settings.where, why=why, pause_s=round(pause_s, 2), **more
+            )
+            await asyncio.sleep(pause_s)
 
     async def _end_of(self, connection: Connection) -> str:
         """Wait for the end of a connection, and watch it; the answer says why it ended."""
@@ -184,17 +177,6 @@ class Subscriber(Listener):
 
     def _is_busy(self) -> bool:
         return self._held or bool(self._unacknowledged)
-
-    def _pause_after(self, connection: Connection, steady: bool, pause_s: float) -> tuple[float, str]:
-        """How long to wait for the next connection, and what to do about the loss of this one."""
-        hint = f"does another client use the client id {self._client_id}? set mqtt.client_id for one of them"
-        self._short = 0 if steady else self._short + 1
-        if connection.end_code == TAKEN_OVER:
-            self.taken_over += 1
-        elif self._short < _MOST_SHORT or self._settings.protocol != "3.1.1":
-            return pause_s, ""
-        self._short = 0
-        return _STEP_ASIDE_S + random.uniform(0, _STEP_ASIDE_S), hint
 
     async def _connect(self) -> Connection:
         self._dialling()
