@@ -78,6 +78,24 @@ def try_message(
         raise typer.Exit(BadInput.exit_code)
 
 
+@app.command("reload")
+def reload_routes(
+    site: str | None = SITE,
+    wait_s: float = typer.Option(30.0, "--wait", min=0.1, help="Longest wait for the bridge, in seconds."),
+) -> None:
+    """Make the running bridge read its settings again, without losing a message, and say what became of it.
+
+    Exits with 3 when the bridge refuses them and goes on with the former ones. What the environment of the bridge sets
+    stays as it was when it started.
+
+    Example:  headwater edge route reload
+    """
+    from edge_agent.bridge.reload import demand
+
+    settings = _load(site)
+    typer.echo(demand(settings.folder, settings.site, wait_s))
+
+
 def _lines(found: dict[str, Any]) -> list[str]:
     rows = [("topic", found["topic"]), ("route", found["route"] or "none fits")]
     rows += [("also fits", f"{match} (a route above it has the topic)") for match in found["also_fit"]]

@@ -44,10 +44,11 @@ class Bridge:
         site: str,
         partitions: Mapping[str, int],
         receive_maximum: int,
+        schemas: Mapping[str, bytes] = {},  # grows while it is used
     ) -> None:
         self.counts = Counts()
         self.outlet = Outlet(writer, self._written, self._acknowledge)
-        table: Table[Lane] = Table(settings.routes, site, partitions, self.outlet.lane)
+        table: Table[Lane] = Table(settings.routes, site, partitions, self.outlet.lane, schemas)
         self.records = Records(table, self.outlet, settings.batch_bytes)
         self._plain: dict[bytes, tuple[Lane, bytes, bytes]] = {}  # topic: lane, key, head of the headers
         self._source = source

@@ -7,7 +7,7 @@ what waited in the spool when this life began; without a spool it is 0.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headwater.transport.spool import Spool
@@ -42,6 +42,9 @@ class Counts:
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
+_shown: list[Any] = []
+
+
 def export(counts: Counts, spool: Spool | None = None) -> None:
     """Show the counts as `headwater_bridge_<what>_total` (and `headwater_bridge_waiting`) to Prometheus."""
     from prometheus_client import REGISTRY  # only where metrics are asked for: memory
@@ -67,4 +70,7 @@ def export(counts: Counts, spool: Spool | None = None) -> None:
                 ),
             ]
 
-    REGISTRY.register(Collected())
+    while _shown:  # of the life before a reload
+        REGISTRY.unregister(_shown.pop())
+    _shown.append(Collected())
+    REGISTRY.register(_shown[-1])

@@ -6,17 +6,21 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
 from edge_agent.bridge.bridge import Bridge
 from edge_agent.bridge.counts import export
+from edge_agent.bridge.memory import Keeper
 from edge_agent.bridge.recogniser import Recogniser
-from edge_agent.bridge.routes import check, filters_of
+from edge_agent.bridge.reload import READY, Reloads
+from edge_agent.bridge.routes import check
+from edge_agent.bridge.schemas import from_files
+from edge_agent.bridge.session import connected, former_topics
 from edge_agent.bridge.tails import learn
 from headwater.contract import topics
 from headwater.contract.errors import BadInput, HeadwaterError, Permanent, Unreachable
@@ -39,7 +43,7 @@ _log = structlog.get_logger(__name__)
 
 def ready_file(settings: EdgeSettings) -> Path:
     """Exists while the bridge is subscribed; holds its process id as JSON."""
-    return settings.folder / "bridge.ready"
+    return settings.folder / READY
 
 
 def name_of(settings: EdgeSettings) -> str:
@@ -53,32 +57,58 @@ def client_id_of(settings: EdgeSettings) -> str:
 
 
 async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
-    """Bridge until `stop`. Waits for a Kafka or an MQTT broker that is away.
+    """Bridge until `stop`, in one life after another where SIGHUP asks for other settings (reload.py).
 
-    Topics that are missing are waited for too (`headwater edge setup` makes them). Fenced: another bridge of this site
-    has started. Refused, Untrusted: a broker does not want us.
+    Waits for a Kafka or an MQTT broker that is away, and for topics that are missing (`headwater edge setup` makes
+    them). BadSetting: a route cannot work. Fenced: another bridge of this site has started. Refused, Untrusted: a
+    broker does not want us.
     """
-    check(settings.bridge.routes, settings.site, {})
+    check(settings.bridge.routes, settings.site, from_files(settings.bridge.schemas))
     not_ready(settings)
     metrics.serve(settings.metrics_port)
-    opening = asyncio.create_task(_open(settings))
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait([opening, stopped], return_when=asyncio.FIRST_COMPLETED)
+    reloads = Reloads(settings.folder)
+    with reloads.listening():
+        goes_on: EdgeSettings | None = settings
+        while goes_on is not None:
+            goes_on = await _life(goes_on, stop, reloads)
+
+
+async def _life(settings: EdgeSettings, stop: asyncio.Event, reloads: Reloads) -> EdgeSettings | None:
+    """One life; the settings of the next one, or None when it was asked to stop."""
+    ending = asyncio.Event()
+    stopped, again = asyncio.create_task(stop.wait()), asyncio.create_task(reloads.next(settings))
+    asked: list[asyncio.Task[Any]] = [stopped, again]
+    for task in asked:
+        task.add_done_callback(lambda _: ending.set())
+    try:
+        await _open_and_carry(settings, ending, reloads)
+    finally:
+        reloads.cluster = None
+        for task in asked:
+            task.cancel()
+        await asyncio.wait(asked)
+    return None if stop.is_set() or again.cancelled() else again.result()
+
+
+async def _open_and_carry(settings: EdgeSettings, ending: asyncio.Event, reloads: Reloads) -> None:
+    opening, ended = asyncio.create_task(_open(settings)), asyncio.create_task(ending.wait())
+    await asyncio.wait([opening, ended], return_when=asyncio.FIRST_COMPLETED)
+    ended.cancel()
     if not opening.done():
         opening.cancel()
         with suppress(asyncio.CancelledError):
             await opening
         return
-    stopped.cancel()
     opened = opening.result()
+    reloads.cluster = opened.cluster
     try:
         carry = _carry
         if settings.bridge.ack_after == "spool" or (settings.folder / SPOOL).exists():
             from edge_agent.bridge import spooled_process  # noqa: PLC0415 - memory: only where there is one
 
-            await spooled_process.empty(settings, opened, stop)
+            await spooled_process.empty(settings, opened, ending)
             carry = spooled_process.carry if settings.bridge.ack_after == "spool" else _carry
-        await carry(settings, opened, stop)
+        await carry(settings, opened, ending, reloads.begun)
     finally:
         await opened.writer.close()
         await opened.cluster.close()
@@ -91,14 +121,18 @@ class Opened(NamedTuple):
     writer: Writer
     partitions: Mapping[str, int]  # by Kafka topic
     recogniser: Recogniser
+    keeper: Keeper
+    schemas: dict[str, bytes]  # grows while it is used
 
 
 async def _open(settings: EdgeSettings) -> Opened:
     cluster = Cluster(settings.kafka, client_id=name_of(settings))
     try:
         await retrying(f"connecting to Kafka at {settings.kafka.brokers}", cluster.connect)
-        wanted = sorted({route.to for route in settings.bridge.routes} | {topics.DEAD_LETTERS})
+        wanted = sorted({route.to for route in settings.bridge.routes} | {topics.DEAD_LETTERS, topics.SESSION_GAPS})
         partitions = await retrying("looking for the edge's topics", lambda: _partitions(cluster, wanted))
+        keeper = Keeper(settings.folder, client_id_of(settings))
+        partitions |= await former_topics(cluster, keeper, wanted)
         writer = await Writer.open(
             cluster,
             name_of(settings),
@@ -112,7 +146,7 @@ async def _open(settings: EdgeSettings) -> Opened:
     except BaseException:
         await cluster.close()
         raise
-    return Opened(cluster, writer, partitions, recogniser)
+    return Opened(cluster, writer, partitions, recogniser, keeper, from_files(settings.bridge.schemas))
 
 
 async def _partitions(cluster: Cluster, wanted: Sequence[str]) -> dict[str, int]:
@@ -126,10 +160,10 @@ async def _partitions(cluster: Cluster, wanted: Sequence[str]) -> dict[str, int]
     return counts
 
 
-async def _carry(settings: EdgeSettings, opened: Opened, stop: asyncio.Event) -> None:
-    filters = filters_of(settings.bridge.routes, settings.site)
-    gather_s = settings.bridge.gather_ms / 1000
-    async with Subscriber(settings.mqtt, client_id_of(settings), filters, gather_s=gather_s) as source:
+async def _carry(
+    settings: EdgeSettings, opened: Opened, stop: asyncio.Event, begun: Callable[[], None] = lambda: None
+) -> None:
+    async with connected(settings, opened) as (subscriber, source):
         bridge = Bridge(
             source,
             opened.writer,
@@ -138,10 +172,14 @@ async def _carry(settings: EdgeSettings, opened: Opened, stop: asyncio.Event) ->
             site=settings.site,
             partitions=opened.partitions,
             receive_maximum=settings.mqtt.receive_maximum,
+            schemas=opened.schemas,
         )
         if settings.metrics_port is not None:
             export(bridge.counts)
-        aside = [asyncio.create_task(announce(settings, source)), asyncio.create_task(refence(opened.writer, stop))]
+        aside = [
+            asyncio.create_task(announce(settings, subscriber, begun)),
+            asyncio.create_task(refence(opened.writer, stop)),
+        ]
         try:
             await bridge.run(stop)
         finally:
@@ -161,8 +199,8 @@ def not_ready(settings: EdgeSettings) -> None:
         raise file_error(error, path) from error
 
 
-async def announce(settings: EdgeSettings, source: Subscriber) -> None:
-    """Say once that messages can come."""
+async def announce(settings: EdgeSettings, source: Subscriber, begun: Callable[[], None]) -> None:
+    """Say once that messages can come, to `begun` too."""
     await source.subscribed.wait()
     about: Mapping[str, object] = {"pid": os.getpid(), "site": settings.site}
     try:
@@ -170,6 +208,7 @@ async def announce(settings: EdgeSettings, source: Subscriber) -> None:
     except Permanent as error:  # it only tells; messages pass without it
         _log.warning("bridge cannot say that it is ready", why=str(error), hint=error.hint)
     _log.info("bridge ready", **about)
+    begun()
 
 
 async def refence(writer: Writer, stop: asyncio.Event) -> None:

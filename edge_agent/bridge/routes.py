@@ -156,6 +156,11 @@ def check(routes: Sequence[RouteSettings], site: str, schemas: Mapping[str, byte
         _Route(each, site, schemas)
 
 
+def matches_of(routes: Sequence[RouteSettings], site: str) -> list[str]:
+    """What each route matches, as `Routed.route` names it."""
+    return ["/".join(_words(each.match, site)) for each in routes]
+
+
 def filters_of(routes: Sequence[RouteSettings], site: str) -> list[str]:
     """What to subscribe to; no two of them overlap."""
     return disjoint((each.filter or _wide(_words(each.match, site))).replace("{site}", site) for each in routes)

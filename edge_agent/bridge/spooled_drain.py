@@ -52,11 +52,13 @@ class Drainer:
         self._news = asyncio.Event()
         self._is_failing = False
 
-    def begin(self, writer: SectionWriter, partitions: Mapping[str, int], done: Done) -> None:
+    def begin(
+        self, writer: SectionWriter, partitions: Mapping[str, int], done: Done, schemas: Mapping[str, bytes] = {}
+    ) -> None:
         """Go on where the former life ended, by what Kafka tells; before anything is appended."""
         spool = self._spool
         self.outlet = Outlet(writer, self._written, self._moved)
-        table: Table[Lane] = Table(self._settings.routes, self._site, partitions, self.outlet.lane)
+        table: Table[Lane] = Table(self._settings.routes, self._site, partitions, self.outlet.lane, schemas)
         self.records = Records(table, self.outlet, self._settings.batch_bytes)
         self._done = done
         self._cursor = self.settled = max(spool.oldest, done.last + 1 - WINDOW)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,12 @@ import structlog
 
 from edge_agent.bridge import process
 from edge_agent.bridge.counts import Counts, export
-from edge_agent.bridge.routes import filters_of
+from edge_agent.bridge.session import connected
 from edge_agent.bridge.spooled_drain import Drainer
 from edge_agent.bridge.spooled_intake import Intake
 from edge_agent.bridge.spooled_rows import marks
 from edge_agent.bridge.spooled_tails import done
 from headwater.contract.errors import Permanent
-from headwater.transport.mqtt.source import Subscriber
 from headwater.transport.retry import retrying
 from headwater.transport.spool import Spool
 
@@ -32,7 +31,9 @@ _LOOK_S = 0.05
 _log = structlog.get_logger(__name__)
 
 
-async def carry(settings: EdgeSettings, opened: Opened, stop: asyncio.Event) -> None:
+async def carry(
+    settings: EdgeSettings, opened: Opened, stop: asyncio.Event, begun: Callable[[], None] = lambda: None
+) -> None:
     """Carry messages through the spool until `stop`. Raises what process.run names."""
     async with _opened(settings) as spool:
         counts = Counts()
@@ -41,11 +42,10 @@ async def carry(settings: EdgeSettings, opened: Opened, stop: asyncio.Event) -> 
         drainer = await _drainer(settings, opened, spool, counts)
         if settings.metrics_port is not None:
             export(counts, spool)
-        filters, gather_s = filters_of(settings.bridge.routes, settings.site), settings.bridge.gather_ms / 1000
-        async with Subscriber(settings.mqtt, client_id, filters, gather_s=gather_s) as source:
+        async with connected(settings, opened) as (subscriber, source):
             intake = Intake(source, spool, opened.recogniser, drainer, counts, settings.bridge.spool, most)
             aside = [
-                asyncio.create_task(process.announce(settings, source)),
+                asyncio.create_task(process.announce(settings, subscriber, begun)),
                 asyncio.create_task(process.refence(opened.writer, stop)),
             ]
             try:
@@ -108,7 +108,7 @@ async def _drainer(settings: EdgeSettings, opened: Opened, spool: Spool, counts:
     began = time.monotonic()
     found = await done(opened.cluster, opened.writer.markers, spool.id, spool.oldest, spool.end)
     drainer = Drainer(spool, counts, settings.bridge, settings.site)
-    drainer.begin(opened.writer, opened.partitions, found)
+    drainer.begin(opened.writer, opened.partitions, found, opened.schemas)
     _log.info("spool opened", id=spool.id, waiting=counts.waiting, took_s=round(time.monotonic() - began, 3))
     return drainer
 

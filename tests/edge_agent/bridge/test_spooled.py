@@ -1,4 +1,4 @@
-"""With the spool, MQTT is answered by this box's disk, and each message is in Kafka once, whatever is killed or away."""
+"""With the spool this box's disk answers MQTT, and each message is in Kafka once, whatever is killed or away."""
 
 from __future__ import annotations
 
