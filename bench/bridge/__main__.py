@@ -14,7 +14,7 @@ import typer
 
 from bench.bridge import verdict
 from bench.bridge.bed import Bed, open_bed
-from bench.bridge.runs import Run, broker_alone, drain, pace
+from bench.bridge.runs import Run, broker_alone, drain, held_back, pace
 from bench.bridge.systems import TOPICS, Ours, Stock, System, given_settings
 from bench.bridge.telegraf import build as build_telegraf
 from bench.bridge.verdict import Results
@@ -33,6 +33,9 @@ def main(
     runs: int = typer.Option(None, min=1, help="Runs of each system; 3, or 1 with --quick."),
     messages: int = typer.Option(None, min=1000, help="Messages of a run; 200,000, or 30,000 with --quick."),
     profile: bool = typer.Option(False, "--profile", help="Only our bridge on preloaded messages; takes settings."),
+    window: int = typer.Option(
+        None, min=1, help="Only our bridge, in both modes, on a broker that sends so many messages ahead (MQTT 3.1.1)."
+    ),
     cprofile: Path = typer.Option(None, help="With --profile: run under cProfile, keep the statistics in this file."),
 ) -> None:
     """Compare bridges from MQTT to Kafka: readings of 200 bytes, 100 topics, QoS 1, persistent session.
@@ -48,6 +51,9 @@ def main(
     runs, messages = runs or (1 if quick else 3), messages or (30_000 if quick else 200_000)
     try:
         with open_bed(TOPICS, out.print) as bed:
+            if window:
+                _held_back(bed, runs, messages, window, out)
+                return
             if profile:
                 _profile(bed, runs, messages, cprofile, out)
                 return
@@ -94,6 +100,18 @@ def _compare(bed: Bed, runs: int, messages: int, *, quick: bool, out: Any) -> Re
 def _keep(by_system: dict[str, list[Run]], run: Run, out: Any) -> None:
     by_system.setdefault(run.system, []).append(run)
     out.print(f"{run.system}: {run.rate:,.0f} messages/s, {run.cpu_us:.2f} µs CPU a message {run.fault}")
+
+
+def _held_back(bed: Bed, runs: int, messages: int, window: int, out: Any) -> None:
+    """A small unacknowledged window: what an acknowledgement waits for decides."""
+    done: dict[str, list[Run]] = {}
+    for _ in range(runs):
+        for mode in ("kafka", "spool"):
+            more = {"HEADWATER_EDGE__MQTT__PROTOCOL": "3.1.1", "HEADWATER_EDGE__BRIDGE__ACK_AFTER": mode}
+            system = Ours(f"after {mode}", settings={**given_settings(), **more})
+            done.setdefault(system.name, []).append(held_back(bed, system, messages, window))
+    columns = ("acknowledged", "runs", "messages/s", *_TAIL)
+    out.print(table(f"{window} messages ahead", columns, verdict.rows(done, paced=False)))
 
 
 def _profile(bed: Bed, runs: int, messages: int, cprofile: Path | None, out: Any) -> None:

@@ -11,6 +11,7 @@ from bench.bridge import wire
 from bench.bridge.bed import Bed, Sent
 from bench.bridge.log import Arrived, Offsets
 from bench.bridge.meter import Meter
+from bench.bridge.strict import StrictBroker
 from bench.bridge.systems import System
 
 _WARM = 0.1  # share of a paced run that is not counted
@@ -52,6 +53,19 @@ def drain(bed: Bed, system: System, count: int, *, patience_s: float = _PATIENCE
     arrived = _arrived(bed, system, site, began)
     begin = arrived.first_s if arrived.distinct else 0.0
     return _outcome(system, sent, arrived, meter, begin)
+
+
+def held_back(bed: Bed, system: System, count: int, window: int) -> Run:
+    """As `drain`, from a broker that sends only `window` readings ahead, at MQTT 3.1.1."""
+    site, began = bed.fresh_site(), bed.log.ends(system.topic)
+    with (
+        StrictBroker(site, count, window) as broker,
+        _started(replace(bed, mqtt_port=broker.port), system, site) as pid,
+        Meter(pid) as meter,
+    ):
+        bed.log.wait(system.topic, began, count, _PATIENCE_S)
+    arrived = _arrived(bed, system, site, began)
+    return _outcome(system, broker.sent, arrived, meter, arrived.first_s if arrived.distinct else 0.0)
 
 
 def broker_alone(bed: Bed, count: int) -> Run:
