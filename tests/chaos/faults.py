@@ -15,6 +15,7 @@ from tests.chaos.process import Life, wait
 
 _START_S = 1.3  # a start takes as long on a busy machine
 _POINT_S = 4.0
+_SLEEP_S = 6.0
 _KEEPALIVE_S = 8.0  # by then the bridge (5 s) has noticed a silent broker, and the broker us
 _QUOTA_BYTES_PER_S = 8_000.0
 _CONNECT_LEVEL = {"5": 5, "3.1.1": 4}
@@ -208,7 +209,7 @@ async def _zombie(bed: Bed, fault: Fault) -> str:
     first = bed.life
     first.send(signal.SIGSTOP)
     second = bed.start()
-    await wait(lambda: second.ready.is_set() or second.status is not None, READY_S)
+    await wait(lambda: second.ready.is_set() or second.status is not None, _SLEEP_S)  # it may wait for the first
     first.send(signal.SIGCONT)
     await _one_stays(bed, first, 1 + 2 * fault.hold_s)
     return fault.kind

@@ -40,13 +40,17 @@ STOP = "clean stop"
 START_POINTS = ("in the fence", "fenced", "in the tails", "before subscribe", "first redelivery")
 FLOW_POINTS = ("taken", "half a request", "request sent", "written", "half acknowledged", "acknowledged")
 
-KILLS: Mapping[str, float] = {
+SPOOL_POINTS = ("appended", "synced", "drained")
+
+_WEIGHTS: Mapping[str, float] = {
     KILL: 32,
     KILL_EARLY: 18,
     KILL_LATE: 6,
     KILL_QUOTA: 5,
     **{AT + point: 2.5 for point in (*START_POINTS, *FLOW_POINTS)},
 }
+_SPOOL_WEIGHTS: Mapping[str, float] = {**_WEIGHTS, **{AT + point: 4 for point in SPOOL_POINTS}}
+KILLS = frozenset(_SPOOL_WEIGHTS)
 OTHERS = (
     MQTT_CUT,
     MQTT_CUT,
@@ -131,7 +135,8 @@ def chapter(seed: int, combination: Combination, number: int, count: int = CHAPT
     chance = random.Random(name)
     kept = number % 2 == 1
     kills = math.ceil(SHARE_OF_KILLS * count)
-    kinds = chance.choices(list(KILLS), list(KILLS.values()), k=kills)
+    weights = _WEIGHTS if combination.ack_after == "kafka" else _SPOOL_WEIGHTS
+    kinds = chance.choices(list(weights), list(weights.values()), k=kills)
     while len(kinds) < count:
         deck = [MQTT_RESTART if kind == MQTT_KILL and not kept else kind for kind in OTHERS]
         kinds += chance.sample(deck, min(len(deck), count - len(kinds)))

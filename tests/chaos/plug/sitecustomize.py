@@ -86,6 +86,34 @@ def _bridge(module: Any) -> None:
     module.Bridge.take = take
 
 
+def _intake(module: Any) -> None:
+    right = module.Intake.take
+
+    @functools.wraps(right)
+    def take(self: Any, batch: Any) -> Any:
+        found = right(self, batch)
+        if batch.messages and due("taken"):
+            die("taken")
+        if any(message[0] & module.DUP for message in batch.messages) and due("first redelivery"):
+            die("first redelivery")
+        return found
+
+    module.Intake.take = take
+
+
+def _spool(module: Any) -> None:
+    right = module.Spool.trim
+
+    @functools.wraps(right)
+    def trim(self: Any, position: int) -> None:
+        if due("drained"):
+            die("drained")
+        right(self, position)
+
+    module.Spool.trim = trim
+    _wrap(module.Spool, "commit", before="appended", after="synced")
+
+
 def _source(module: Any) -> None:
     right = module.Subscriber.acknowledge
 
@@ -126,6 +154,8 @@ PLACES: Mapping[str, Callable[[Any], None]] = {
     "edge_agent.bridge.process": _process,
     "edge_agent.bridge.tails": _tails,
     "edge_agent.bridge.bridge": _bridge,
+    "edge_agent.bridge.spooled_intake": _intake,
+    "headwater.transport.spool.log": _spool,
     "headwater.transport.kafka_batch.cluster": _cluster,
     "headwater.transport.kafka_batch.connection": _kafka_connection,
     "headwater.transport.mqtt.connection": _mqtt_connection,
