@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.contract.clocks import MOST_ASSETS, SPAN_MS, Clocks, ClockRecord, decode_clock
+from headwater.contract.clocks import MOST_ASSETS, SPAN_MS, ClockRecord, Clocks, decode_clock
 from headwater.contract.features import FeatureSpec, Windower
 from headwater.contract.reading import MAX_TIME_MS, Reading
 
