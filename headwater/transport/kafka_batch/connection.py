@@ -14,6 +14,7 @@ import ssl
 import sys
 import termios
 from collections import deque
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from headwater.contract.errors import BadInput, HeadwaterError, Unreachable
@@ -39,7 +40,7 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._failure: HeadwaterError | None = None
-        self._answers: deque[tuple[int, Call[Any], asyncio.Future[Any]]] = deque()
+        self._answers: deque[tuple[int, Call[Any], Callable[[Any], None]]] = deque()
         self._correlation_id = 0
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._scratch_used = 0
@@ -107,15 +108,29 @@ class Connection(asyncio.BufferedProtocol):
     def send(self, call: Call[T]) -> asyncio.Future[T]:
         """Send now, in the order of the calls of this method; the future ends as `request` does."""
         future: asyncio.Future[T] = self._loop.create_future()
+
+        def answered(answer: T | HeadwaterError) -> None:
+            if future.done():  # the caller was cancelled
+                return
+            if isinstance(answer, HeadwaterError):
+                future.set_exception(answer)
+                future.exception()  # a caller that was cancelled does not ask for it
+            else:
+                future.set_result(answer)
+
+        self.post(call, answered)
+        return future
+
+    def post(self, call: Call[T], answered: Callable[[T | HeadwaterError], None]) -> None:
+        """As `send`, without a turn of the event loop between the answer and `answered`, which must not raise."""
         if self._transport is None or self._failure is not None:
-            future.set_exception(self._failure or self._unreachable("is not connected"))
-            return future
+            answered(self._failure or self._unreachable("is not connected"))
+            return
         if not self._answers:
             self._progress = self._loop.time()
         self._correlation_id = (self._correlation_id + 1) & 0x7FFFFFFF
-        self._answers.append((self._correlation_id, call, future))
+        self._answers.append((self._correlation_id, call, answered))
         self._transport.writelines(call.frame(self._correlation_id, self._client_id))
-        return future
 
     def hold(self, throttle_ms: int) -> None:
         """Send nothing for a while: the broker's quota demands it (KIP-219)."""
@@ -140,10 +155,8 @@ class Connection(asyncio.BufferedProtocol):
         self._room.set()
         self._clear.set()
         while self._answers:
-            _, _, future = self._answers.popleft()
-            if not future.done():
-                future.set_exception(self._failure)
-                future.exception()  # a caller that was cancelled does not ask for it
+            _, _, answered = self._answers.popleft()
+            answered(self._failure)
 
     async def _log_in(self, steps: Step) -> None:
         call = next(steps)
@@ -255,14 +268,14 @@ class Connection(asyncio.BufferedProtocol):
         if not self._answers or self._answers[0][0] != correlation_id:
             self._end(self._unreachable("answers a request that was not made"))
             return
-        _, call, future = self._answers.popleft()
-        if future.done():  # the caller was cancelled
-            return
+        _, call, answered = self._answers.popleft()
         try:
-            future.set_result(call.answer(whole[4:]))
+            answer = call.answer(whole[4:])
         except BadInput as error:
-            future.set_exception(error)
+            answered(error)
             self._end(self._unreachable("sent an answer that cannot be read"))
+        else:
+            answered(answer)
 
     def eof_received(self) -> None:
         """Let asyncio close."""

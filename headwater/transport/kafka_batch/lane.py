@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from headwater.contract.errors import DataMissing, Defect, Fenced, HeadwaterError
+from headwater.contract.errors import DataMissing, Defect, Fenced, HeadwaterError, Transient
 from headwater.transport.kafka_batch import codes
 from headwater.transport.kafka_batch.calls import Produced
 from headwater.transport.kafka_batch.cluster import Cluster
@@ -51,7 +51,9 @@ class Lane:
         self._codec: Codec = codec
         self._give_up = give_up
         self._unacked: deque[_Piece] = deque()
-        self._flights: deque[asyncio.Future[Produced]] = deque()
+        self._flights = 0  # of `_unacked`, the oldest that are under way
+        self._failure: HeadwaterError | None = None  # of this session
+        self._quiet = asyncio.Event()  # it failed, and nothing is under way any more
         self._outbox: Outbox | None = None
         self._task: asyncio.Task[None] | None = None
         self._next_sequence = 0
@@ -99,6 +101,7 @@ class Lane:
 
     def fail(self, failure: HeadwaterError) -> None:
         """Fail all that waits and send no more."""
+        self._outbox = None
         while self._unacked:
             piece = self._unacked.popleft()
             if not piece.done.done():
@@ -112,8 +115,9 @@ class Lane:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
+        """Sessions, one after the other; pauses between them grow until one gets something written."""
         try:
-            while self._unacked:
+            while True:
                 await retrying(
                     f"writing to {self._topic}[{self._partition}]",
                     self._session,
@@ -122,59 +126,72 @@ class Lane:
                 )
         except HeadwaterError as failure:
             self._give_up(failure)
-        finally:
-            self._task = None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._give_up(Defect(f"writing to {self._topic}[{self._partition}] broke: {error!r}"))
 
     async def _session(self) -> None:
-        """Send everything, oldest first, until nothing is left. Transient: begin again with the oldest that waits.
+        """Send everything, oldest first, until something goes wrong. Transient: nothing was written in this session.
 
         It ends only when no batch is under way any more, so that a batch sent again cannot overtake its first copy.
         """
         outbox = await self._cluster.reach(self._topic, self._partition)
         if self._doubts:
             await self._settle_doubt()
+        self._failure = None
+        self._quiet.clear()
+        before = self._end
         self._outbox = outbox
+        self._fill(outbox)
         try:
-            self._fill(outbox)
-            while self._flights:
-                produced = await self._flights[0]
-                if not self._unacked:  # the writer gave up meanwhile
-                    return
-                self._acknowledge(produced)
-                self._fill(outbox)
+            await self._quiet.wait()
         finally:
             self._outbox = None
-            await asyncio.gather(*self._flights, return_exceptions=True)
-            self._flights.clear()
+        failure = self._failure
+        if failure is not None and not (isinstance(failure, Transient) and self._end > before):
+            raise failure
 
     def _fill(self, outbox: Outbox) -> None:
-        while len(self._flights) < min(IN_FLIGHT, len(self._unacked)):
-            piece = self._unacked[len(self._flights)]
-            self._flights.append(outbox.put(self._topic, self._partition, piece.batch))
+        while self._flights < min(IN_FLIGHT, len(self._unacked)):
+            piece = self._unacked[self._flights]
+            self._flights += 1
+            outbox.post(self._topic, self._partition, piece.batch, self._answered)
 
-    def _acknowledge(self, produced: Produced) -> None:
+    def _answered(self, answer: Produced | HeadwaterError) -> None:
+        self._flights -= 1
+        if self._failure is None:
+            self._failure = answer if isinstance(answer, HeadwaterError) else self._acknowledge(answer)
+        if self._failure is None:
+            if self._outbox is not None:
+                self._fill(self._outbox)
+            return
+        self._outbox = None
+        if not self._flights:
+            self._quiet.set()
+
+    def _acknowledge(self, produced: Produced) -> HeadwaterError | None:
+        """Take note of what is written; the error, if it is not."""
+        if not self._unacked:  # the writer gave up meanwhile
+            return None
         if produced.error not in _WRITTEN:
             self._cluster.note(self._topic, produced.error)
             self._doubts += produced.error in _DOUBTFUL
-            raise codes.failure(
+            return codes.failure(
                 produced.error, f"writing to {self._topic}[{self._partition}] as {self._producer}", produced.detail
             )
         if 0 <= produced.base_offset < self._end:
-            raise DataMissing(
+            return DataMissing(
                 f"{self._topic}[{self._partition}]: a batch was written at offset {produced.base_offset}, "
                 f"an earlier one ends at {self._end}",
                 hint="the topic was made anew or cut short; restart this process, it reads its tail",
             )
         self._doubts = 0
-        self._flights.popleft()
         piece = self._unacked.popleft()
         self._end = produced.base_offset + piece.count
         if not piece.done.done():
             piece.done.set_result(produced.base_offset)
+        return None
 
     async def _settle_doubt(self) -> None:
         """A sequence did not fit: ask the leader which one it has, within this life, and decide."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from headwater.contract.errors import BadInput, HeadwaterError
@@ -16,11 +17,14 @@ _REQUEST_BYTES = 4 << 20  # a broker's socket.request.max.bytes is 100 MiB by de
 _SHARE_OF_TIMEOUT = 0.75  # the broker gives up on its replicas before we give up on the connection
 
 
+Answered = Callable[[Produced | HeadwaterError], None]
+
+
 class _Entry(NamedTuple):
     topic: str
     partition: int
     batch: Buffer
-    done: asyncio.Future[Produced]
+    answered: Answered
 
 
 class Outbox:
@@ -40,13 +44,26 @@ class Outbox:
 
     def put(self, topic: str, partition: int, batch: Buffer) -> asyncio.Future[Produced]:
         """Queue one batch, which must not change any more; the future fails with Unreachable if the connection ends."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Produced] = loop.create_future()
-        self._queue.append(_Entry(topic, partition, batch, done))
+        done: asyncio.Future[Produced] = asyncio.get_running_loop().create_future()
+
+        def answered(answer: Produced | HeadwaterError) -> None:
+            if done.done():  # the caller was cancelled; the batch went out all the same
+                return
+            if isinstance(answer, Produced):
+                done.set_result(answer)
+            else:
+                done.set_exception(answer)
+                done.exception()  # a caller that was cancelled does not ask for it
+
+        self.post(topic, partition, batch, answered)
+        return done
+
+    def post(self, topic: str, partition: int, batch: Buffer, answered: Answered) -> None:
+        """As `put`, without a turn of the event loop between the answer and `answered`, which must not raise."""
+        self._queue.append(_Entry(topic, partition, batch, answered))
         if not self._flush_due:
             self._flush_due = True
-            loop.call_soon(self._flush)
-        return done
+            asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
         while self._queue:
@@ -76,25 +93,18 @@ class Outbox:
 
     def _send(self, entries: list[_Entry]) -> None:
         call = calls.produce([(e.topic, e.partition, e.batch) for e in entries], self._timeout_ms)
-        answer = self._connection.send(call)
-        answer.add_done_callback(lambda future: self._answered(entries, future))
+        self._connection.post(call, lambda answer: self._answered(entries, answer))
 
-    def _answered(self, entries: list[_Entry], answer: asyncio.Future[tuple[int, list[Produced]]]) -> None:
-        failure = answer.exception()
-        results: dict[tuple[str, int], Produced] = {}
-        if failure is None:
-            throttle_ms, produced = answer.result()
-            self._connection.hold(throttle_ms)
-            results = {(p.topic, p.partition): p for p in produced}
+    def _answered(self, entries: list[_Entry], answer: tuple[int, list[Produced]] | HeadwaterError) -> None:
+        if isinstance(answer, HeadwaterError):
+            for entry in entries:
+                entry.answered(answer)
+            return
+        throttle_ms, produced = answer
+        self._connection.hold(throttle_ms)
+        results = {(each.topic, each.partition): each for each in produced}
         for entry in entries:
-            if entry.done.done():  # the caller was cancelled; the batch went out all the same
-                continue
-            result = results.get((entry.topic, entry.partition))
-            if result is not None:
-                entry.done.set_result(result)
-            else:
-                entry.done.set_exception(failure or _unanswered(self._connection, entry))
-                entry.done.exception()  # a caller that was cancelled does not ask for it
+            entry.answered(results.get((entry.topic, entry.partition)) or _unanswered(self._connection, entry))
 
 
 def _unanswered(connection: Connection, entry: _Entry) -> HeadwaterError:
