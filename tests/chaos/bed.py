@@ -24,7 +24,7 @@ from headwater.transport.retry import retrying
 from tests.brokers import Extended, relayed
 from tests.chaos.numbers import Numbers
 from tests.chaos.plan import Chapter
-from tests.chaos.process import Life, bridge_command
+from tests.chaos.process import Life, bridge_command, wait
 from tests.proxy import Proxy
 from tests.services import Broker, Mqtt, start_mosquitto
 
@@ -63,6 +63,10 @@ class Bed:
         says = '"bridge ready"' if ours else ""
         self.lives.append(Life(argv, self._settings() if ours else {}, self.folder, says))
         return self.life
+
+    async def is_ready(self) -> bool:
+        """Wait until messages can come; whether they can."""
+        return await wait(self.life.ready.is_set, READY_S)
 
     def kill(self) -> None:
         """SIGKILL to whatever lives."""

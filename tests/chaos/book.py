@@ -57,9 +57,20 @@ def tables(outcomes: Sequence[Outcome]) -> list[Table]:
     if ours:
         sums[f"all of {HEADWATER}"] = total(ours, "all", HEADWATER)
     counted = table("Campaign (MQTT/QoS/ack after)", ("", *_TEN), [_row(label, each) for label, each in sums.items()])
-    kinds = sorted({kind for each in sums.values() for kind in each.fired})
-    rows = [[kind, *(str(each.fired.get(kind, "")) for each in sums.values())] for kind in kinds]
-    return [counted, table("Faults that were fired", ("", *sums), rows)]
+    return [counted, _fired(outcomes)]
+
+
+def _fired(outcomes: Sequence[Outcome]) -> Table:
+    """Faults by kind, for each mode of acknowledgement, for all of ours, and for the stock pair."""
+    groups: dict[str, list[Outcome]] = {}
+    for each in outcomes:
+        ours = each.system == HEADWATER
+        groups.setdefault(f"ack after {each.chapter.split('/')[2]}" if ours else each.system, []).append(each)
+    groups[f"all of {HEADWATER}"] = [each for each in outcomes if each.system == HEADWATER]
+    sums = {name: total(group, name, "").fired for name, group in groups.items()}
+    kinds = sorted({kind for fired in sums.values() for kind in fired})
+    rows = [[kind, *(str(fired.get(kind, "")) for fired in sums.values())] for kind in kinds]
+    return table("Faults that were fired", ("", *sums), rows)
 
 
 def _label(outcome: Outcome) -> str:
@@ -82,7 +93,7 @@ def figures(outcomes: Sequence[Outcome], wanted: int) -> list[Figure]:
     kills = sum(ours.fired.get(kind, 0) for kind in KILLS)
     found = [
         figure("chaos.lost", ours.lost, "messages", 0, note=f"of {ours.sent:,} sent"),
-        figure("chaos.duplicated", ours.duplicated, "records", 0, note=f"{ours.flagged} more are flagged"),
+        figure("chaos.duplicated", ours.duplicated, "records", 0, note=_flagged(ours)),
         figure("chaos.reordered", ours.reordered, "records", 0),
         figure("chaos.faults_fired", fired, "faults", wanted, better="higher"),
         figure("chaos.kill_share", round(kills / fired, 3) if fired else None, "", 0.7, better="higher"),
@@ -95,6 +106,11 @@ def figures(outcomes: Sequence[Outcome], wanted: int) -> list[Figure]:
             for name in ("lost", "duplicated", "reordered")
         ]
     return found
+
+
+def _flagged(ours: Outcome) -> str:
+    told = f"{ours.flagged} are flagged as possible duplicates, {ours.flagged_again} of them are; not counted here"
+    return "; ".join((told, *(f"{count}: {why}" for why, count in ours.doubts.items())))
 
 
 def faults_of(outcomes: Sequence[Outcome]) -> list[str]:

@@ -13,6 +13,7 @@ from tests.chaos.numbers import WARM
 
 _EXAMPLES = 5
 _LEAST_SENT = 50
+_SUMS = ("sent", "written", "lost", "duplicated", "flagged", "flagged_again", "reordered", "clean_stops", "took_s")
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -26,6 +27,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     lost: int = 0
     duplicated: int = 0
     flagged: int = 0
+    flagged_again: int = 0  # of them: second copies indeed
+    doubts: dict[str, int] = {}  # what the bridge says of the flagged ones
     reordered: int = 0
     fired: dict[str, int] = {}
     clean_stops: int = 0
@@ -52,8 +55,9 @@ def judge(outcome: Outcome, records: Sequence[Record], sent: int) -> None:
     seen: Counter[int] = Counter()
     newest: dict[bytes | None, int] = defaultdict(lambda: -1)
     found: list[str] = []
+    doubts: Counter[str] = Counter()
     outcome.sent, outcome.written = sent, 0
-    outcome.duplicated = outcome.flagged = outcome.reordered = 0
+    outcome.duplicated = outcome.flagged_again = outcome.reordered = 0
     for record in records:
         if record.value == WARM:
             continue
@@ -61,14 +65,16 @@ def judge(outcome: Outcome, records: Sequence[Record], sent: int) -> None:
         number = int(record.value or b"-2")
         seen[number] += 1
         doubt = headers.find_text(record.headers, headers.POSSIBLE_DUPLICATE)
-        outcome.flagged += doubt is not None
+        doubts.update([] if doubt is None else [doubt])
         if seen[number] > 1:
             outcome.duplicated += doubt is None
+            outcome.flagged_again += doubt is not None
             found.append(f"{number} of {_key(record)} again at offset {record.offset}: {_about(record)}")
         elif number < newest[record.key]:
             outcome.reordered += 1
             found.append(f"{number} of {_key(record)} behind {newest[record.key]} at offset {record.offset}")
         newest[record.key] = max(newest[record.key], number)
+    outcome.doubts, outcome.flagged = dict(doubts), doubts.total()
     missing = [number for number in range(sent) if number not in seen]
     outcome.lost = len(missing)
     outcome.examples = [*found[:_EXAMPLES], *(f"{number} is missing" for number in missing[:_EXAMPLES])]
@@ -89,12 +95,24 @@ def total(outcomes: Iterable[Outcome], chapter: str, system: str) -> Outcome:
     """The sum of chapters."""
     whole = Outcome(chapter=chapter, seed="", system=system)
     fired: Counter[str] = Counter()
+    doubts: Counter[str] = Counter()
     for each in outcomes:
-        for name in ("sent", "written", "lost", "duplicated", "flagged", "reordered", "clean_stops", "took_s"):
+        for name in (
+            "sent",
+            "written",
+            "lost",
+            "duplicated",
+            "flagged",
+            "flagged_again",
+            "reordered",
+            "clean_stops",
+            "took_s",
+        ):
             setattr(whole, name, getattr(whole, name) + getattr(each, name))
         fired.update(each.fired)
+        doubts.update(each.doubts)
         whole.ended += each.ended
         whole.wrong += [f"{each.chapter}: {what}" for what in each.wrong]
         whole.examples += [f"{each.chapter}: {what}" for what in each.examples]
-    whole.fired = dict(fired)
+    whole.fired, whole.doubts = dict(fired), dict(doubts)
     return whole

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
-import struct
 from collections.abc import Awaitable, Callable, Mapping
 
 from tests.chaos import plan
-from tests.chaos.bed import READY_S, SITE, Bed
+from tests.chaos.bed import READY_S, Bed
 from tests.chaos.plan import Fault
-from tests.chaos.process import Life, wait
+from tests.chaos.process import wait
+from tests.chaos.rivals import stolen, taken_over, zombie
 
 _START_S = 1.3  # a start takes as long on a busy machine
 _POINT_S = 4.0
-_SLEEP_S = 6.0
 _KEEPALIVE_S = 8.0  # by then the bridge (5 s) has noticed a silent broker, and the broker us
 _QUOTA_BYTES_PER_S = 8_000.0
-_CONNECT_LEVEL = {"5": 5, "3.1.1": 4}
+_FEW_BYTES = 60_000
 
 Fire = Callable[[Bed, Fault], Awaitable[str]]
 
@@ -45,7 +43,7 @@ async def _kill_early(bed: Bed, fault: Fault) -> str:
 
 async def _kill_late(bed: Bed, fault: Fault) -> str:
     """What the dead process had sent reaches Kafka when the next life has learnt the tail."""
-    await _ready(bed)
+    await bed.is_ready()
     bed.kafka_road.stall()
     await asyncio.sleep(0.1 + 0.5 * fault.hold_s)
     bed.kill()
@@ -56,7 +54,7 @@ async def _kill_late(bed: Bed, fault: Fault) -> str:
 
 async def _kill_quota(bed: Bed, fault: Fault) -> str:
     """Its last batches wait in Kafka's own socket, as nothing but a quota makes them do."""
-    await _ready(bed)
+    await bed.is_ready()
     await bed.limit(_QUOTA_BYTES_PER_S)
     try:
         await asyncio.sleep(0.3 + 0.7 * fault.hold_s)
@@ -73,7 +71,7 @@ async def _at_point(bed: Bed, fault: Fault) -> str:
     if start:
         bed.kill()
     else:
-        await _ready(bed)
+        await bed.is_ready()
     fired, arm = bed.folder / "fired", bed.folder / "arm"
     fired.unlink(missing_ok=True)
     arm.write_text(f"{1 if start else fault.nth} {point}")
@@ -87,7 +85,7 @@ async def _at_point(bed: Bed, fault: Fault) -> str:
 
 
 async def _mqtt_cut(bed: Bed, fault: Fault) -> str:
-    if not await _ready(bed):
+    if not await bed.is_ready():
         return ""
     before = bed.mqtt_road.connections
     bed.mqtt_road.cut()
@@ -96,7 +94,7 @@ async def _mqtt_cut(bed: Bed, fault: Fault) -> str:
 
 
 async def _mqtt_half(bed: Bed, fault: Fault) -> str:
-    if not await _ready(bed):
+    if not await bed.is_ready():
         return ""
     before = bed.mqtt_road.connections
     bed.mqtt_road.cut_after(1 + int(200 * fault.hold_s))
@@ -105,7 +103,7 @@ async def _mqtt_half(bed: Bed, fault: Fault) -> str:
 
 
 async def _mqtt_hole(bed: Bed, fault: Fault) -> str:
-    if not await _ready(bed):
+    if not await bed.is_ready():
         return ""
     bed.mqtt_road.stall()
     bed.mqtt_road.stall_new = True
@@ -159,6 +157,26 @@ async def _kafka_kill(bed: Bed, fault: Fault) -> str:
     return fault.kind
 
 
+async def _kafka_between(bed: Bed, fault: Fault) -> str:
+    """A new life stands still with its fence in Kafka and nothing written, and finds another Kafka when it goes on."""
+    point = plan.BETWEEN_POINTS[int(fault.hold_s * len(plan.BETWEEN_POINTS))]
+    bed.kill()
+    fired, arm = bed.folder / "fired", bed.folder / "arm"
+    fired.unlink(missing_ok=True)
+    arm.write_text(f"1 {point}\nhold")
+    life = bed.start()
+    held = await wait(lambda: fired.exists() or life.status is not None, READY_S) and fired.exists()
+    arm.unlink(missing_ok=True)
+    try:
+        await asyncio.to_thread(bed.kafka.kill if fault.kind == plan.KAFKA_KILL_BETWEEN else bed.kafka.stop)
+        await asyncio.to_thread(bed.kafka.start)
+    finally:
+        life.send(signal.SIGCONT)
+    if held:
+        return fault.kind
+    return plan.KAFKA_KILL if fault.kind == plan.KAFKA_KILL_BETWEEN else plan.KAFKA_RESTART
+
+
 async def _kafka_hole(bed: Bed, fault: Fault) -> str:
     bed.kafka_road.stall()
     bed.kafka_road.stall_new = True
@@ -178,13 +196,18 @@ async def _kafka_cut(bed: Bed, fault: Fault) -> str:
 
 
 async def _disk_full(bed: Bed, fault: Fault) -> str:
-    """While it runs, and then also while it starts: it may end, it must not lose."""
-    await _ready(bed)
-    bed.life.files(0)
+    """While it runs, and then also while it starts: it may end, it must not lose.
+
+    Files that are longer take nothing at once, shorter ones break off in the middle of a write.
+    """
+    await bed.is_ready()
+    spooled = bed.chapter.combination.ack_after == "spool"
+    most = int(fault.hold_s * _FEW_BYTES) if spooled and fault.nth != 2 else 0
+    bed.life.files(most)
     await asyncio.sleep(0.2 + fault.hold_s)
     if fault.nth == 1:
         bed.kill()
-        bed.start().files(0)
+        bed.start().files(most)
         await bed.life.ends(_START_S)
         bed.life.kill()
         bed.start()
@@ -192,71 +215,14 @@ async def _disk_full(bed: Bed, fault: Fault) -> str:
     return fault.kind
 
 
-async def _taken_over(bed: Bed, fault: Fault) -> str:
-    """A second one of the same name starts; the first has to go."""
-    if not await _ready(bed):
-        return ""
-    first, second = bed.life, bed.start()
-    await wait(lambda: second.ready.is_set() or second.status is not None, READY_S)
-    await _one_stays(bed, first, 2 + 3 * fault.hold_s)
-    return fault.kind
-
-
-async def _zombie(bed: Bed, fault: Fault) -> str:
-    """The first one sleeps through the start of the second, and wakes up with writes in its hands."""
-    if not await _ready(bed):
-        return ""
-    first = bed.life
-    first.send(signal.SIGSTOP)
-    second = bed.start()
-    await wait(lambda: second.ready.is_set() or second.status is not None, _SLEEP_S)  # it may wait for the first
-    first.send(signal.SIGCONT)
-    await _one_stays(bed, first, 1 + 2 * fault.hold_s)
-    return fault.kind
-
-
-async def _one_stays(bed: Bed, first: Life, within_s: float) -> None:
-    second = bed.life
-    if await first.ends(within_s):
-        return
-    if second.status is None:
-        first.kill()  # two of them would chase each other from the MQTT session for ever
-        return
-    bed.ended.append(f"the second one: status {second.status}")
-    bed.lives.remove(first)
-    bed.lives.append(first)
-
-
-async def _stolen(bed: Bed, fault: Fault) -> str:
-    """A stranger connects under the bridge's client id, gets its messages, and acknowledges none."""
-    if not await _ready(bed):
-        return ""
-    with socket.create_connection((bed.mqtt.host, bed.mqtt.port), timeout=5) as thief:
-        thief.sendall(_connect(bed.chapter.combination.protocol, f"headwater-bridge-{SITE}"))
-        await asyncio.sleep(0.02 + 0.2 * fault.hold_s)
-    return fault.kind
-
-
 async def _stop(bed: Bed, fault: Fault) -> str:
-    if not await _ready(bed):
+    if not await bed.is_ready():
         return ""
     status = await bed.life.stop(15)
     if status != 0:
         bed.ended.append(f"stop: status {status}")
     bed.start()
     return fault.kind
-
-
-async def _ready(bed: Bed) -> bool:
-    return await wait(bed.life.ready.is_set, READY_S)
-
-
-def _connect(protocol: str, client_id: str) -> bytes:
-    """CONNECT that keeps the session: MQTT 3.1.1 and 5, 3.1; an hour of session expiry in 5."""
-    more = b"\x05\x11" + struct.pack(">I", 3600) if protocol == "5" else b""
-    name = client_id.encode()
-    body = b"\x00\x04MQTT" + bytes((_CONNECT_LEVEL[protocol], 0, 0, 30)) + more + struct.pack(">H", len(name)) + name
-    return bytes((0x10, len(body))) + body
 
 
 _FIRE: Mapping[str, Fire] = {
@@ -272,12 +238,14 @@ _FIRE: Mapping[str, Fire] = {
     plan.KAFKA_PAUSE: _kafka_pause,
     plan.KAFKA_RESTART: _kafka_restart,
     plan.KAFKA_KILL: _kafka_kill,
+    plan.KAFKA_BETWEEN: _kafka_between,
+    plan.KAFKA_KILL_BETWEEN: _kafka_between,
     plan.KAFKA_HOLE: _kafka_hole,
     plan.KAFKA_CUT: _kafka_cut,
     plan.DISK_FULL: _disk_full,
-    plan.TAKEN_OVER: _taken_over,
-    plan.ZOMBIE: _zombie,
-    plan.STOLEN: _stolen,
+    plan.TAKEN_OVER: taken_over,
+    plan.ZOMBIE: zombie,
+    plan.STOLEN: stolen,
     plan.STOP: _stop,
 }
 

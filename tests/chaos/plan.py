@@ -30,6 +30,8 @@ KAFKA_RESTART = "kafka restarted"
 KAFKA_KILL = "kafka killed"
 KAFKA_HOLE = "kafka black hole"
 KAFKA_CUT = "kafka cut"
+KAFKA_BETWEEN = "kafka restarted behind the fence"
+KAFKA_KILL_BETWEEN = "kafka killed behind the fence"
 DISK_FULL = "disk full"
 TAKEN_OVER = "taken over"
 ZOMBIE = "taken over while stopped"
@@ -39,7 +41,8 @@ STOP = "clean stop"
 # Named points of plug/sitecustomize.py, by whether they are passed at a start or while messages flow.
 START_POINTS = ("in the fence", "fenced", "in the tails", "before subscribe", "first redelivery")
 FLOW_POINTS = ("taken", "half a request", "request sent", "written", "half acknowledged", "acknowledged")
-
+# Where a life is held while Kafka restarts: its fence stands, nothing of it is written.
+BETWEEN_POINTS = ("fenced", "before subscribe", "taken")
 SPOOL_POINTS = ("appended", "synced", "drained")
 
 _WEIGHTS: Mapping[str, float] = {
@@ -58,11 +61,14 @@ OTHERS = (
     MQTT_HOLE,
     MQTT_RESTART,
     MQTT_KILL,
+    MQTT_KILL,
     KAFKA_PAUSE,
     KAFKA_RESTART,
     KAFKA_KILL,
     KAFKA_HOLE,
     KAFKA_CUT,
+    KAFKA_BETWEEN,
+    KAFKA_KILL_BETWEEN,
     DISK_FULL,
     TAKEN_OVER,
     ZOMBIE,

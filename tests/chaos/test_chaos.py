@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from headwater.app.stack.kafka import KafkaTools
+from headwater.contract import headers
 from headwater.transport.kafka_batch.records import Record
 from tests.chaos import plan
 from tests.chaos.bed import STOCK
@@ -74,6 +75,18 @@ def test_what_is_wrong_is_counted_apart() -> None:
     assert (outcome.lost, outcome.duplicated, outcome.reordered, outcome.written) == (1, 1, 1, 6)
     assert "4 is missing" in outcome.examples
     assert not outcome.clean
+
+
+def test_a_flagged_copy_is_no_silent_one() -> None:
+    """What the bridge itself calls a possible duplicate is counted apart, with what it says, and whether it is one."""
+    outcome = Outcome(chapter="5/1/kafka/0", seed="x", fired={plan.KILL: 1})
+    doubt = ((headers.POSSIBLE_DUPLICATE, b"retention"),)
+    there = [record(0, b"a", 0), record(0, b"a", 1)._replace(headers=doubt), record(1, b"a", 2)._replace(headers=doubt)]
+
+    judge(outcome, there, 2)
+
+    assert (outcome.duplicated, outcome.flagged, outcome.flagged_again) == (0, 2, 1)
+    assert outcome.doubts == {"retention": 2}
 
 
 def test_a_campaign_that_could_not_fail_fails() -> None:

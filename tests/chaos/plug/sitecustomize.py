@@ -1,7 +1,8 @@
 """Kills the process that loads it at a named point: put this folder on PYTHONPATH, name a folder in CHAOS_FOLDER.
 
 While that folder holds a file `arm` with `<n> <point>`, the n-th passing of the point since then is the last thing
-this process does, after a line in the file `fired`. Nothing of this is in the product.
+this process does, after a line in the file `fired`. With a line `hold` behind it, it stops there instead (SIGSTOP).
+Nothing of this is in the product.
 """
 
 from __future__ import annotations
@@ -23,20 +24,32 @@ def due(point: str) -> bool:
     """Whether the process is to die at this passing of the point."""
     try:
         with open(os.path.join(_FOLDER, "arm")) as file:  # noqa: PTH118, PTH123  # pathlib is not loaded this early
-            number, _, name = file.read().partition(" ")
+            number, _, rest = file.read().partition(" ")
     except FileNotFoundError:
         return False
+    name, _, action = rest.partition("\n")
     if name != point:
         return False
     _passed[0] += 1
-    return _passed[0] >= int(number)
+    if _passed[0] < int(number):
+        return False
+    if action != "hold":
+        return True
+    os.remove(os.path.join(_FOLDER, "arm"))  # noqa: PTH107, PTH118  # as above; once is enough
+    _tell(point)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return False
 
 
 def die(point: str) -> None:
     """SIGKILL, and no way back."""
+    _tell(point)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _tell(point: str) -> None:
     with open(os.path.join(_FOLDER, "fired"), "a") as file:  # noqa: PTH118, PTH123  # as above
         file.write(f"{point}\n")
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _wrap(owner: Any, name: str, *, before: str = "", after: str = "") -> None:
