@@ -67,7 +67,7 @@ class Effects:
                 self.stale(out, node, former, came.received_ms, "not-reborn", came.token)
                 out.changed.append(node.key)
             raise
-        self._announce(out, node, came, frame, table, values)
+        self._announce(out, node, came, frame, table, values, *marks)
 
     def data(self, out: Outcome, node: Node, came: Arrived, frame: Frame, *marks: str) -> None:
         """Values of an edge node or a device."""
@@ -113,6 +113,12 @@ class Effects:
                 self.stale(out, node, device, node.born_ms, "not-reborn", None)
         out.changed.append(node.key)
 
+    def let_go(self, node: Node, name: str) -> None:
+        """The table of a device, or of the edge node itself, is void; nothing if there is none."""
+        device = node.devices.get(name)
+        if device is not None:
+            self._let_go(device)
+
     def _alive(self, out: Outcome, node: Node, device: Device, came: Arrived) -> None:
         if device.stale_since is not None:
             out.events.append(Event("stale", came.token, self._interval(node, device, came.received_ms)))
@@ -150,7 +156,7 @@ class Effects:
         raise refuse(TOO_MANY, f"edge node {node.key[:60]!r} has more than {self._limits.devices} devices")
 
     def _announce(
-        self, out: Outcome, node: Node, came: Arrived, frame: Frame, table: Table, values: list[Decoded]
+        self, out: Outcome, node: Node, came: Arrived, frame: Frame, table: Table, values: list[Decoded], *late: str
     ) -> None:
         """What makes a birth true once it was found good."""
         device = node.devices.get(came.address.device)
@@ -161,8 +167,9 @@ class Effects:
         self.table_bytes += table.bytes
         self._alive(out, node, device, came)
         records = inventory(node, came, units(frame, self._options.unit_keys), table)
+        marks = (*self._class, (headers.SPARKPLUG, _where(came, node.births, ("birth", *late))))
         for record in records:
-            out.events.append(Event("birth", came.token, Decoded(record, device.asset, came.received_ms, self._class)))
+            out.events.append(Event("birth", came.token, Decoded(record, device.asset, came.received_ms, marks)))
         out.settled.append(Settled(came.token, values))
         out.changed.append(node.key)
 
@@ -172,10 +179,13 @@ class Effects:
             device.table = None
 
     def _message(self, came: Arrived, frame: Frame, table: Table, births: int, marks: tuple[str, ...]) -> Message:
-        where = "/".join((f"{births}/{came.seq}/{came.crc:08x}", *marks))
-        base = (*self._class, (headers.SPARKPLUG, where.encode()))
+        base = (*self._class, (headers.SPARKPLUG, _where(came, births, marks)))
         keep = self._options.transient == "keep"
         return Message(frame, table, came.address.asset, came.received_ms, base, self._limits.readings, keep)
+
+
+def _where(came: Arrived, births: int, marks: tuple[str, ...]) -> bytes:
+    return "/".join((f"{births}/{came.seq}/{came.crc:08x}", *marks)).encode()
 
 
 def not_born(came: Arrived) -> BadInput:

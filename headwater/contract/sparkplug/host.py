@@ -148,21 +148,29 @@ class Host:
                 wrong[key] = str(error)
         return wrong
 
-    def resume(self, topic: str, where: bytes) -> None:
+    def resume(self, topic: str, where: bytes, *, saved: bool = True) -> None:
         """A record in the log says that this message was written: go on behind it. BadInput: the header is broken.
 
-        `topic` is the MQTT topic, `where` the header `hw-sparkplug`. What belongs to another birth is passed over.
+        `topic` is the MQTT topic, `where` the header `hw-sparkplug`. What belongs to a former birth is passed over.
+        `saved`: the state that was restored is younger than this message. A birth that it does not have makes its edge
+        node or device one that was not born: by the former birth, names could be wrong.
         """
         try:
             births, seq, crc, *marks = where.decode().split("/")
             position = (int(births), int(seq), int(crc, 16))
         except ValueError as error:
             raise BadInput(f"{where[:60]!r} is no position of a Sparkplug message") from error
-        node = self._sessions.nodes.get(self._addresses.of(topic).node)
+        address = self._addresses.of(topic)
+        node = self._sessions.nodes.get(address.node)
         if not 0 <= position[1] < NUMBERS or not 0 <= position[2] < 1 << 32:
             raise BadInput(f"{where[:60]!r} is no position of a Sparkplug message")
+        if node is not None and not saved and node.births < position[0]:
+            self._sessions.outdated(node, position[0])
         if node is None or not node.online or node.births != position[0]:
             return
+        if "birth" in marks and not saved:
+            self._sessions.effects.let_go(node, address.device)
+            return  # it comes again, or is asked for
         if "gap" in marks:
             node.gap = node.gap or "away"
         place = node.order.place(*position[1:])

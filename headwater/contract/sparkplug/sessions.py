@@ -108,6 +108,13 @@ class Sessions:
         self.nodes[node.key] = node
         self.reorder.look_at(node)
 
+    def outdated(self, node: Node, births: int) -> None:
+        """A former life saw more births of this edge node than it could save: nothing can be read until the next."""
+        for name in node.devices:
+            self.effects.let_go(node, name)
+        node.births, node.online, node.due_ms = births, False, None
+        self.reorder.look_at(node)
+
     def ask(self, out: Outcome, node: Node, now_ms: int) -> None:
         """Ask an edge node for its births, if this host may and did not do so recently."""
         node.wants = False

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from headwater.contract.errors import BadInput
 from headwater.contract.sparkplug import Host, Outcome
-from tests.contract.sparkplug.plant import FAN, PUMP, Edge, Sent, T, give, host, readings, refusals
+from tests.contract.sparkplug.plant import FAN, PUMP, Edge, Sent, T, give, host, readings, refusals, values
 
 WINDOW_MS = 1_900  # less than the reorder timeout
 
@@ -156,6 +156,34 @@ def test_a_life_goes_on_behind_the_records_in_the_log() -> None:
     assert [each["values"] for each in readings(*outs)] == [{"flow": 5.0}, {"flow": 6.0}]
     assert [out.publishes for out in outs] == [[], []]
     assert (ours.counts["gaps"], ours.counts["held"], ours.counts["repeated"]) == (0, 0, 30)
+
+
+def test_a_birth_that_no_state_has_is_asked_for_rather_than_read_by_the_former_one() -> None:
+    """The log shows births that a killed life could not save: no name is taken from the tables before them."""
+    edge, former = Edge(), host()
+    give(former, *edge.births())
+    states = former.snapshot()
+
+    device = edge.device_born(base=700)
+    ours = resumed(states, device, *give(former, device))
+    assert refusals(*give(ours, edge.data(base=700))) == ["not-born"]
+    assert values(*give(ours, edge.data(FAN))) == [{"flow": 3.5}]
+
+    node = edge.born()
+    ours = resumed(states, node, *give(former, node))
+    (out,) = give(ours, edge.data(FAN))
+    assert (out.settled, ours.waiting()) == ([], [0])
+    assert values(*give(ours, node, edge.device_born())) == [{"Cabinet": 21.5}, {"flow": 3.0, "step": -4}]
+
+
+def resumed(states: dict[str, bytes], birth: Sent, out: Outcome) -> Host:
+    """A life that finds a birth in the log, in the headers of its event, and former states."""
+    ours = host()
+    assert ours.restore(states) == {}
+    where = dict(out.events[-1].record.headers)["hw-sparkplug"]
+    ours.resume(birth.topic, where or b"", saved=False)
+    ours.connected()
+    return ours
 
 
 def test_states_are_canonical_and_broken_ones_are_named() -> None:
