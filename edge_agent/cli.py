@@ -105,6 +105,28 @@ def status(
         outside.check(settings, found)
 
 
+@app.command()
+def top(
+    site: str | None = SITE,
+    as_json: bool = AS_JSON,
+    once: bool = typer.Option(False, "--once", help="Print it once, as without a terminal."),
+    interval_s: float = typer.Option(1.0, "--interval", min=0.1, help="Seconds between two looks."),
+) -> None:
+    """Watch the bridge of this box: rate, what waits, spool, routes, clocks that are off, last error; Ctrl-C ends it.
+
+    Without a terminal, with --once or --json it prints what it sees and ends; exit code 5 when no bridge runs.
+
+    Example:  headwater edge top
+    """
+    from edge_agent import top as seen
+
+    folder = _load(site).folder
+    if as_json or once or not sys.stdout.isatty():
+        seen.once(folder, as_json=as_json)
+    else:
+        seen.watch(folder, interval_s)
+
+
 def _lines(found: dict[str, Any]) -> list[str]:
     pid, state = found["bridge_pid"], found["status"] or {}
     rows = [("site", found["site"]), ("bridge", "not running" if pid is None else f"subscribed (process {pid})")]

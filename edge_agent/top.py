@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from rich.console import Group, RenderableType
+import msgspec
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -17,10 +19,19 @@ from headwater.contract.errors import Unreachable
 SHOWN = ("received", "written", "recognised", "dead_lettered", "filtered", "dropped", "waiting", "possible_duplicates")
 
 
+def once(folder: Path, *, as_json: bool) -> None:
+    """Print the bridge as it is now. Unreachable when none runs."""
+    now = ask(folder)
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(now)).decode())
+    else:
+        Console().print(view(now, None))
+
+
 def watch(folder: Path, interval_s: float) -> None:
     """Show the bridge until Ctrl-C; one that ends meanwhile is waited for. Unreachable when none runs at the start."""
     before = ask(folder)
-    with Live(view(before, None), auto_refresh=False) as live:
+    with suppress(KeyboardInterrupt), Live(view(before, None), auto_refresh=False) as live:
         for now in _snapshots(folder, interval_s):
             live.update(view(now, before) if isinstance(now, Snapshot) else Text(str(now)), refresh=True)
             before = now if isinstance(now, Snapshot) else before
@@ -46,7 +57,8 @@ def rates(now: Snapshot, before: Snapshot | None) -> dict[str, float]:
 def view(now: Snapshot, before: Snapshot | None) -> RenderableType:
     """Everything as tables."""
     a_second = rates(now, before)
-    head = Table(title=f"bridge of {now.site}, process {now.pid}", title_justify="left", box=None, pad_edge=False)
+    title = f"bridge of {now.site}, process {now.pid}{'' if now.running else ', STARTING'}"
+    head = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name in ("MQTT broker", "messages a second", "unacknowledged", "on the way to Kafka", "spool"):
         head.add_column(name, justify="left")
     head.add_row(
@@ -65,18 +77,34 @@ def view(now: Snapshot, before: Snapshot | None) -> RenderableType:
         routes.add_column(name, justify="right" if name in ("received", "refused", "waiting records") else "left")
     for each in now.routes:
         waiting = f"{now.waiting.get(each.to, 0):,}"
-        routes.add_row(each.match, each.to, f"{each.received:,}", f"{each.refused:,}", waiting, each.last_error[:80])
+        routes.add_row(
+            each.match or "(none fits)",
+            each.to,
+            f"{each.received:,}",
+            f"{each.refused:,}",
+            waiting,
+            each.last_error[:80],
+        )
     parts: list[RenderableType] = [head, counts, routes]
-    if now.clocks:
-        off = ", ".join(f"{asset} {ms / 1000:+.1f} s" for asset, ms in now.clocks.items())
-        parts.append(Text(f"clocks furthest off: {off}"))
+    clocks = now.clocks
+    if clocks.furthest:
+        off = ", ".join(f"{asset} {_ahead(-ms)}" for asset, ms in clocks.furthest.items())
+        parts.append(Text(f"clocks that are off: {clocks.off:,} of {clocks.known:,}; furthest: {off}", "yellow"))
+    if now.unaccounted:
+        parts.append(Text(f"UNACCOUNTED: {now.unaccounted:,} messages; this is a defect of the bridge", "bold red"))
     if now.last_error:
-        parts.append(Text(f"last error: {now.last_error}"))
+        ago = (now.at - now.last_error_at) / 1000
+        parts.append(Text(f"last error, {ago:,.0f} s ago: {now.last_error}"))
     return Group(*parts)
+
+
+def _ahead(ms: int) -> str:
+    return f"{abs(ms) / 1000:,.1f} s {'ahead' if ms > 0 else 'behind'}"
 
 
 def _spool(now: Snapshot) -> str:
     if now.spool is None:
         return "none"
-    used, most = now.spool["bytes"] / 2**20, now.spool["most_bytes"] / 2**20
-    return f"{used:,.1f} of {most:,.0f} MiB, oldest {now.spool['age_ms'] / 1000:,.0f} s"
+    used, most = now.spool.bytes / 2**20, now.spool.most_bytes / 2**20
+    what = f"{used:,.1f} of {most:,.0f} MiB, {now.spool.records:,} messages"
+    return f"{what}, oldest {now.spool.age_ms / 1000:,.0f} s" if now.spool.records else what

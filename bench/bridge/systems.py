@@ -11,7 +11,7 @@ from typing import Protocol
 
 from bench.bridge import wire
 from bench.bridge.bed import Bed
-from headwater.contract.topics import DEAD_LETTERS, READINGS, SESSION_GAPS
+from headwater.contract.topics import CLOCKS, DEAD_LETTERS, READINGS, SESSION_GAPS
 
 TELEGRAF_TOPIC = "telegraf"
 
@@ -105,4 +105,4 @@ def given_settings() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith("HEADWATER_EDGE__")}
 
 
-TOPICS = [READINGS, DEAD_LETTERS, SESSION_GAPS, Stock.topic, TELEGRAF_TOPIC]
+TOPICS = [READINGS, DEAD_LETTERS, SESSION_GAPS, CLOCKS, Stock.topic, TELEGRAF_TOPIC]

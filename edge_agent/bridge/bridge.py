@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edge_agent.bridge.clockwatch import ClockWatch
 from edge_agent.bridge.counts import Counts
 from edge_agent.bridge.outlet import Lane, Outlet, SectionWriter
 from edge_agent.bridge.recogniser import KEPT_WHOLE, Recogniser
@@ -45,11 +46,12 @@ class Bridge:
         partitions: Mapping[str, int],
         receive_maximum: int,
         schemas: Mapping[str, bytes] = {},  # grows while it is used
+        clocks: ClockWatch | None = None,
     ) -> None:
         self.counts = Counts()
         self.outlet = Outlet(writer, self._written, self._acknowledge)
         table: Table[Lane] = Table(settings.routes, site, partitions, self.outlet.lane, schemas)
-        self.records = Records(table, self.outlet, settings.batch_bytes)
+        self.records = Records(table, self.outlet, settings.batch_bytes, clocks or ClockWatch())
         self._plain: dict[bytes, tuple[Lane, bytes, bytes]] = {}  # topic: lane, key, head of the headers
         self._source = source
         self._recogniser = recogniser
@@ -66,6 +68,11 @@ class Bridge:
         self._idle = asyncio.Event()
         self._idle.set()
         self._paused = False
+
+    @property
+    def unacknowledged(self) -> int:
+        """Messages of this connection that MQTT has not been told about."""
+        return self._place - self._acknowledged
 
     async def run(self, stop: asyncio.Event) -> None:
         """Carry messages until `stop`, then wait up to `drain_s` for Kafka to take what is held.
@@ -95,6 +102,7 @@ class Bridge:
         if batch.epoch != self._epoch:
             self._begin(batch)
         self.counts.received += len(batch.messages)
+        self.records.look(batch.messages, self._now_ms)
         self._common = header_blocks(
             ((headers.SESSION, self._session), (headers.RECEIVED_AT, headers.number(self._now_ms)))
         )

@@ -84,6 +84,11 @@ class GapWatch:
         self._full_at = 0.0  # when the window was last full, or the connection began
         self._is_behind = True
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the broker may be working off a queue: what comes may be old."""
+        return self._is_behind
+
     def dialling(self) -> None:
         """Put the marker on disk, unless there is one or there is no session to lose."""
         self._dialled_after = self.inner.epoch

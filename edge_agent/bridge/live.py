@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from edge_agent.bridge.clockwatch import ClockView
 from headwater.contract.errors import BadInput, Unreachable
 from headwater.transport.files import file_error
 
@@ -23,32 +24,48 @@ _log = structlog.get_logger(__name__)
 
 
 class RouteView(msgspec.Struct, frozen=True):
-    """One route since the bridge started. `last_error` is why a message of it was last refused."""
+    """One route in this life. `last_error` is why a message of it was last refused.
 
-    match: str
+    With a spool a message is received by its route when it leaves the spool: it goes by the routes of then.
+    """
+
+    match: str  # empty for what no route fits
     to: str
     received: int
     refused: int
     last_error: str = ""
 
 
+class SpoolView(msgspec.Struct, frozen=True):
+    """The spool now; `syncs` is of this life."""
+
+    bytes: int
+    most_bytes: int
+    records: int  # that are not safe in Kafka
+    age_ms: int
+    syncs: int = 0
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """All at one moment. Counts are of this life (counts.py), bytes and messages are what is held now."""
 
-    at: int  # ms
-    since: int  # ms
-    site: str
-    pid: int
-    broker: str
-    connected: bool
-    counts: dict[str, int]
-    unacknowledged: int  # messages
-    held_bytes: int  # on their way to Kafka
-    routes: list[RouteView]
-    waiting: dict[str, int]  # records that wait, by Kafka topic
-    clocks: dict[str, int]  # the assets whose clocks are furthest off: ms to add
-    spool: dict[str, int] | None = None  # bytes, most_bytes, records, age_ms
+    at: int = 0  # ms
+    since: int = 0  # ms
+    site: str = ""
+    pid: int = 0
+    broker: str = ""
+    connected: bool = False
+    running: bool = False  # Kafka has answered and what a former life left is known
+    counts: dict[str, int] = {}
+    unaccounted: int = 0  # messages that counts and places do not agree about; 0 unless something is wrong
+    unacknowledged: int = 0  # messages of this connection
+    held_bytes: int = 0  # on their way to Kafka
+    routes: list[RouteView] = []
+    waiting: dict[str, int] = {}  # records on their way, by Kafka topic
+    clocks: ClockView = ClockView()
+    spool: SpoolView | None = None
     last_error: str = ""
+    last_error_at: int = 0  # ms
 
 
 @asynccontextmanager
@@ -63,14 +80,11 @@ async def served(folder: Path, snapshot: Callable[[], Snapshot]) -> AsyncIterato
             await writer.wait_closed()
 
     path = folder / SOCKET
-    server: asyncio.Server | None = None
+    server, inode = None, 0
     try:
-        path.unlink(missing_ok=True)
-        with _near(folder) as near:
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            listener.bind(f"{near}/{SOCKET}")
-            path.chmod(0o600)
-            server = await asyncio.start_unix_server(answer, sock=listener)
+        listener = _listener(path)
+        inode = path.stat().st_ino
+        server = await asyncio.start_unix_server(answer, sock=listener)
     except OSError as error:
         _log.warning("`headwater edge top` will see nothing", why=str(file_error(error, path)))
     try:
@@ -78,7 +92,19 @@ async def served(folder: Path, snapshot: Callable[[], Snapshot]) -> AsyncIterato
     finally:
         if server is not None:
             server.close()
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                if path.stat().st_ino == inode:  # a later life may have put its own there
+                    path.unlink()
+
+
+def _listener(path: Path) -> socket.socket:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with _near(path.parent) as near:
+        found.bind(f"{near}/{SOCKET}")
+    path.chmod(0o600)
+    return found
 
 
 def ask(folder: Path) -> Snapshot:

@@ -94,6 +94,23 @@ class Outlet:
         """The place of the first message of which something is waiting, or `end`."""
         return min([lane.places[0] for lane in self._lanes.values() if lane.places], default=end)
 
+    @property
+    def bytes(self) -> int:
+        """Bytes that are collected or under way."""
+        return self.held + sum(lane.section.size for lane in self._lanes.values())
+
+    def waiting(self) -> dict[str, int]:
+        """How many records are not written, by Kafka topic."""
+        found: dict[str, int] = {}
+        for lane in self._lanes.values():
+            found[lane.topic] = found.get(lane.topic, 0) + len(lane.places)
+        return found
+
+    @property
+    def messages(self) -> int:
+        """How many messages are not written whole, counted where they are."""
+        return sum(self.waiting().values()) - sum(records - 1 for records in self.parts.values())
+
     def fail(self, error: HeadwaterError | None) -> None:
         """The writer will write no more."""
         if self.failed.done():

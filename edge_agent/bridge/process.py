@@ -6,22 +6,24 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
 from edge_agent.bridge.bridge import Bridge
-from edge_agent.bridge.counts import export
+from edge_agent.bridge.clockwatch import ClockWatch
+from edge_agent.bridge.live import served
 from edge_agent.bridge.memory import Keeper
 from edge_agent.bridge.recogniser import Recogniser
 from edge_agent.bridge.reload import READY, Reloads
 from edge_agent.bridge.routes import check
 from edge_agent.bridge.schemas import from_files
-from edge_agent.bridge.session import connected, former_topics
+from edge_agent.bridge.session import connected, former_topics, messages_of
 from edge_agent.bridge.tails import learn
+from edge_agent.bridge.telling import Direct, Telling
 from headwater.contract import topics
 from headwater.contract.errors import BadInput, HeadwaterError, Permanent, Unreachable
 from headwater.transport import metrics
@@ -35,6 +37,7 @@ from headwater.transport.retry import retrying
 if TYPE_CHECKING:
     from edge_agent.settings import EdgeSettings
 
+OWN_TOPICS = {topics.DEAD_LETTERS, topics.SESSION_GAPS, topics.CLOCKS}  # beside those of routes
 SPOOL = "spool"  # its folder, below the site's
 _REFENCE_S = 86_400.0  # Kafka forgets a writer's name after seven days without a transaction
 
@@ -65,23 +68,29 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
     """
     check(settings.bridge.routes, settings.site, from_files(settings.bridge.schemas))
     not_ready(settings)
-    metrics.serve(settings.metrics_port)
-    reloads = Reloads(settings.folder)
-    with reloads.listening():
-        goes_on: EdgeSettings | None = settings
-        while goes_on is not None:
-            goes_on = await _life(goes_on, stop, reloads)
+    telling, reloads = Telling(settings), Reloads(settings.folder)
+    if settings.metrics_port is not None:
+        from edge_agent.bridge.metrics import export  # noqa: PLC0415 - memory: only where they are asked for
+
+        export(telling.snapshot)
+        metrics.serve(settings.metrics_port)
+    async with served(settings.folder, telling.snapshot):
+        with reloads.listening():
+            goes_on: EdgeSettings | None = settings
+            while goes_on is not None:
+                goes_on = await _life(goes_on, stop, reloads, telling)
 
 
-async def _life(settings: EdgeSettings, stop: asyncio.Event, reloads: Reloads) -> EdgeSettings | None:
+async def _life(settings: EdgeSettings, stop: asyncio.Event, reloads: Reloads, telling: Telling) -> EdgeSettings | None:
     """One life; the settings of the next one, or None when it was asked to stop."""
+    telling.begin(settings)
     ending = asyncio.Event()
     stopped, again = asyncio.create_task(stop.wait()), asyncio.create_task(reloads.next(settings))
     asked: list[asyncio.Task[Any]] = [stopped, again]
     for task in asked:
         task.add_done_callback(lambda _: ending.set())
     try:
-        await _open_and_carry(settings, ending, reloads)
+        await _open_and_carry(settings, ending, reloads, telling)
     finally:
         reloads.cluster = None
         for task in asked:
@@ -90,7 +99,7 @@ async def _life(settings: EdgeSettings, stop: asyncio.Event, reloads: Reloads) -
     return None if stop.is_set() or again.cancelled() else again.result()
 
 
-async def _open_and_carry(settings: EdgeSettings, ending: asyncio.Event, reloads: Reloads) -> None:
+async def _open_and_carry(settings: EdgeSettings, ending: asyncio.Event, reloads: Reloads, telling: Telling) -> None:
     opening, ended = asyncio.create_task(_open(settings)), asyncio.create_task(ending.wait())
     await asyncio.wait([opening, ended], return_when=asyncio.FIRST_COMPLETED)
     ended.cancel()
@@ -108,7 +117,7 @@ async def _open_and_carry(settings: EdgeSettings, ending: asyncio.Event, reloads
 
             await spooled_process.empty(settings, opened, ending)
             carry = spooled_process.carry if settings.bridge.ack_after == "spool" else _carry
-        await carry(settings, opened, ending, reloads.begun)
+        await carry(settings, opened, ending, telling, reloads.begun)
     finally:
         await opened.writer.close()
         await opened.cluster.close()
@@ -123,13 +132,14 @@ class Opened(NamedTuple):
     recogniser: Recogniser
     keeper: Keeper
     schemas: dict[str, bytes]  # grows while it is used
+    clocks: ClockWatch
 
 
 async def _open(settings: EdgeSettings) -> Opened:
     cluster = Cluster(settings.kafka, client_id=name_of(settings))
     try:
         await retrying(f"connecting to Kafka at {settings.kafka.brokers}", cluster.connect)
-        wanted = sorted({route.to for route in settings.bridge.routes} | {topics.DEAD_LETTERS, topics.SESSION_GAPS})
+        wanted = sorted({route.to for route in settings.bridge.routes} | OWN_TOPICS)
         partitions = await retrying("looking for the edge's topics", lambda: _partitions(cluster, wanted))
         keeper = Keeper(settings.folder, client_id_of(settings))
         partitions |= await former_topics(cluster, keeper, wanted)
@@ -142,11 +152,12 @@ async def _open(settings: EdgeSettings) -> Opened:
         )
         client_id, most = client_id_of(settings), settings.mqtt.receive_maximum
         recogniser = Recogniser(client_id, time.time_ns() // 1_000_000, most)
-        await learn(cluster, writer.markers, recogniser, client_id, most)
+        await learn(cluster, messages_of(writer), recogniser, client_id, most)
     except BaseException:
         await cluster.close()
         raise
-    return Opened(cluster, writer, partitions, recogniser, keeper, from_files(settings.bridge.schemas))
+    clocks = ClockWatch(round(settings.bridge.clock_tolerance_s * 1000))
+    return Opened(cluster, writer, partitions, recogniser, keeper, from_files(settings.bridge.schemas), clocks)
 
 
 async def _partitions(cluster: Cluster, wanted: Sequence[str]) -> dict[str, int]:
@@ -161,9 +172,10 @@ async def _partitions(cluster: Cluster, wanted: Sequence[str]) -> dict[str, int]
 
 
 async def _carry(
-    settings: EdgeSettings, opened: Opened, stop: asyncio.Event, begun: Callable[[], None] = lambda: None
+    settings: EdgeSettings, opened: Opened, stop: asyncio.Event, telling: Telling, begun: Callable[[], None]
 ) -> None:
-    async with connected(settings, opened) as (subscriber, source):
+    async with connected(settings, opened) as (subscriber, source, is_behind):
+        opened.clocks.is_behind = is_behind
         bridge = Bridge(
             source,
             opened.writer,
@@ -173,21 +185,36 @@ async def _carry(
             partitions=opened.partitions,
             receive_maximum=settings.mqtt.receive_maximum,
             schemas=opened.schemas,
+            clocks=opened.clocks,
         )
-        if settings.metrics_port is not None:
-            export(bridge.counts)
-        aside = [
-            asyncio.create_task(announce(settings, subscriber, begun)),
-            asyncio.create_task(refence(opened.writer, stop)),
-        ]
-        try:
+        telling.life, telling.subscriber = Direct(bridge), subscriber
+        async with aside(settings, opened, subscriber, telling, stop, begun):
             await bridge.run(stop)
-        finally:
-            for task in aside:
-                task.cancel()
-            await asyncio.gather(*aside, return_exceptions=True)
-            not_ready(settings)
-            _log.info("bridge stopped", site=settings.site, balanced=bridge.counts.balanced, **bridge.counts.as_dict())
+
+
+@asynccontextmanager
+async def aside(
+    settings: EdgeSettings,
+    opened: Opened,
+    subscriber: Subscriber,
+    telling: Telling,
+    stop: asyncio.Event,
+    begun: Callable[[], None],
+) -> AsyncIterator[None]:
+    """What a life does beside carrying messages; at its end it says what it has counted."""
+    tasks = [
+        asyncio.create_task(announce(settings, subscriber, begun)),
+        asyncio.create_task(refence(opened.writer, stop)),
+        asyncio.create_task(opened.clocks.tell(opened.writer.write, stop)),
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        not_ready(settings)
+        _log.info("bridge stopped", site=settings.site, **telling.balance())
 
 
 def not_ready(settings: EdgeSettings) -> None:

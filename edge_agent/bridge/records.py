@@ -7,25 +7,31 @@ loops of bridge.py and spooled_drain.py with the same blocks.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
+from edge_agent.bridge.clockwatch import ClockWatch
 from edge_agent.bridge.outlet import Lane, Outlet
 from edge_agent.bridge.recogniser import digest
 from edge_agent.bridge.routes import Routed, Table
-from headwater.contract import headers
+from edge_agent.bridge.tally import Tally
+from headwater.contract import headers, reading, topics
 from headwater.contract.arrival import BAD_PAYLOAD
 from headwater.contract.canonical import sha256
 from headwater.contract.decoders import Decoded
 from headwater.contract.decoders.reasons import TOO_LARGE
 from headwater.contract.errors import BadInput
 from headwater.transport.kafka_batch.records import header_blocks, key_block, varint
-from headwater.transport.mqtt.packets import CONTENT_TYPE, RETAIN, USER, Properties, Publish
+from headwater.transport.mqtt.packets import CONTENT_TYPE, DUP, RETAIN, USER, Properties, Publish
 
 MOST_PAYLOAD_BYTES = 700 << 10  # with key and headers, a batch of one record stays below Kafka's default of 1 MiB
 MOST_PROPERTIES_BYTES = 64 << 10
+_MOST_SAMPLE_BYTES = 4096  # of a payload that is read for its time only
 KEPT_OF_LARGE = 1024  # bytes of a larger one that go to dead-letters
 PACKET_ID_BLOCK = header_blocks(((headers.PACKET_ID, bytes(8)),))[:-2]  # without the two bytes of the id
 SEQUENCE_BLOCK = header_blocks(((headers.SEQUENCE, bytes(8)),))[:-8]
+
+_WAITED = DUP | RETAIN  # it was not published just now
 
 
 class Receipt(NamedTuple):
@@ -45,8 +51,10 @@ Values = tuple[Routed[Lane], Sequence[Decoded]]
 class Records:
     """Makes the records of messages by one table of routes and hands them to the lanes."""
 
-    def __init__(self, table: Table[Lane], outlet: Outlet, batch_bytes: int) -> None:
+    def __init__(self, table: Table[Lane], outlet: Outlet, batch_bytes: int, clocks: ClockWatch) -> None:
         self.table = table
+        self.tally = Tally(table.matches, lambda topic: table.of(topic).route)
+        self.clocks = clocks
         self._outlet = outlet
         self._batch_bytes = batch_bytes
 
@@ -71,10 +79,28 @@ class Records:
         """As `decode`, for a message of which `kept` goes to dead-letters."""
         return self.table.dead(self.table.of(topic), reason, detail), [Decoded(kept)]
 
+    def look(self, messages: Sequence[Publish], now_ms: int) -> None:
+        """Count the messages of a read by their routes, and look at some clocks."""
+        self.tally.took(messages, 1)
+        for message in self.clocks.due(messages):
+            self.sample(message, now_ms)
+
+    def sample(self, message: Publish, received_ms: int) -> None:
+        """Look at the sensor's time of a message whose value is its payload."""
+        first, topic, _, payload, _ = message
+        routed = self.table.of(topic)
+        is_reading = routed.lane.topic == topics.READINGS and routed.decoder is None
+        if is_reading and len(payload) <= _MOST_SAMPLE_BYTES:
+            with suppress(BadInput):  # the scorer says so
+                sensor_ms = reading.time_of(payload)
+                self.clocks.observe(routed.key.decode(), sensor_ms, received_ms, waited=bool(first & _WAITED))
+
     def put(self, message: Publish, values: Values, parts: Sequence[int], receipt: Receipt, place: int) -> None:
         """Hand over the records of a message that `parts` names, each to its lane."""
         routed, decoded = values
         known = _known(message, routed, receipt)
+        if routed.refusal is not None:
+            self.tally.refused(routed.route, ": ".join(routed.refusal))
         if len(parts) > 1:
             self._outlet.parts[place] = len(parts)
         for part in parts:
@@ -85,6 +111,9 @@ class Records:
                 more += ((headers.PART, headers.number(part)), (headers.PARTS, headers.number(len(decoded))))
             if each.timestamp_ms is not None:
                 more += ((headers.SENSOR_TIME, headers.number(each.timestamp_ms)),)
+                if to.lane.topic == topics.READINGS:
+                    waited = bool(message[0] & _WAITED) or headers.find(each.headers, headers.HISTORICAL) is not None
+                    self.clocks.observe(to.key.decode(), each.timestamp_ms, receipt.now_ms, waited=waited)
             lane = to.lane
             if lane.section.size + len(each.value) > self._batch_bytes:
                 lane.flush()

@@ -56,6 +56,7 @@ class RouteSettings(BaseModel):
             topics.STATE,
             topics.STATUS,
             topics.SESSION_GAPS,
+            topics.CLOCKS,
         ):
             raise ValueError(f"{self.to} is written by Headwater itself")
         for name in self.headers:

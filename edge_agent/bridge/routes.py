@@ -67,6 +67,11 @@ class Table(Generic[L]):
             self._known[topic] = found
         return found
 
+    @property
+    def matches(self) -> list[str]:
+        """What each route matches, as `Routed.route` names it."""
+        return [route.match for route in self._routes]
+
     def fitting(self, topic: str) -> list[str]:
         """What the routes match that an MQTT topic fits, in the order of the table; the first of them has it."""
         words = topic.split("/")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +16,7 @@ from headwater.contract import headers, topics
 from headwater.contract.canonical import canonical_json
 from headwater.contract.errors import BadInput, BadSetting
 from headwater.contract.messages import SessionGap, decode
+from headwater.transport.kafka_batch.calls import TopicPartition
 from headwater.transport.kafka_batch.cluster import Cluster
 from headwater.transport.kafka_batch.reading import read_tail
 from headwater.transport.kafka_batch.records import Out, Record
@@ -32,10 +33,11 @@ _GAPS = 100  # records of `session-gaps`, all of this site's bridge
 
 
 class Connected(NamedTuple):
-    """`subscriber` for what it tells of itself, `source` to read from."""
+    """`subscriber` and `is_behind` (see gaps.py) for what they tell, `source` to read from."""
 
     subscriber: Subscriber
     source: MqttSource
+    is_behind: Callable[[], bool]
 
 
 @asynccontextmanager
@@ -62,7 +64,7 @@ async def connected(settings: EdgeSettings, opened: Opened) -> AsyncIterator[Con
     if is_needed(routes):
         source = SchemaSource(gaps, _fetched(settings, opened.schemas), routes, settings.site)
     async with gaps.inner as subscriber:
-        yield Connected(subscriber, source)
+        yield Connected(subscriber, source, lambda: gaps.is_behind)
         was_subscribed = subscriber.subscribed.is_set()
     if was_subscribed:
         keeper.note(filters=tuple(sorted(names)))
@@ -92,7 +94,7 @@ class _Ledger:
     async def newest_ms(self) -> int:
         """Time of receipt of the newest message; where others' records hide it, the start of its session."""
         newest = 0
-        for topic, partition in self._writer.markers:
+        for topic, partition in messages_of(self._writer):
             for record in await self._tail(topic, partition, _TAIL):
                 newest = max(newest, _received_ms(record, self._client_id))
         return newest
@@ -115,7 +117,14 @@ class _Ledger:
 
 def _received_ms(record: Record, client_id: str) -> int:
     session = headers.find(record.headers, headers.SESSION) or b""
-    return record.timestamp_ms if session.startswith(f"{client_id}@".encode()) else 0
+    if not session.startswith(f"{client_id}@".encode()):
+        return 0
+    return headers.find_number(record.headers, headers.RECEIVED_AT) or 0
+
+
+def messages_of(writer: Writer) -> dict[TopicPartition, int]:
+    """Where this life begins in each partition that may hold records of messages."""
+    return {pair: end for pair, end in writer.markers.items() if pair[0] != topics.CLOCKS}
 
 
 def gaps_in(records: Iterable[Record], site: str) -> list[SessionGap]:

@@ -53,6 +53,9 @@ class BridgeSettings(BaseModel):
         le=3600,
         description="Longest wait for a registry that is away, all messages with it; then to dead-letters.",
     )
+    clock_tolerance_s: float = Field(
+        5.0, gt=0, description="How far the clock of an asset may be off before it is counted and named."
+    )
     drain_s: float = Field(
         10.0, ge=0, description="Longest wait at a stop for Kafka to take what was received; MQTT keeps the rest."
     )

@@ -12,6 +12,7 @@ from typing import cast
 
 import structlog
 
+from edge_agent.bridge.clockwatch import ClockWatch
 from edge_agent.bridge.counts import Counts
 from edge_agent.bridge.outlet import Lane, Outlet, SectionWriter
 from edge_agent.bridge.records import PACKET_ID_BLOCK, SEQUENCE_BLOCK, Receipt, Records, Values, head_of
@@ -36,7 +37,9 @@ _log = structlog.get_logger(__name__)
 class Drainer:
     """One spool, one writer, one life. `wake` it when there is more; `room` is set when a segment was deleted."""
 
-    def __init__(self, spool: Spool, counts: Counts, settings: BridgeSettings, site: str) -> None:
+    def __init__(
+        self, spool: Spool, counts: Counts, settings: BridgeSettings, site: str, clocks: ClockWatch | None = None
+    ) -> None:
         self.room = asyncio.Event()
         self.outlet: Outlet | None = None
         self.settled = 0  # all before it are safe in Kafka
@@ -44,6 +47,7 @@ class Drainer:
         self._counts = counts
         self._settings = settings
         self._site = site
+        self._clocks = clocks or ClockWatch()
         self._own = bytes.fromhex(spool.id)
         self._place = header_blocks(((headers.SPOOL, self._own + bytes(8)),))[:-8]
         self._plain: dict[bytes, tuple[Lane, bytes, bytes]] = {}  # topic: lane, key, head of the headers
@@ -59,13 +63,13 @@ class Drainer:
         spool = self._spool
         self.outlet = Outlet(writer, self._written, self._moved)
         table: Table[Lane] = Table(self._settings.routes, self._site, partitions, self.outlet.lane, schemas)
-        self.records = Records(table, self.outlet, self._settings.batch_bytes)
+        self.records = Records(table, self.outlet, self._settings.batch_bytes, self._clocks)
         self._done = done
         self._cursor = self.settled = max(spool.oldest, done.last + 1 - WINDOW)
-        waits = done.missing(self._cursor, spool.end)
         if done.last >= spool.end:  # a disk that lost what it had synced; positions must not be used again
             _log.error("the spool has lost its end", positions=done.last + 1 - spool.end, spool=spool.id)
             spool.advance(done.last + 1)
+        waits = self.held
         self._counts.resumed += waits
         self._counts.waiting += waits
         if waits:
@@ -81,6 +85,12 @@ class Drainer:
         self._counts.dropped += lost
         self._counts.waiting -= lost
         self._cursor = max(self._cursor, gap.end)
+
+    @property
+    def held(self) -> int:
+        """Messages that are not in Kafka, counted where they are: in the spool, and on their way from it."""
+        under_way = 0 if self.outlet is None else self.outlet.messages
+        return self._done.missing(self._cursor, self._spool.end) + under_way
 
     @property
     def waits(self) -> bool:
@@ -105,6 +115,7 @@ class Drainer:
             self._news.clear()
             while found := await self._read(outlet):
                 self._cursor = found[-1][0] + 1
+                self._look(found)
                 self._send(found)
                 outlet.flush()
                 self._moved()  # what was filtered, or was there
@@ -131,6 +142,15 @@ class Drainer:
             return await self._read(outlet)
         self._is_failing = False
         return found[:most]
+
+    def _look(self, found: Sequence[Record]) -> None:
+        """Count the messages by their routes, and look at some clocks."""
+        if self._done.whole:
+            found = [row for row in found if row[0] not in self._done.whole]
+        self.records.tally.took(found, 2)
+        for row in self._clocks.due(found):
+            kept = unpack(row)
+            self.records.sample(kept.message, kept.received_ms)
 
     def _send(self, found: Sequence[Record]) -> None:
         """The short way for what is plain: QoS 1, sent once, no properties, known topic, value as it came."""

@@ -67,6 +67,7 @@ class Intake:
         receive_maximum: int,
     ) -> None:
         self.counts = counts
+        self.unstored = 0  # messages that were taken in and are not appended yet
         self._source = source
         self._spool = spool
         self._recogniser = recogniser
@@ -85,6 +86,11 @@ class Intake:
         self._news = asyncio.Event()  # something was appended
         self._synced = asyncio.Event()
         self._is_full = self._is_failing = False
+
+    @property
+    def unacknowledged(self) -> int:
+        """Messages of this connection that MQTT has not been told about."""
+        return self._place - self._acknowledged
 
     async def run(self) -> None:
         """Take in messages until it is cancelled; raises what the source raises."""
@@ -178,6 +184,7 @@ class Intake:
         """Append rows, which waits while the spool is full or its disk fails; places as `take` gave them."""
         at, size = 0, len(rows)
         while at < len(rows):
+            self.unstored = len(rows) - at
             piece = rows[at : at + size]
             try:
                 self._spool.append(piece)
@@ -197,6 +204,7 @@ class Intake:
             size *= 2
             self._appended = places[at] if at < len(places) else self._place
             self._news.set()
+        self.unstored = 0
         self._appended = self._place
         self._news.set()
         while self._unsynced > MOST_UNSYNCED_BYTES:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_agent.bridge import process
-from edge_agent.bridge.counts import Counts, export
-from edge_agent.bridge.session import connected
+from edge_agent.bridge.counts import Counts
+from edge_agent.bridge.session import connected, messages_of
 from edge_agent.bridge.spooled_drain import Drainer
 from edge_agent.bridge.spooled_intake import Intake
 from edge_agent.bridge.spooled_rows import marks
 from edge_agent.bridge.spooled_tails import done
+from edge_agent.bridge.telling import Spooled, Telling
 from headwater.contract.errors import Permanent
 from headwater.transport.retry import retrying
 from headwater.transport.spool import Spool
@@ -32,7 +33,7 @@ _log = structlog.get_logger(__name__)
 
 
 async def carry(
-    settings: EdgeSettings, opened: Opened, stop: asyncio.Event, begun: Callable[[], None] = lambda: None
+    settings: EdgeSettings, opened: Opened, stop: asyncio.Event, telling: Telling, begun: Callable[[], None]
 ) -> None:
     """Carry messages through the spool until `stop`. Raises what process.run names."""
     async with _opened(settings) as spool:
@@ -40,22 +41,14 @@ async def carry(
         client_id, most = process.client_id_of(settings), settings.mqtt.receive_maximum
         opened.recogniser.learn(marks(spool, 4 * most, client_id))
         drainer = await _drainer(settings, opened, spool, counts)
-        if settings.metrics_port is not None:
-            export(counts, spool)
-        async with connected(settings, opened) as (subscriber, source):
+        telling.life = life = Spooled(spool, settings.bridge.spool.bytes, drainer, counts)
+        async with connected(settings, opened) as (subscriber, source, is_behind):
+            opened.clocks.is_behind = is_behind
+            telling.subscriber = subscriber
             intake = Intake(source, spool, opened.recogniser, drainer, counts, settings.bridge.spool, most)
-            aside = [
-                asyncio.create_task(process.announce(settings, subscriber, begun)),
-                asyncio.create_task(process.refence(opened.writer, stop)),
-            ]
-            try:
+            life.intake = intake
+            async with process.aside(settings, opened, subscriber, telling, stop, begun):
                 await _run(intake, drainer, stop, settings.bridge.drain_s)
-            finally:
-                for task in aside:
-                    task.cancel()
-                await asyncio.gather(*aside, return_exceptions=True)
-                process.not_ready(settings)
-                _log.info("bridge stopped", site=settings.site, balanced=counts.balanced, **counts.as_dict())
 
 
 async def empty(settings: EdgeSettings, opened: Opened, stop: asyncio.Event) -> None:
@@ -106,8 +99,8 @@ async def _opened(settings: EdgeSettings) -> AsyncIterator[Spool]:
 
 async def _drainer(settings: EdgeSettings, opened: Opened, spool: Spool, counts: Counts) -> Drainer:
     began = time.monotonic()
-    found = await done(opened.cluster, opened.writer.markers, spool.id, spool.oldest, spool.end)
-    drainer = Drainer(spool, counts, settings.bridge, settings.site)
+    found = await done(opened.cluster, messages_of(opened.writer), spool.id, spool.oldest, spool.end)
+    drainer = Drainer(spool, counts, settings.bridge, settings.site, opened.clocks)
     drainer.begin(opened.writer, opened.partitions, found, opened.schemas)
     _log.info("spool opened", id=spool.id, waiting=counts.waiting, took_s=round(time.monotonic() - began, 3))
     return drainer

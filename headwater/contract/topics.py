@@ -17,6 +17,7 @@ DEAD_LETTERS = "dead-letters"  # key of the source; the refused bytes
 STATE = "state"  # compacted; feature and alarm state with the offset that it stands for
 STATUS = "status"  # compacted; key site, the whole state of one edge
 SESSION_GAPS = "session-gaps"  # key site; from when to when MQTT messages may be missing
+CLOCKS = "clocks"  # compacted; key asset, how far its clock is off
 RETRAIN_REQUESTS = "retrain-requests"  # cloud; key request id
 TRAINING_RUNS = "training-runs"  # cloud; key request id
 MODEL_EVENTS = "model-events"  # cloud; key class, one record a published version
@@ -57,6 +58,7 @@ def edge_topics(partitions: int = 4, retention_days: int = 7) -> list[TopicSpec]
         TopicSpec(STATE, partitions, COMPACT),
         TopicSpec(STATUS, 1, COMPACT),
         TopicSpec(SESSION_GAPS, 1, _kept(90)),
+        TopicSpec(CLOCKS, 1, COMPACT),
     ]
 
 

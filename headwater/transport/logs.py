@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO, cast
+import time
+from typing import NamedTuple, TextIO, cast
 
 import structlog
 
@@ -27,6 +28,31 @@ class _Libraries(logging.Handler):
         told.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)
 
 
+class Problem(NamedTuple):
+    """A warning or an error that was logged; `at_ms` is 0 and `says` empty before the first."""
+
+    at_ms: int = 0
+    says: str = ""
+
+
+_TOLD = ("doing", "why", "says")
+_MOST_CHARACTERS = 500
+_last = Problem()
+
+
+def last_problem() -> Problem:
+    """The newest warning or error of this process, since `configure`."""
+    return _last
+
+
+def _note(_: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    global _last  # noqa: PLW0603  # there is one log a process
+    if method in ("warning", "error", "critical", "exception"):
+        words = [str(event.get("event")), *(str(event[name]) for name in _TOLD if name in event)]
+        _last = Problem(time.time_ns() // 1_000_000, ": ".join(words)[:_MOST_CHARACTERS])
+    return event
+
+
 def configure(*, json: bool | None = None, verbose: bool = False, part: str = "") -> None:
     """Set up logging for this process; `json` None means: JSON unless standard error is a terminal."""
     as_json = not sys.stderr.isatty() if json is None else json
@@ -37,6 +63,7 @@ def configure(*, json: bool | None = None, verbose: bool = False, part: str = ""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _note,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,

@@ -39,10 +39,10 @@ def metrics_page() -> str:
     """docs/metrics.md as the metrics themselves would write it."""
     code = (
         "import cloud_trainer.job, edge_agent.updater.metrics, replicator.metrics\n"
-        "from edge_agent.bridge import counts as bridge\n"
+        "from edge_agent.bridge import live, metrics as bridge\n"
         "from edge_agent.scorer import metrics as scorer\n"
         "from prometheus_client import REGISTRY\n"
-        "bridge.export(bridge.Counts()); scorer.export(scorer.Counts())\n"
+        "bridge.export(live.Snapshot); scorer.export(scorer.Counts())\n"
         "for m in sorted(REGISTRY.collect(), key=lambda m: m.name):\n"
         "    suffix = '_total' if m.type == 'counter' else ''\n"
         "    row = f'| `{m.name}{suffix}` | {m.type} | {m.documentation} |'\n"

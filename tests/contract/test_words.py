@@ -45,7 +45,7 @@ def test_every_edge_topic_answers_the_partitions_of_readings() -> None:
     parts = {spec.name: spec.partitions for spec in topics.edge_topics(6)}
 
     assert {parts[t] for t in (topics.READINGS, topics.SCORES, topics.ALARMS, topics.DEAD_LETTERS, topics.STATE)} == {6}
-    assert [s.name for s in topics.edge_topics() if s.compacted] == [topics.STATE, topics.STATUS]
+    assert [s.name for s in topics.edge_topics() if s.compacted] == [topics.STATE, topics.STATUS, topics.CLOCKS]
 
 
 def test_headers_have_golden_bytes() -> None:

@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from edge_agent.bridge.live import SOCKET, RouteView, Snapshot, ask, served
+from edge_agent.bridge.clockwatch import ClockView
+from edge_agent.bridge.live import SOCKET, RouteView, Snapshot, SpoolView, ask, served
 from edge_agent.top import rates, view
 from headwater.contract.errors import Unreachable
 
@@ -21,14 +22,16 @@ NOW = Snapshot(
     pid=77,
     broker="127.0.0.1:1883",
     connected=True,
+    running=True,
     counts={"received": 500, "written": 490, "waiting": 10},
     unacknowledged=10,
     held_bytes=4096,
     routes=[RouteView("lyon/{class}/{asset}", "readings", 500, 3, "bad-name: P 1")],
     waiting={"readings": 10},
-    clocks={"pump-1": -4200},
-    spool={"bytes": 1 << 20, "most_bytes": 1 << 30, "records": 5, "age_ms": 3000},
+    clocks=ClockView(known=9, off=1, most_ahead_ms=5200, furthest={"pump-1": -5200}),
+    spool=SpoolView(1 << 20, 1 << 30, records=5, age_ms=3000),
     last_error="Kafka does not answer",
+    last_error_at=17_000,
 )
 
 
@@ -64,9 +67,20 @@ def test_everything_is_shown() -> None:
     """Rate, what is held, spool, each route with its last error, clocks and the last error of all."""
     text = shown(NOW)
 
-    for part in ("lyon", "50", "4 KiB", "1.0 of 1,024 MiB", "lyon/{class}/{asset}", "bad-name: P 1", "pump-1 -4.2 s"):
+    for part in (
+        "lyon",
+        "50",
+        "4 KiB",
+        "1.0 of 1,024 MiB",
+        "lyon/{class}/{asset}",
+        "bad-name: P 1",
+        "pump-1 5.2 s ahead",
+    ):
         assert part in text
-    assert "last error: Kafka does not answer" in text
+    assert "last error, 3 s ago: Kafka does not answer" in text
+    assert "UNACCOUNTED" not in text
+    assert "UNACCOUNTED: 2 messages" in shown(replace(NOW, unaccounted=2))
+    assert "STARTING" in shown(replace(NOW, running=False))
     assert "NOT CONNECTED" in shown(replace(NOW, connected=False))
 
 

@@ -1,0 +1,65 @@
+"""How many messages came for each route, and what was refused of them.
+
+Nothing is counted a message where there is one route: all are its own but those that no route fits. Where there are
+several, one pass in C over a read counts its MQTT topics, which become routes when somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+_MOST_TOPICS = 10_000  # counted at a time; a publisher may make up any number of them
+
+
+class RouteCount(NamedTuple):
+    """`received`: messages that came for it, redeliveries included; `last_error` is why one was last refused."""
+
+    received: int
+    refused: int
+    last_error: str
+
+
+class Tally:
+    """Counts of one life. `routes` is what each matches, `route_of` the one that an MQTT topic fits, "" for none."""
+
+    def __init__(self, routes: Sequence[str], route_of: Callable[[bytes], str]) -> None:
+        self._route_of = route_of
+        self._only = routes[0] if len(routes) == 1 else None
+        self._all = 0
+        self._topics: Counter[bytes] = Counter()
+        self._received: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._errors: dict[str, str] = {}
+
+    def took(self, messages: Sequence[Any], topic_at: int) -> None:
+        """Messages of one read; their MQTT topics are at index `topic_at` of each."""
+        if self._only is not None:
+            self._all += len(messages)
+            return
+        self._topics.update(map(itemgetter(topic_at), messages))
+        if len(self._topics) > _MOST_TOPICS:
+            self._fold()
+
+    def refused(self, route: str, why: str) -> None:
+        """One message goes to dead-letters."""
+        self._refused[route] += 1
+        self._errors[route] = why
+
+    def counts(self) -> dict[str, RouteCount]:
+        """By route; "" is what no route fits, and is there if anything was."""
+        nowhere = self._refused[""]
+        if self._only is not None:
+            received = Counter({self._only: self._all - nowhere, "": nowhere})
+        else:
+            self._fold()
+            received = self._received
+        names = [name for name in {**received, **self._refused} if name or received[""] or nowhere]
+        return {name: RouteCount(received[name], self._refused[name], self._errors.get(name, "")) for name in names}
+
+    def _fold(self) -> None:
+        for topic, count in self._topics.items():
+            self._received[self._route_of(topic)] += count
+        self._topics.clear()
