@@ -70,6 +70,11 @@ class Bridge:
         self._paused = False
 
     @property
+    def held_back(self) -> int:
+        """Messages that wait for something else than Kafka."""
+        return 0
+
+    @property
     def unacknowledged(self) -> int:
         """Messages of this connection that MQTT has not been told about."""
         return self._place - self._acknowledged
@@ -95,6 +100,7 @@ class Bridge:
     async def _read(self) -> None:
         while True:
             self.take(await self._source.read())
+            self._source.relay(self.take)
 
     def take(self, batch: Batch) -> None:
         """Take in one batch, without waiting."""
@@ -199,7 +205,7 @@ class Bridge:
             self.counts.written += messages
 
     def _acknowledge(self) -> None:
-        settled = self.outlet.settled(self._place)
+        settled = self.outlet.settled(self._end())
         count = settled - self._acknowledged
         if count > 0:
             self._acknowledged = settled
@@ -207,6 +213,10 @@ class Bridge:
         if self._paused and self.outlet.held < MOST_HELD_BYTES // 2:
             self._paused = False
             self._source.resume()
+
+    def _end(self) -> int:
+        """The first place that cannot be acknowledged, whatever is written."""
+        return self._place
 
     def _look_after(self) -> None:
         if not self._paused and self.outlet.held > MOST_HELD_BYTES:

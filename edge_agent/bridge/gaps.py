@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -100,6 +101,19 @@ class GapWatch:
         batch = await self.inner.read()
         if batch.epoch != self._epoch:
             batch = await self._connected(batch)
+        self._note(batch)
+        return batch
+
+    def relay(self, take: Callable[[Batch], None]) -> None:
+        """See MqttSource."""
+
+        def noted(batch: Batch) -> None:
+            self._note(batch)
+            take(batch)
+
+        self.inner.relay(noted)
+
+    def _note(self, batch: Batch) -> None:
         self._open += len(batch.messages)
         now = time.monotonic()
         if self._open >= self._window:
@@ -109,7 +123,6 @@ class GapWatch:
             if self._is_behind:
                 self._is_behind = False
                 self._keeper.note(behind_from_ms=None)
-        return batch
 
     def acknowledge(self, count: int, epoch: int) -> None:
         """See MqttSource."""

@@ -18,8 +18,8 @@ from headwater.transport.kafka_batch.section import Section
 class SectionWriter(Protocol):
     """What a lane needs of kafka_batch's Writer."""
 
-    def push(self, topic: str, partition: int, section: Section) -> asyncio.Future[int]:
-        """Write a batch; the future is done once it is safe."""
+    def push(self, topic: str, partition: int, section: Section, done: Callable[[int | HeadwaterError], None]) -> None:
+        """Write a batch; `done` is told once it is safe, or why it will not be."""
         ...
 
 
@@ -45,16 +45,16 @@ class Lane:
         self.section = Section()
         self._sent.append((section.count, section.size))
         self._outlet.held += section.size
-        self._writer.push(self.topic, self.partition, section).add_done_callback(self._done)
+        self._writer.push(self.topic, self.partition, section, self._done)
 
     def flush_if_idle(self) -> None:
         """Push what was collected unless a batch is under way, behind which it gathers company."""
         if not self._sent:
             self.flush()
 
-    def _done(self, future: asyncio.Future[int]) -> None:
-        if future.cancelled() or (error := future.exception()) is not None:
-            self._outlet.fail(error if isinstance(error, HeadwaterError) else None)
+    def _done(self, answer: int | HeadwaterError) -> None:
+        if isinstance(answer, HeadwaterError):
+            self._outlet.fail(answer)
             return
         count, size = self._sent.popleft()
         places = self.places[:count]
@@ -111,14 +111,11 @@ class Outlet:
         """How many messages are not written whole, counted where they are."""
         return sum(self.waiting().values()) - sum(records - 1 for records in self.parts.values())
 
-    def fail(self, error: HeadwaterError | None) -> None:
+    def fail(self, error: HeadwaterError) -> None:
         """The writer will write no more."""
-        if self.failed.done():
-            return
-        if error is None:
-            self.failed.cancel()
-        else:
+        if not self.failed.done():
             self.failed.set_exception(error)
+            self.failed.exception()  # at the end of a life nobody asks for it
 
     def written(self, lane: Lane, places: list[int]) -> None:
         """Take note of records that are safe."""

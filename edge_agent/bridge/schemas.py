@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -123,6 +123,9 @@ class SchemaSource:
         for schema_id in self._named(batch.messages):
             await self._fetched.need(schema_id)
         return batch
+
+    def relay(self, take: Callable[[Batch], None]) -> None:
+        """See MqttSource: every batch may have to wait for a schema."""
 
     def acknowledge(self, count: int, epoch: int) -> None:
         """See MqttSource."""

@@ -133,7 +133,7 @@ def test_every_system_does_its_work(bed: Bed) -> None:
 
 def test_a_lost_message_is_noticed(bed: Bed) -> None:
     """A system that acknowledges one reading and does not write it gets no ratio."""
-    run = drain(bed, Stock(drop=1234), 3000, patience_s=1.0)
+    run = drain(bed, Stock(drop=1234), 3000, patience_s=3.0)
     assert run.lost == 1
     assert run.fault == "1 of 3000 readings of stock did not arrive"
     assert values(results(stock=run))["bridge.cpu_vs_stock"] is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from headwater.contract.errors import DataMissing, Defect, Fenced, HeadwaterError, Transient
@@ -21,15 +22,19 @@ from headwater.transport.retry import retrying
 IN_FLIGHT = 5  # a broker recognises repeats of the last five batches (ProducerStateEntry.NUM_BATCHES_TO_RETAIN)
 _SEQUENCES = 1 << 31  # they wrap to 0
 _DOUBTS = 5  # settling this often without one acknowledgement between is no accident
+_TOO_SMALL = 512  # bytes; a single reading does not get smaller by what its compression costs
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 3.0
+
+
+Done = Callable[[int | HeadwaterError], None]  # told the offset of the first record, or why it is not written
 
 
 class _Piece(NamedTuple):
     batch: bytearray
     sequence: int
     count: int  # type: ignore[assignment]  # the field is meant to hide tuple.count
-    done: asyncio.Future[int]
+    done: Done
 
 
 class Lane:
@@ -67,30 +72,29 @@ class Lane:
         for outs in pieces:
             sequence = self._next_sequence
             batch = encode(outs, codec=self._codec, producer_id=pid, epoch=epoch, sequence=sequence)
-            queued.append(self._queue(batch, len(outs)))
+            future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            self._queue(batch, len(outs), partial(_settle, future))
+            queued.append(future)
         self._go()
         return queued
 
-    def push_section(self, section: Section) -> asyncio.Future[int]:
-        """As `push`, of records that are encoded already."""
+    def push_section(self, section: Section, done: Done) -> None:
+        """As `push`, of records that are encoded already; `done` is called once, where the answer arrives."""
         batch = encode_records(
             section.data,
             section.count,
             section.first_ms,
             section.newest_ms,
-            self._codec,
+            self._codec if section.size > _TOO_SMALL else "none",
             *self._producer,
             self._next_sequence,
         )
-        queued = self._queue(batch, section.count)
+        self._queue(batch, section.count, done)
         self._go()
-        return queued
 
-    def _queue(self, batch: bytearray, count: int) -> asyncio.Future[int]:
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    def _queue(self, batch: bytearray, count: int, done: Done) -> None:
         self._unacked.append(_Piece(batch, self._next_sequence, count, done))
         self._next_sequence = (self._next_sequence + count) % _SEQUENCES
-        return done
 
     def _go(self) -> None:
         if self._outbox is not None:
@@ -103,10 +107,7 @@ class Lane:
         """Fail all that waits and send no more."""
         self._outbox = None
         while self._unacked:
-            piece = self._unacked.popleft()
-            if not piece.done.done():
-                piece.done.set_exception(failure)
-                piece.done.exception()  # a caller that was cancelled does not ask for it
+            self._unacked.popleft().done(failure)
 
     async def stop(self) -> None:
         """End the session, if there is one."""
@@ -189,8 +190,7 @@ class Lane:
         self._doubts = 0
         piece = self._unacked.popleft()
         self._end = produced.base_offset + piece.count
-        if not piece.done.done():
-            piece.done.set_result(produced.base_offset)
+        piece.done(produced.base_offset)
         return None
 
     async def _settle_doubt(self) -> None:
@@ -219,3 +219,13 @@ class Lane:
 
 _WRITTEN = frozenset({codes.NONE, codes.DUPLICATE_SEQUENCE})
 _DOUBTFUL = frozenset({codes.OUT_OF_ORDER_SEQUENCE, codes.UNKNOWN_PRODUCER_ID})
+
+
+def _settle(future: asyncio.Future[int], answer: int | HeadwaterError) -> None:
+    if future.done():  # the caller was cancelled
+        return
+    if isinstance(answer, HeadwaterError):
+        future.set_exception(answer)
+        future.exception()  # a caller that was cancelled does not ask for it
+    else:
+        future.set_result(answer)

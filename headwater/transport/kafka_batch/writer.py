@@ -17,7 +17,7 @@ from headwater.transport.kafka_batch.calls import TopicPartition
 from headwater.transport.kafka_batch.cluster import Cluster
 from headwater.transport.kafka_batch.compression import Codec
 from headwater.transport.kafka_batch.fence import Partitions, fence, mark
-from headwater.transport.kafka_batch.lane import Lane
+from headwater.transport.kafka_batch.lane import Done, Lane
 from headwater.transport.kafka_batch.reading import read_tail
 from headwater.transport.kafka_batch.records import Out, Record, encoded_bytes
 from headwater.transport.kafka_batch.section import Section
@@ -90,10 +90,11 @@ class Writer:
             raise self._failure
         return (await asyncio.gather(*lane.push(pieces)))[0]
 
-    def push(self, topic: str, partition: int, section: Section) -> asyncio.Future[int]:
-        """Write records that are encoded already as one batch; the future is as what `write` returns and raises.
+    def push(self, topic: str, partition: int, section: Section, done: Done) -> None:
+        """Write records that are encoded already as one batch.
 
-        BadInput: no such partition, or a section without records or above 1 MiB.
+        `done` is called once, with what `write` returns or raises, and must not raise itself. BadInput: no such
+        partition, or a section without records or above 1 MiB.
         """
         lane = self._lanes.get((topic, partition))
         if lane is None:
@@ -101,8 +102,9 @@ class Writer:
         if not 0 < section.size <= SECTION_BYTES:
             raise BadInput(f"{topic}[{partition}]: a section of {section.size} bytes, at most {SECTION_BYTES}")
         if self._failure is not None:
-            raise self._failure
-        return lane.push_section(section)
+            done(self._failure)
+            return
+        lane.push_section(section, done)
 
     async def refence(self) -> None:
         """Repeat the empty transaction; once a day keeps Kafka from forgetting the name. Fenced as in `write`."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -25,7 +26,7 @@ from headwater.transport.mqtt.settings import MqttSettings
 
 KNOWN_PAHO = ("2.1.", "2.2.")
 NEEDED = ("_create_socket", "_send_pingreq", "_sock_close")
-TOUCHED = (*NEEDED, "_packet_read", "_packet_queue", "_sock_recv", "_loop_rc_handle")
+TOUCHED = (*NEEDED, "_packet_read", "_packet_queue", "_sock_recv", "_loop_rc_handle", "_sock", "_out_packet")
 MOST_PACKET_BYTES = 32 << 20
 CLOSED = "the broker closed it without a word"
 _READ_BYTES = 256 << 10
@@ -54,6 +55,7 @@ class _Client(paho.Client):
     prepared: Any = None
     received: Received
     paused = False  # hand nothing on
+    idle = True  # the last read found nothing, or nobody knows
 
     def _create_socket(self) -> Any:
         return self.prepared
@@ -80,8 +82,13 @@ class BulkClient(_Client):
         self._fed = b""
 
     def send(self, data: bytes) -> None:
-        """Queue whole packets as one write."""
-        self._packet_queue(data[0], data, 0, 1)
+        """Send whole packets, at once where the socket takes them and nothing of paho's waits before them."""
+        sock: Any = self._sock
+        if sock is not None and not self._out_packet:
+            with suppress(OSError):  # a full socket, or an error that paho will find again
+                data = data[sock.send(data) :]
+        if data:  # what follows a part of a packet is none; paho only looks whether it is PUBLISH or DISCONNECT
+            self._packet_queue(_PUBACK[0], data, 0, 1)
 
     def _sock_recv(self, bufsize: int) -> bytes:
         """Give paho the packet that was cut for it."""
@@ -96,9 +103,11 @@ class BulkClient(_Client):
         if not self._cut():
             return True
         sock: Any = self._sock
+        self.idle = False
         try:
             size = sock.recv_into(self._buffer)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            self.idle = True
             return True
         if size == 0:
             raise ConnectionResetError(CLOSED)
@@ -151,6 +160,7 @@ class StockClient(_Client):
             if self.socket() is None or self.loop_read() or len(self._taken) == before:
                 break
         taken, self._taken = self._taken, []
+        self.idle = not taken
         if taken:
             self.received(taken)
         sock: Any = self.socket()
@@ -164,7 +174,8 @@ class StockClient(_Client):
 
 
 def _missing(names: tuple[str, ...]) -> str:
-    return ", ".join(name for name in names if not hasattr(paho.Client, name))
+    made = paho.Client.__init__.__code__.co_names
+    return ", ".join(name for name in names if not hasattr(paho.Client, name) and name not in made)
 
 
 def reader_of(settings: MqttSettings) -> type[BulkClient] | type[StockClient]:

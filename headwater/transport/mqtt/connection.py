@@ -24,6 +24,7 @@ from headwater.transport.mqtt.client import CLOSED, BulkClient, StockClient, con
 from headwater.transport.mqtt.dial import dial
 from headwater.transport.mqtt.keepalive import Keepalive
 from headwater.transport.mqtt.packets import Publish
+from headwater.transport.mqtt.presence import Message
 from headwater.transport.mqtt.reasons import ending, refusal
 from headwater.transport.mqtt.settings import MqttSettings
 from headwater.transport.mqtt.subscribing import Subscribing
@@ -40,6 +41,10 @@ class Listener:
     def received(self, messages: list[Publish]) -> None:
         """Take what one read brought, in the order of receipt."""
 
+    def may_rest(self) -> bool:
+        """Whether nothing need be read for a moment."""
+        return True
+
     def published(self, packet_id: int) -> None:
         """Take note that the broker has acknowledged what `publish` sent."""
 
@@ -48,7 +53,14 @@ class Connection:
     """Made by `open`; `listener` is told what comes in."""
 
     def __init__(
-        self, settings: MqttSettings, client_id: str, listener: Listener, *, clean: bool, gather_s: float
+        self,
+        settings: MqttSettings,
+        client_id: str,
+        listener: Listener,
+        *,
+        clean: bool,
+        gather_s: float,
+        will: Message | None = None,
     ) -> None:
         self.session_present = False
         self.receive_maximum = 65535  # of the broker: how many we may publish ahead
@@ -64,8 +76,12 @@ class Connection:
         self._ended: asyncio.Future[str] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._resting: asyncio.TimerHandle | None = None
+        self._fd = -1
+        self._attends = False  # the selector tells when something can be read
         self._alive = Keepalive(settings.keepalive_s, time.monotonic())
         self._paho = self._client(client_id)
+        if will is not None:
+            self._paho.will_set(will.topic, will.payload, will.qos, will.retain)
         self._subscribing = Subscribing(self._paho, settings, self._ended)
 
     @classmethod
@@ -77,13 +93,14 @@ class Connection:
         *,
         clean: bool = False,
         gather_s: float = 0.0,
+        will: Message | None = None,
     ) -> Connection:
         """Connect and log in within `connect_timeout_s`; messages of a kept session may arrive at once.
 
-        After a read nothing is read for `gather_s`, unless more is there than fits one buffer: at low rates it sleeps.
+        After a read nothing is read for `gather_s`, where the listener may rest: at low rates that saves CPU.
         Unreachable: no answer, or the broker is not available. Refused: it does not want us. Untrusted: certificate.
         """
-        connection = cls(settings, client_id, listener, clean=clean, gather_s=gather_s)
+        connection = cls(settings, client_id, listener, clean=clean, gather_s=gather_s, will=will)
         try:
             async with dialling(f"MQTT broker {settings.where}", settings.connect_timeout_s):
                 connection._paho.prepared = await dial(settings)
@@ -119,10 +136,10 @@ class Connection:
         if data and not self._ended.done():
             self._paho.send(data)
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
-        """Send at QoS 1; the packet id, which `published` will name. BadInput: topic or size."""
+    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> int:
+        """Send; the packet id, which `published` will name. BadInput: topic or size."""
         try:
-            return self._paho.publish(topic, payload, qos=1, retain=retain).mid
+            return self._paho.publish(topic, payload, qos=qos, retain=retain).mid
         except ValueError as error:
             raise BadInput(f"{len(payload)} bytes cannot be published on {topic!r}: {error}") from error
 
@@ -182,10 +199,10 @@ class Connection:
         client.on_publish = lambda _c, _u, mid, _code, _p: self._listener.published(mid)
         loop = self._loop
         client.on_disconnect = self._on_disconnect
-        client.on_socket_open = lambda _c, _u, sock: loop.add_reader(sock, self._readable)
-        client.on_socket_close = lambda _c, _u, sock: _forget(loop.remove_reader, sock)
-        client.on_socket_register_write = lambda _c, _u, sock: loop.add_writer(sock, self._writable)
-        client.on_socket_unregister_write = lambda _c, _u, sock: _forget(loop.remove_writer, sock)
+        client.on_socket_open = lambda _c, _u, sock: self._opened(sock.fileno())
+        client.on_socket_close = lambda _c, _u, _sock: self._rest()
+        client.on_socket_register_write = lambda _c, _u, sock: loop.add_writer(sock.fileno(), self._writable)
+        client.on_socket_unregister_write = lambda _c, _u, sock: _forget(loop.remove_writer, sock.fileno())
         return client
 
     def _send_connect(self) -> None:
@@ -224,10 +241,23 @@ class Connection:
             why = ending(reason.value, str(reason))
         self._loop.call_soon(self._end, why)  # paho holds a lock now, which it takes again to close the socket
 
+    def _opened(self, fd: int) -> None:
+        self._fd = fd
+        self._attend()
+
     def _readable(self) -> None:
+        self._alive.heard = time.monotonic()
+        self._read()
+
+    def _rested(self) -> None:
+        if not self._paho.paused:
+            self._read()
+            if not self._paho.idle:
+                self._alive.heard = time.monotonic()
+
+    def _read(self) -> None:
         if self._ended.done() or self._paho.socket() is None:
             return  # it was closed between the call and its turn
-        self._alive.heard = time.monotonic()
         try:
             emptied = self._paho.read_available()
         except (BadInput, struct.error, ValueError, LookupError, MQTTException) as error:
@@ -239,25 +269,33 @@ class Connection:
         except BaseException:  # whatever it is: a reader that has lost its place must not stay
             self._end("was lost to a defect")
             raise
+        if self._paho.paused or self._paho.socket() is None:
+            return
         if not emptied:  # TLS may hold decrypted bytes that no selector sees
-            if not self._paho.paused:
-                self._loop.call_soon(self._readable)
-        elif self._gather_s and self._is_open and not self._paho.paused:
+            self._loop.call_soon(self._readable)
+        elif self._gather_s and self._is_open and not self._paho.idle and self._listener.may_rest():
             self._rest()
-            self._resting = self._loop.call_later(self._gather_s, self._read_again)
+            self._resting = self._loop.call_later(self._gather_s, self._rested)
+        else:
+            self._attend()
 
-    def _resumed(self) -> None:
-        self._read_again()
-        if not self._paho.paused and self._paho.socket() is not None:
-            self._readable()  # what was read before the pause is in no selector
+    def _attend(self) -> None:
+        """Let the selector say when there is something to read."""
+        if not self._attends:
+            self._attends = True
+            self._loop.add_reader(self._fd, self._readable)
 
     def _rest(self) -> None:
-        if (sock := self._paho.socket()) is not None:
-            self._loop.remove_reader(sock)
+        if self._attends:
+            self._attends = False
+            self._loop.remove_reader(self._fd)
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
 
-    def _read_again(self) -> None:
-        if not self._paho.paused and (sock := self._paho.socket()) is not None:
-            self._loop.add_reader(sock, self._readable)
+    def _resumed(self) -> None:
+        if not self._paho.paused:
+            self._readable()  # what was read before the pause is in no selector
 
     def _writable(self) -> None:
         self._paho.loop_write()

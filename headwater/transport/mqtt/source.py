@@ -20,12 +20,14 @@ from headwater.transport.mqtt.client import acknowledgements
 from headwater.transport.mqtt.connection import Connection, Listener
 from headwater.transport.mqtt.packets import QOS, Publish
 from headwater.transport.mqtt.patience import Patience
+from headwater.transport.mqtt.presence import Message, Presence
 from headwater.transport.mqtt.pulse import Pulse
 from headwater.transport.mqtt.settings import MqttSettings
 from headwater.transport.retry import retrying
 
 _QOS_1 = 0x02
 _PUBREC = b"\x50\x02"
+_FEW = 16  # messages; the smallest window that a broker has by default is 20 (Mosquitto, MQTT 3.1.1)
 
 _log = structlog.get_logger(__name__)
 
@@ -43,6 +45,10 @@ class MqttSource(Protocol):
 
     async def read(self) -> Batch:
         """Wait for messages or for a new connection. Raises Permanent when none will ever come."""
+        ...
+
+    def relay(self, take: Callable[[Batch], None]) -> None:
+        """After `read`: batches of this connection may go to `take` as they arrive; `read` raises what it raises."""
         ...
 
     def acknowledge(self, count: int, epoch: int) -> None:
@@ -75,6 +81,7 @@ class Subscriber(Listener):
         no_longer: Sequence[str] = (),
         gather_s: float = 0.0,
         dialling: Callable[[], None] = lambda: None,
+        presence: Presence | None = None,
     ) -> None:
         self.subscribed = asyncio.Event()
         self.epoch = 0
@@ -86,8 +93,12 @@ class Subscriber(Listener):
         self._no_longer = no_longer
         self._gather_s = gather_s
         self._dialling = dialling
+        self._presence = presence
         self._most = settings.receive_maximum
         self._held = False  # the caller asked for a pause
+        self._take: Callable[[Batch], None] | None = None
+        self._failure: Exception | None = None  # of the one who takes
+        self._peak = 0  # of unacknowledged messages: the broker's window, as far as it was seen
         self._connection: Connection | None = None
         self._session_present = False
         self._batches: deque[Batch] = deque()
@@ -114,11 +125,18 @@ class Subscriber(Listener):
     async def read(self) -> Batch:
         """See MqttSource. Raises Refused or Untrusted when the broker does not want us."""
         while not self._batches:
+            if self._failure is not None:
+                raise self._failure
             if self._task is not None and self._task.done():
                 self._task.result()
             self._news.clear()
             await self._news.wait()
         return self._batches.popleft()
+
+    def relay(self, take: Callable[[Batch], None]) -> None:
+        """See MqttSource."""
+        if not self._batches:
+            self._take = take
 
     def acknowledge(self, count: int, epoch: int) -> None:
         """See MqttSource."""
@@ -134,6 +152,11 @@ class Subscriber(Listener):
         answers = [b"\x40\x02" + each if len(each) == 2 else each for each in due]
         self._unlike -= sum(len(each) != 2 for each in due)
         self._connection.send(b"".join(answers))
+
+    def publish(self, message: Message) -> None:
+        """Publish on the connection that stands; nothing while there is none. BadInput: topic or size."""
+        if self._connection is not None and self.subscribed.is_set():
+            self._connection.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
 
     def pause(self) -> None:
         """Read nothing more for now."""
@@ -152,8 +175,12 @@ class Subscriber(Listener):
             connection = await retrying(f"connecting to MQTT broker {self._settings.where}", self._connect)
             began = time.monotonic()
             self.subscribed.set()
+            if self._presence is not None:
+                self._presence.subscribed()
             why = await self._end_of(connection)
             self.subscribed.clear()
+            if self._presence is not None:
+                self._presence.lost()
             pause_s, hint = self.patience.after(time.monotonic() - began, connection.end_code)
             more = {"hint": hint} if hint else {}
             _log.warning(
@@ -180,10 +207,13 @@ class Subscriber(Listener):
 
     async def _connect(self) -> Connection:
         self._dialling()
-        connection = await Connection.open(self._settings, self._client_id, self, gather_s=self._gather_s)
+        will = None if self._presence is None else self._presence.will()
+        connection = await Connection.open(self._settings, self._client_id, self, gather_s=self._gather_s, will=will)
         try:
             await connection.subscribe(self._filters, self._no_longer)
         except BaseException:
+            if self._presence is not None:
+                self._presence.lost()
             await connection.close()
             raise
         _log.info("mqtt connected", broker=self._settings.where, session_present=connection.session_present)
@@ -195,7 +225,8 @@ class Subscriber(Listener):
         self._connection = connection
         self._session_present = connection.session_present
         self._unacknowledged = []
-        self._unlike = 0
+        self._unlike = self._peak = 0
+        self._take = None
         if self._held:
             connection.pause()
         self._put(Batch(self.epoch, connection.session_present, []))
@@ -216,10 +247,23 @@ class Subscriber(Listener):
             for at in unlike:
                 if messages[at][0] & QOS:
                     self._unacknowledged[first + at] = _PUBREC + messages[at][2]
-        self._put(Batch(self.epoch, self._session_present, messages))
-        if len(self._unacknowledged) >= self._most and self._connection is not None:
+        waiting = len(self._unacknowledged)
+        self._peak = max(self._peak, waiting)
+        if waiting >= self._most and self._connection is not None:
             self._connection.pause()  # brokers send further ahead than they were allowed to
+        self._put(Batch(self.epoch, self._session_present, messages))
+
+    def may_rest(self) -> bool:
+        """Not while the broker waits, or soon will, for acknowledgements: its window would stay closed for longer."""
+        return len(self._unacknowledged) < max(_FEW, self._peak // 2)
 
     def _put(self, batch: Batch) -> None:
+        if self._take is not None:
+            try:
+                self._take(batch)
+            except Exception as error:  # noqa: BLE001  it is another's, who learns of it from `read`
+                self._take, self._failure = None, error
+                self._news.set()
+            return
         self._batches.append(batch)
         self._news.set()

@@ -27,13 +27,18 @@ async def road(edge: Edge, mosquitto: Mqtt) -> AsyncIterator[Proxy]:
         yield proxy
 
 
-async def kill_often(edge: Edge, broker: Mqtt, kills: int) -> Fate:
-    """SIGKILL the bridge under load, every other time while it is starting; what the far end counts."""
+async def kill_often(edge: Edge, road: Proxy, broker: Mqtt, kills: int) -> Fate:
+    """SIGKILL the bridge under load, every other time while it is starting; what the far end counts.
+
+    The others take what is on the road with them: acknowledgements that the dead process had sent.
+    """
     chance = random.Random(SEED)
     await asyncio.to_thread(edge.start)  # from here on the broker keeps a session
     async with Load(edge.site, broker) as load:
         for kill in range(kills):
             await asyncio.sleep(chance.uniform(0.3, 0.8))
+            if not kill % 2:
+                road.cut()
             edge.bridge.kill()
             if kill % 2:
                 edge.bridge.start()
@@ -51,7 +56,7 @@ async def test_kills_lose_and_repeat_nothing(edge: Edge, road: Proxy, mosquitto:
     """SIGKILLs at random instants: no message is lost, written twice, or out of its asset's order."""
     edge.environment["HEADWATER_EDGE__MQTT__PROTOCOL"] = protocol
 
-    assert await kill_often(edge, mosquitto, 4 if protocol == "5" else 2) == NOTHING_WRONG
+    assert await kill_often(edge, road, mosquitto, 4 if protocol == "5" else 2) == NOTHING_WRONG
 
     assert '"balanced": true' in edge.bridge.log()
 
@@ -60,7 +65,7 @@ async def test_without_recognition_kills_repeat_messages(edge: Edge, road: Proxy
     """The guard: the same kills with recognition taken away write messages twice, and the count sees it."""
     edge.bridge.before = BLIND
 
-    lost, duplicated, _ = await kill_often(edge, mosquitto, 2)
+    lost, duplicated, _ = await kill_often(edge, road, mosquitto, 2)
 
     assert lost == 0
     assert duplicated > 0

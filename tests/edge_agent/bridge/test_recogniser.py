@@ -14,6 +14,7 @@ from edge_agent.bridge.recogniser import FROM_LOG, Entry, Recogniser
 from edge_agent.bridge.settings import BridgeSettings
 from headwater.contract import topics
 from headwater.transport.kafka_batch import Record, batches, records
+from headwater.transport.kafka_batch.lane import Done
 from headwater.transport.kafka_batch.records import encode_records
 from headwater.transport.kafka_batch.section import Section
 from headwater.transport.mqtt.packets import DUP, QOS_1, Publish
@@ -78,6 +79,9 @@ class Broker:
     def pause(self) -> None:
         raise NotImplementedError  # nothing here is as large
 
+    def relay(self, take: Callable[[Batch], None]) -> None:
+        raise NotImplementedError  # as `read`
+
     def resume(self) -> None:
         raise NotImplementedError
 
@@ -104,21 +108,19 @@ class Log:
 
     def __init__(self) -> None:
         self.partitions: dict[tuple[str, int], list[Record]] = {}
-        self.under_way: list[tuple[tuple[str, int], list[Record], asyncio.Future[int]]] = []
+        self.under_way: list[tuple[tuple[str, int], list[Record], Done]] = []
 
-    def push(self, topic: str, partition: int, section: Section) -> asyncio.Future[int]:
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    def push(self, topic: str, partition: int, section: Section, done: Done) -> None:
         data = encode_records(section.data, section.count, section.first_ms, section.newest_ms, "none", -1, -1, -1)
         self.under_way.append(((topic, partition), records(next(iter(batches(data)))), done))
-        return done
 
     def land(self, index: int, *, told: bool) -> None:
         """Append one batch; the writer may or may not live to hear of it."""
         place, outs, done = self.under_way.pop(index)
         log = self.partitions.setdefault(place, [])
         log += [out._replace(offset=len(log) + n) for n, out in enumerate(outs)]
-        if told and not done.done():
-            done.set_result(0)
+        if told:
+            done(0)
 
     def tails(self, count: int) -> list[Record]:
         return [record for log in self.partitions.values() for record in log[-count:]]
