@@ -35,7 +35,10 @@ _WAITED = DUP | RETAIN  # it was not published just now
 
 
 class Receipt(NamedTuple):
-    """What was noted when a message came. `digest` where its payload is not whole any more."""
+    """What was noted when a message came. `digest` where its payload is not whole any more.
+
+    `logged_ms` is the time that its records get in the log, where that is not the time of receipt.
+    """
 
     session: bytes
     now_ms: int
@@ -43,6 +46,7 @@ class Receipt(NamedTuple):
     doubt: str = ""  # why it may have been written before
     digest: bytes = b""
     more: headers.Headers = ()
+    logged_ms: int = 0
 
 
 Values = tuple[Routed[Lane], Sequence[Decoded]]
@@ -99,6 +103,7 @@ class Records:
         """Hand over the records of a message that `parts` names, each to its lane."""
         routed, decoded = values
         known = _known(message, routed, receipt)
+        logged_ms = receipt.logged_ms or receipt.now_ms
         if routed.refusal is not None:
             self.tally.refused(routed.route, ": ".join(routed.refusal))
         if len(parts) > 1:
@@ -117,7 +122,7 @@ class Records:
             lane = to.lane
             if lane.section.size + len(each.value) > self._batch_bytes:
                 lane.flush()
-            lane.section.add(key_block(to.key), each.value, varint(len(more)) + header_blocks(more), receipt.now_ms)
+            lane.section.add(key_block(to.key), each.value, varint(len(more)) + header_blocks(more), logged_ms)
             lane.places.append(place)
 
 

@@ -7,6 +7,7 @@ carries its position in the spool, so that the log of Kafka alone says what a fo
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -53,6 +54,7 @@ class Drainer:
         self._plain: dict[bytes, tuple[Lane, bytes, bytes]] = {}  # topic: lane, key, head of the headers
         self._done = Done()
         self._cursor = 0  # the next position to read
+        self._now_ms = 0
         self._news = asyncio.Event()
         self._is_failing = False
 
@@ -157,7 +159,7 @@ class Drainer:
         plain, size, known = self._plain, HEAD.size, max(self._done.last + 1, self._done.doubtful)
         most, join, place = self._settings.batch_bytes, b"".join, self._place
         stamp = tail = common = b""
-        now_ms = 0
+        self._now_ms = now_ms = time.time_ns() // 1_000_000  # of the log; when a message came is in its headers
         for row in found:
             if len(row) != PLAIN or row[0] < known:
                 self._send_one(unpack(row))
@@ -169,7 +171,6 @@ class Drainer:
                 continue
             if head[:8] != stamp or head[size:] != tail:
                 stamp, tail = head[:8], head[size:]
-                now_ms = int.from_bytes(stamp, "big")
                 common = header_blocks(((headers.SESSION, tail), (headers.RECEIVED_AT, stamp)))
             lane, key, first = way
             section = lane.section
@@ -197,7 +198,7 @@ class Drainer:
         doubt = more.doubt or (self._done.doubt if position < self._done.doubtful else "")
         self._counts.possible_duplicates += bool(doubt)
         place = ((headers.SPOOL, self._own + headers.number(position)),)
-        receipt = Receipt(kept.session, kept.received_ms, kept.sequence, doubt, more.digest, place)
+        receipt = Receipt(kept.session, kept.received_ms, kept.sequence, doubt, more.digest, place, self._now_ms)
         self.records.put(message, values, parts, receipt, position)
         if routed.decoder is None and routed.refusal is None:
             if len(self._plain) >= MOST_TOPICS:

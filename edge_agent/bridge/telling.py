@@ -118,7 +118,7 @@ class Telling:
         if self.life is None:
             return {}
         counts = self.life.counts
-        return {"balanced": counts.balanced, "unaccounted": _unaccounted(self.life), **counts.as_dict()}
+        return {"balanced": counts.balanced, "unaccounted": unaccounted(self.life), **counts.as_dict()}
 
     def snapshot(self) -> Snapshot:
         """All at this moment; call it on the event loop that the bridge runs on."""
@@ -142,7 +142,7 @@ def _with_life(found: Snapshot, life: Life, settings: EdgeSettings) -> Snapshot:
         found,
         running=True,
         counts=life.counts.as_dict(),
-        unaccounted=_unaccounted(life),
+        unaccounted=unaccounted(life),
         unacknowledged=life.unacknowledged,
         held_bytes=life.outlet.bytes,
         routes=_routes(life.records, settings),
@@ -152,7 +152,7 @@ def _with_life(found: Snapshot, life: Life, settings: EdgeSettings) -> Snapshot:
     )
 
 
-def _unaccounted(life: Life) -> int:
+def unaccounted(life: Life) -> int:
     """Messages that are not where the counts say; the sum and `waiting` are both looked at."""
     counts = life.counts
     missing = counts.received + counts.resumed - counts.settled - life.held
