@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-import sys
 from collections.abc import Callable, Sequence
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,9 +16,9 @@ from headwater.app.stack.kafka_tools import prepare_kafka
 from headwater.contract.errors import BadInput, HeadwaterError
 from tests.chaos.bed import HEADWATER, STOCK
 from tests.chaos.book import Book, faults_of, figures, tables
-from tests.chaos.chapter import run_chapter
 from tests.chaos.count import Outcome
-from tests.chaos.plan import CHAPTER, Chapter, Combination, combinations, plan
+from tests.chaos.one import end_in_order, one
+from tests.chaos.plan import CHAPTER, Chapter, Combination, combinations, leader_changes, plan
 
 _PARTS = ("bridge",)
 _STOCK = Combination("5", 1, "kafka")
@@ -32,26 +30,31 @@ def main(
     seed: Annotated[int, typer.Option(help="Of the plan; the same one goes on where it was stopped.")] = 1,
     folder: Annotated[Path, typer.Option(help="Where finished chapters are kept.")] = Path("build/chaos"),
     only: Annotated[str, typer.Option("--chapter", help="Such as 5/1/kafka/3, or 5/1 for several; run again.")] = "",
+    leaders: Annotated[int, typer.Option(min=0, help="More faults, on three Kafka brokers.")] = 0,
     stock: Annotated[int, typer.Option(min=0, help="Faults for stock paho + confluent-kafka.")] = CHAPTER,
+    workers: Annotated[int, typer.Option(min=1, help="Chapters at a time.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Kill, cut, stall, fill and restart for hours, and count what was lost, duplicated or reordered.
 
     Example:  python -m tests.chaos bridge -n 100 --seed 7
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_in_order()
     out = console(as_json=as_json)
     try:
         if part not in _PARTS:
             raise BadInput(f"there is no campaign for {part!r}", hint=f"there is: {', '.join(_PARTS)}")
         wanted = [(chapter, HEADWATER) for chapter in plan(seed, faults, combinations())]
+        if leaders:
+            wanted += [(chapter, HEADWATER) for chapter in plan(seed, leaders, leader_changes())]
         if stock:
             wanted += [(chapter, STOCK) for chapter in plan(seed, stock, [_STOCK])]
         if only:
             wanted = [(chapter, system) for chapter, system in wanted if f"{chapter.name}/".startswith(f"{only}/")]
             if not wanted:
                 raise BadInput(f"the plan has no chapter {only!r}")
-        outcomes = _run(Book(folder, part, seed), wanted, prepare_kafka(out.print), out.print, again=bool(only))
+        book, tools = Book(folder, part, seed), prepare_kafka(out.print)
+        outcomes = _run(book, wanted, tools, workers, out.print, again=bool(only))
     except HeadwaterError as error:
         out.print(f"chaos: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""))
         raise typer.Exit(error.exit_code) from error
@@ -59,18 +62,27 @@ def main(
 
 
 def _run(
-    book: Book, wanted: Sequence[tuple[Chapter, str]], tools: KafkaTools, say: Callable[[str], None], *, again: bool
+    book: Book,
+    wanted: Sequence[tuple[Chapter, str]],
+    tools: KafkaTools,
+    workers: int,
+    say: Callable[[str], None],
+    *,
+    again: bool,
 ) -> list[Outcome]:
-    outcomes = []
-    for number, (chapter, system) in enumerate(wanted, start=1):
-        outcome = None if again else book.find(chapter, system)
-        if outcome is None:
-            outcome = asyncio.run(run_chapter(chapter, tools, say, system=system))
+    """Outcomes in the order of the plan; the book has each as soon as it is there."""
+    found = {each: book.find(*each) for each in wanted} if not again else {}
+    missing = [each for each in wanted if found.get(each) is None]
+    say(f"{len(wanted)} chapters, {len(wanted) - len(missing)} of them finished before")
+    with get_context("spawn").Pool(min(workers, len(missing) or 1), end_in_order) as pool:
+        work = [(chapter, system, tools) for chapter, system in missing]
+        for number, (chapter, outcome) in enumerate(pool.imap_unordered(one, work), start=1):
             book.write(chapter, outcome)
-        counts = f"{outcome.lost} lost, {outcome.duplicated} duplicated, {outcome.reordered} reordered"
-        say(f"{number}/{len(wanted)} {chapter.name} {system}: {outcome.sent:,} sent, {counts}, {outcome.took_s:g} s")
-        outcomes.append(outcome)
-    return outcomes
+            found[chapter, outcome.system] = outcome
+            counts = f"{outcome.lost} lost, {outcome.duplicated} duplicated, {outcome.reordered} reordered"
+            about = f"{outcome.sent:,} sent, {counts}, {outcome.took_s:g} s"
+            say(f"{number}/{len(missing)} {chapter.name} {outcome.system}: {about}")
+    return [outcome for each in wanted if (outcome := found[each]) is not None]
 
 
 def _tell(outcomes: Sequence[Outcome], wanted: int, seed: int, as_json: bool, out: Any) -> None:

@@ -22,6 +22,7 @@ from headwater.transport.kafka_batch.settings import KafkaSettings
 from headwater.transport.kafka_batch.wire import Api, Call, array, string
 from headwater.transport.retry import retrying
 from tests.brokers import Extended, relayed
+from tests.chaos.leaders import Leaders, three
 from tests.chaos.numbers import Numbers
 from tests.chaos.plan import Chapter
 from tests.chaos.process import Life, bridge_command, wait
@@ -31,7 +32,7 @@ from tests.services import Broker, Mqtt, start_mosquitto
 SITE = "chaos"
 HEADWATER = "headwater"
 STOCK = "paho + confluent-kafka"
-READY_S = 40.0
+READY_S = 90.0
 _ALL = 10_000_000
 _QUOTA = "quota.window.num=2\n"  # a throttled connection waits two seconds at most
 
@@ -43,7 +44,7 @@ class Bed:
     system: str
     chapter: Chapter
     folder: Path
-    kafka: Broker
+    kafka: Broker | Leaders
     mqtt: Mqtt
     kafka_road: Proxy
     mqtt_road: Proxy
@@ -82,7 +83,7 @@ class Bed:
 
     async def records(self) -> list[Record]:
         """Everything in `readings`, in the order of each partition."""
-        return await retrying("reading", self._records, deadline_s=30)
+        return await retrying("reading", self._records, deadline_s=90)
 
     async def _records(self) -> list[Record]:
         async with Cluster(self.straight, client_id="count") as cluster:
@@ -115,7 +116,7 @@ class Bed:
         found = {
             "HOME": str(self.folder),
             "SITE": SITE,
-            "KAFKA__BROKERS": self.kafka_road.address,
+            "KAFKA__BROKERS": self._kafka_address(),
             "KAFKA__REQUEST_TIMEOUT_S": "3",
             "KAFKA__CONNECT_TIMEOUT_S": "3",
             "MQTT__PORT": str(self.mqtt_road.port),
@@ -128,8 +129,12 @@ class Bed:
             found["BRIDGE__ACK_AFTER"] = combination.ack_after
         return {f"HEADWATER_{'' if name == 'HOME' else 'EDGE__'}{name}": value for name, value in found.items()}
 
+    def _kafka_address(self) -> str:
+        """No relay stands before several brokers."""
+        return self.straight.brokers if isinstance(self.kafka, Leaders) else self.kafka_road.address
+
     def _stock(self) -> list[str]:
-        where = [str(self.mqtt_road.port), self.kafka_road.address]
+        where = [str(self.mqtt_road.port), self._kafka_address()]
         return [sys.executable, "-m", "bench.bridge.stock", *where, "stock", f"{SITE}/#", topics.READINGS]
 
 
@@ -152,8 +157,8 @@ async def open_bed(chapter: Chapter, system: str, folder: Path, tools: KafkaTool
         mqtt = await asyncio.to_thread(start_mosquitto, runner, "mqtt", every_change=chapter.kept)
         async with AsyncExitStack() as stack:
             kafka_road = await stack.enter_async_context(Proxy(("127.0.0.1", 0)))
-            kafka, straight = await asyncio.to_thread(_start_kafka, runner, tools, kafka_road.port)
-            kafka_road.target = ("127.0.0.1", runner.ports(kafka.service)["relay"])
+            start = _start_three if chapter.combination.brokers > 1 else _start_kafka
+            kafka, straight = await asyncio.to_thread(start, runner, tools, kafka_road)
             mqtt_road = await stack.enter_async_context(Proxy((mqtt.host, mqtt.port)))
             mqtt_road.delay_s = chapter.delay_s
             numbers = await stack.enter_async_context(Numbers(SITE, mqtt.port, chapter.combination.qos))
@@ -164,10 +169,17 @@ async def open_bed(chapter: Chapter, system: str, folder: Path, tools: KafkaTool
         await asyncio.to_thread(runner.stop, grace_s=1.0)
 
 
-def _start_kafka(runner: Runner, tools: KafkaTools, proxy: int) -> tuple[Broker, KafkaSettings]:
+def _start_kafka(runner: Runner, tools: KafkaTools, road: Proxy) -> tuple[Broker, KafkaSettings]:
     plan = relayed(KafkaService("kafka", lambda: tools), more=_QUOTA)
-    service = _Restartable(plan.inner, plan.more, ("relay",), proxy)
+    service = _Restartable(plan.inner, plan.more, ("relay",), road.port)
     runner.start(service)
     settings = KafkaSettings(brokers=runner.address(service))
     ensure_topics(settings, topics.edge_topics())
+    road.target = ("127.0.0.1", runner.ports(service)["relay"])
     return Broker("kafka", runner.address(service), runner, service), settings
+
+
+def _start_three(runner: Runner, tools: KafkaTools, _road: Proxy) -> tuple[Leaders, KafkaSettings]:
+    leaders = three(runner, tools)
+    ensure_topics(leaders.settings, topics.edge_topics(), replication_factor=3)
+    return leaders, leaders.settings

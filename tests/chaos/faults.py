@@ -14,6 +14,7 @@ from tests.chaos.rivals import stolen, taken_over, zombie
 
 _START_S = 1.3  # a start takes as long on a busy machine
 _POINT_S = 4.0
+_STOP_S = 45.0
 _KEEPALIVE_S = 8.0  # by then the bridge (5 s) has noticed a silent broker, and the broker us
 _QUOTA_BYTES_PER_S = 8_000.0
 _FEW_BYTES = 60_000
@@ -218,7 +219,7 @@ async def _disk_full(bed: Bed, fault: Fault) -> str:
 async def _stop(bed: Bed, fault: Fault) -> str:
     if not await bed.is_ready():
         return ""
-    status = await bed.life.stop(15)
+    status = await bed.life.stop(_STOP_S)
     if status != 0:
         bed.ended.append(f"stop: status {status}")
     bed.start()

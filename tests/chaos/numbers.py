@@ -14,7 +14,7 @@ ASSETS = 23
 WARM = b"-1"  # says that the way is open; not counted
 _TURN_S = 0.02
 _MOST_OPEN = 2000
-_WAIT_S = 60.0
+_WAIT_S = 120.0
 
 
 class Numbers:

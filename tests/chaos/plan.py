@@ -75,6 +75,7 @@ OTHERS = (
     STOLEN,
     STOP,
 )
+_OF_LEADERS = (KAFKA_KILL, KAFKA_BETWEEN, KAFKA_KILL_BETWEEN, KAFKA_PAUSE, KAFKA_RESTART, MQTT_CUT)  # without a relay
 
 
 class Combination(NamedTuple):
@@ -83,11 +84,12 @@ class Combination(NamedTuple):
     protocol: str
     qos: int
     ack_after: str
+    brokers: int = 1  # of Kafka
 
     @property
     def name(self) -> str:
         """For people and for `--chapter`."""
-        return f"{self.protocol}/{self.qos}/{self.ack_after}"
+        return f"{self.protocol}/{self.qos}/{self.ack_after}" + (f" x{self.brokers}" if self.brokers > 1 else "")
 
 
 class Fault(NamedTuple):
@@ -117,6 +119,11 @@ class Chapter(NamedTuple):
         return f"{self.combination.name}/{self.number}"
 
 
+def leader_changes() -> list[Combination]:
+    """Those that are tried on three brokers too."""
+    return [Combination("5", 1, "kafka", 3), Combination("3.1.1", 2, "spool", 3)]
+
+
 def combinations() -> list[Combination]:
     """All that this version of the bridge knows."""
     modes = ("kafka", "spool") if "ack_after" in BridgeSettings.model_fields else ("kafka",)
@@ -141,10 +148,14 @@ def chapter(seed: int, combination: Combination, number: int, count: int = CHAPT
     chance = random.Random(name)
     kept = number % 2 == 1
     kills = math.ceil(SHARE_OF_KILLS * count)
-    weights = _WEIGHTS if combination.ack_after == "kafka" else _SPOOL_WEIGHTS
+    weights = dict(_WEIGHTS if combination.ack_after == "kafka" else _SPOOL_WEIGHTS)
+    others: Sequence[str] = OTHERS
+    if combination.brokers > 1:
+        del weights[KILL_LATE], weights[KILL_QUOTA]  # they need the relay, and its one broker's settings
+        others = _OF_LEADERS
     kinds = chance.choices(list(weights), list(weights.values()), k=kills)
     while len(kinds) < count:
-        deck = [MQTT_RESTART if kind == MQTT_KILL and not kept else kind for kind in OTHERS]
+        deck = [MQTT_RESTART if kind == MQTT_KILL and not kept else kind for kind in others]
         kinds += chance.sample(deck, min(len(deck), count - len(kinds)))
     chance.shuffle(kinds)
     faults = tuple(_fault(chance, kind, kept) for kind in kinds)

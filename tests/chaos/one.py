@@ -1,0 +1,24 @@
+"""One chapter in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from functools import partial
+
+from headwater.app.stack.kafka import KafkaTools
+from tests.chaos.chapter import run_chapter
+from tests.chaos.count import Outcome
+from tests.chaos.plan import Chapter
+
+
+def one(work: tuple[Chapter, str, KafkaTools]) -> tuple[Chapter, Outcome]:
+    """The chapter as it was given, and what came of it; progress goes to standard error."""
+    chapter, system, tools = work
+    return chapter, asyncio.run(run_chapter(chapter, tools, partial(print, file=sys.stderr, flush=True), system=system))
+
+
+def end_in_order() -> None:
+    """What a chapter has started ends with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
