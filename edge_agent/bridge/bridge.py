@@ -147,7 +147,7 @@ class Bridge:
                 place, sequence = self._place, recogniser.sequence
                 continue
             sequence += 1
-            young[packet_id] = ((topic, payload), place, sequence)
+            young[packet_id] = (message, place, sequence)
             lane, key, head = way
             section = lane.section
             blocks = join((head, common, PACKET_ID_BLOCK, packet_id, SEQUENCE_BLOCK, sequence.to_bytes(8, "big")))

@@ -43,9 +43,9 @@ FAR = 1 << 15  # of the 65,535 packet ids
 FROM_LOG = -1  # place of what a former life wrote
 KEPT_WHOLE = 1024  # longer payloads are remembered by their digest
 
-# What a message was: (topic, payload) or its digest; its place in the order of receipt; its sequence. A plain tuple,
-# made once a message.
-Entry = tuple[tuple[bytes, bytes] | bytes, int, int]
+# What a message was, whole or as its digest; its place in the order of receipt; its sequence. A plain tuple, made once
+# a message.
+Entry = tuple[Publish | bytes, int, int]
 
 
 class Mark(NamedTuple):
@@ -130,7 +130,8 @@ class Recogniser:
         entry = self.young.get(packet_id) or self._old.get(packet_id)
         if entry is None or not (first & DUP or packet_id in self.orphans):
             return None
-        same = entry[0] == (topic, payload) if isinstance(entry[0], tuple) else entry[0] == digest(topic, payload)
+        was = entry[0]
+        same = was == digest(topic, payload) if isinstance(was, bytes) else (was[1], was[3]) == (topic, payload)
         self.orphans.discard(packet_id)
         return entry if same else None
 
@@ -153,7 +154,8 @@ class Recogniser:
         _, topic, packet_id, payload, _ = message
         if packet_id:
             self._there.pop(packet_id, None)
-            content = (topic, payload) if len(payload) <= KEPT_WHOLE else digest(topic, payload)
+            small = len(payload) <= KEPT_WHOLE
+            content = (message[0], topic, packet_id, payload, ()) if small else digest(topic, payload)
             self.young[packet_id] = (content, place, self.sequence)
         return self.sequence
 

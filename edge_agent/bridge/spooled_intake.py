@@ -134,7 +134,7 @@ class Intake:
                 self._take(message, place, rows, places, spare=spare)
             else:
                 recogniser.sequence = sequence = recogniser.sequence + 1
-                young[packet_id] = ((topic, payload), place, sequence)
+                young[packet_id] = (message, place, sequence)
                 rows.append((b"".join((stamp, sequence.to_bytes(8, "big"), packet_id, tail)), topic, payload))
                 places.append(place)
             place += 1

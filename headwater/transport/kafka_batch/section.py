@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from headwater.transport.kafka_batch.records import SMALL, varint
 
+_join = b"".join
+
 
 class Section:
     """Add records, then give it to `Writer.push`, once. `size` is in bytes, before compression."""
@@ -26,9 +28,9 @@ class Section:
         index, size = self.count, len(value)
         place = SMALL[index] if index < 8192 else varint(index)
         length = SMALL[size] if size < 8192 else varint(size)
-        size += len(place) + len(key) + len(length) + len(headers) + len(self._stamp)
-        whole = SMALL[size] if size < 8192 else varint(size)
-        self._parts += (whole, self._stamp, place, key, length, value, headers)
+        body = _join((self._stamp, place, key, length, value, headers))
+        size = len(body)
+        self._parts += (SMALL[size] if size < 8192 else varint(size), body)
         self.count = index + 1
         self.size += size + 2
 

@@ -43,6 +43,7 @@ class Cutter:
     def __init__(self, *, v5: bool, most_bytes: int) -> None:
         self._v5 = v5
         self._most = most_bytes
+        self._short = 128 if most_bytes >= 1 << 14 else 0  # lengths of two bytes need no look at `most_bytes`
         self._data = b""
         self._at = 0
         self._parts = bytearray()  # more of a packet that is not complete yet; a list would cost 50 bytes a read
@@ -103,13 +104,16 @@ class Cutter:
         while at < size and len(found) < MOST_AT_ONCE and (first := data[at]) & 0xF0 == PUBLISH:
             end = data[at + 1]
             if end < 128:
-                behind = at + 4 + ((data[at + 2] << 8) | data[at + 3])
-                topic = data[at + 4 : behind]
-                end += at + 2
+                start = at + 2
+            elif (high := data[at + 2]) < self._short:
+                start = at + 3
+                end += (high - 1) << 7
             else:
                 start, end = self._extent(at)
-                behind = start + 2 + ((data[start] << 8) | data[start + 1])
-                topic = data[start + 2 : behind]
+                end -= start
+            end += start
+            behind = start + 2 + ((data[start] << 8) | data[start + 1])
+            topic = data[start + 2 : behind]
             if end > size:
                 self._missing = end - size
                 break
