@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from edge_agent.bridge.route_settings import sparkplug_of, topics_of
 from edge_agent.bridge.settings import BridgeSettings
 from edge_agent.scorer.settings import ScorerSettings
 from edge_agent.updater.settings import UpdaterSettings
 from headwater.contract.names import Name, Site
-from headwater.contract.topics import READINGS, TopicSpec, edge_topics
+from headwater.contract.topics import READINGS, TopicSpec, edge_topics, sparkplug_topics
 from headwater.transport import settings as sources
 from headwater.transport.kafka_batch.settings import KafkaSettings
 from headwater.transport.mqtt.settings import MqttSettings
@@ -44,6 +46,12 @@ class EdgeSettings(BaseModel):
         None, description="Folder for what Headwater keeps on disk; HEADWATER_HOME, or its default, when unset."
     )
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.mqtt.share_group is not None and sparkplug_of(self.bridge.routes) is not None:
+            raise ValueError("a Sparkplug route needs all messages of an edge node: unset edge.mqtt.share_group")
+        return self
+
     @property
     def folder(self) -> Path:
         """Where this site keeps its files: `edge/<site>` below the state folder."""
@@ -53,7 +61,9 @@ class EdgeSettings(BaseModel):
     def topics(self) -> list[TopicSpec]:
         """The Kafka topics of this edge: Headwater's own, then those that routes write to, with what readings have."""
         own = edge_topics(self.partitions, self.retention_days)
-        names = dict.fromkeys(route.to for route in self.bridge.routes)
+        names = topics_of(self.bridge.routes)
+        if sparkplug_of(self.bridge.routes) is not None:
+            own += sparkplug_topics(self.partitions, self.retention_days)
         like = next(spec for spec in own if spec.name == READINGS)
         return [*own, *(replace(like, name=name) for name in names if all(name != spec.name for spec in own))]
 

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,10 +20,11 @@ from edge_agent.bridge.live import served
 from edge_agent.bridge.memory import Keeper
 from edge_agent.bridge.recogniser import Recogniser
 from edge_agent.bridge.reload import READY, Reloads
+from edge_agent.bridge.route_settings import sparkplug_of, topics_of
 from edge_agent.bridge.routes import check
 from edge_agent.bridge.schemas import from_files
 from edge_agent.bridge.session import connected, former_topics, messages_of
-from edge_agent.bridge.tails import learn
+from edge_agent.bridge.tails import Tails, learn
 from edge_agent.bridge.telling import Direct, Telling
 from headwater.contract import topics
 from headwater.contract.errors import BadInput, HeadwaterError, Permanent, Unreachable
@@ -35,6 +37,7 @@ from headwater.transport.mqtt.source import Subscriber
 from headwater.transport.retry import retrying
 
 if TYPE_CHECKING:
+    from edge_agent.bridge.sparkplug import Sparkplug
     from edge_agent.settings import EdgeSettings
 
 OWN_TOPICS = {topics.DEAD_LETTERS, topics.SESSION_GAPS, topics.CLOCKS}  # beside those of routes
@@ -133,13 +136,14 @@ class Opened(NamedTuple):
     keeper: Keeper
     schemas: dict[str, bytes]  # grows while it is used
     clocks: ClockWatch
+    sparkplug: Sparkplug | None
 
 
 async def _open(settings: EdgeSettings) -> Opened:
     cluster = Cluster(settings.kafka, client_id=name_of(settings))
     try:
         await retrying(f"connecting to Kafka at {settings.kafka.brokers}", cluster.connect)
-        wanted = sorted({route.to for route in settings.bridge.routes} | OWN_TOPICS)
+        wanted = sorted(OWN_TOPICS.union(topics_of(settings.bridge.routes)))
         partitions = await retrying("looking for the edge's topics", lambda: _partitions(cluster, wanted))
         keeper = Keeper(settings.folder, client_id_of(settings))
         partitions |= await former_topics(cluster, keeper, wanted)
@@ -152,12 +156,23 @@ async def _open(settings: EdgeSettings) -> Opened:
         )
         client_id, most = client_id_of(settings), settings.mqtt.receive_maximum
         recogniser = Recogniser(client_id, time.time_ns() // 1_000_000, most)
-        await learn(cluster, messages_of(writer), recogniser, client_id, most)
+        tails = await learn(cluster, messages_of(writer), recogniser, client_id, most)
+        sparkplug = await _sparkplug(settings, cluster, tails)
     except BaseException:
         await cluster.close()
         raise
     clocks = ClockWatch(round(settings.bridge.clock_tolerance_s * 1000))
-    return Opened(cluster, writer, partitions, recogniser, keeper, from_files(settings.bridge.schemas), clocks)
+    schemas = from_files(settings.bridge.schemas)
+    return Opened(cluster, writer, partitions, recogniser, keeper, schemas, clocks, sparkplug)
+
+
+async def _sparkplug(settings: EdgeSettings, cluster: Cluster, tails: Tails) -> Sparkplug | None:
+    route = sparkplug_of(settings.bridge.routes)
+    if route is None:
+        return None
+    from edge_agent.bridge.sparkplug import Sparkplug  # noqa: PLC0415 - memory: only where there is such a route
+
+    return await Sparkplug.open(settings, route, cluster, tails, client_id_of(settings))
 
 
 async def _partitions(cluster: Cluster, wanted: Sequence[str]) -> dict[str, int]:
@@ -176,7 +191,7 @@ async def _carry(
 ) -> None:
     async with connected(settings, opened) as (subscriber, source, is_behind):
         opened.clocks.is_behind = is_behind
-        bridge = Bridge(
+        bridge = _bridge_of(opened)(
             source,
             opened.writer,
             opened.recogniser,
@@ -190,6 +205,14 @@ async def _carry(
         telling.life, telling.subscriber = Direct(bridge), subscriber
         async with aside(settings, opened, subscriber, telling, stop, begun):
             await bridge.run(stop)
+
+
+def _bridge_of(opened: Opened) -> Callable[..., Bridge]:
+    if opened.sparkplug is None:
+        return Bridge
+    from edge_agent.bridge.sparkplug_bridge import SparkplugBridge  # noqa: PLC0415 - memory, as above
+
+    return partial(SparkplugBridge, opened.sparkplug)
 
 
 @asynccontextmanager

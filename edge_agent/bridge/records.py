@@ -102,7 +102,7 @@ class Records:
     def put(self, message: Publish, values: Values, parts: Sequence[int], receipt: Receipt, place: int) -> None:
         """Hand over the records of a message that `parts` names, each to its lane."""
         routed, decoded = values
-        known = _known(message, routed, receipt)
+        known = known_headers(message, routed, receipt)
         logged_ms = receipt.logged_ms or receipt.now_ms
         if routed.refusal is not None:
             self.tally.refused(routed.route, ": ".join(routed.refusal))
@@ -140,7 +140,7 @@ def head_of(routed: Routed[Lane], more: int) -> bytes:
     return varint(len(routed.headers) + more) + header_blocks(routed.headers)
 
 
-def _known(message: Publish, routed: Routed[Lane], receipt: Receipt) -> headers.Headers:
+def known_headers(message: Publish, routed: Routed[Lane], receipt: Receipt) -> headers.Headers:
     """Headers that all records of a message share."""
     first, topic, packet_id, payload, properties = message
     known = [

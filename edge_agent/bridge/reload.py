@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from edge_agent.bridge.route_settings import topics_of
 from edge_agent.bridge.routes import check
 from edge_agent.bridge.schemas import from_files
 from headwater.contract.errors import BadInput, BadSetting, HeadwaterError, Permanent, Refused, Unreachable
@@ -78,7 +79,7 @@ class Reloads:
     async def _check_topics(self, found: EdgeSettings) -> None:
         if self.cluster is None:
             return
-        for topic in dict.fromkeys(route.to for route in found.bridge.routes):
+        for topic in topics_of(found.bridge.routes):
             try:
                 await self.cluster.partitions(topic)
             except BadInput as error:

@@ -168,7 +168,8 @@ def matches_of(routes: Sequence[RouteSettings], site: str) -> list[str]:
 
 def filters_of(routes: Sequence[RouteSettings], site: str) -> list[str]:
     """What to subscribe to; no two of them overlap."""
-    return disjoint((each.filter or _wide(_words(each.match, site))).replace("{site}", site) for each in routes)
+    wanted = [(each.filter or _wide(_words(each.match, site))).replace("{site}", site) for each in routes]
+    return disjoint([*wanted, *(f"spBv1.0/STATE/{name}" for each in routes if (name := each.decoder.host_id))])
 
 
 def _words(match: str, site: str) -> list[str]:

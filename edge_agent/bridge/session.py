@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edge_agent.bridge.gaps import GapWatch
 from edge_agent.bridge.memory import FORGOTTEN, Keeper
+from edge_agent.bridge.route_settings import topics_of
 from edge_agent.bridge.routes import filters_of
 from edge_agent.bridge.schemas import FetchedSchemas, SchemaSource, is_needed
 from headwater.contract import headers, topics
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from edge_agent.settings import EdgeSettings
 
 _TAIL = 200  # records a partition, among which the newest of ours is looked for
+_COMPACTED = frozenset({topics.CLOCKS, topics.SPARKPLUG_STATES})
 _GAPS = 100  # records of `session-gaps`, all of this site's bridge
 
 
@@ -49,7 +51,7 @@ async def connected(settings: EdgeSettings, opened: Opened) -> AsyncIterator[Con
         recogniser.doubt = FORGOTTEN
     filters = filters_of(routes, settings.site)
     names = [f"$share/{mqtt.share_group}/{name}" if mqtt.share_group else name for name in filters]
-    keeper.begin(names, [route.to for route in routes])
+    keeper.begin(names, topics_of(routes))
     ledger = _Ledger(opened.cluster, opened.writer, client_id, settings.site)
     gaps = GapWatch(settings.site, settings.folder, mqtt, keeper, recogniser, ledger)
     gaps.inner = Subscriber(
@@ -59,7 +61,10 @@ async def connected(settings: EdgeSettings, opened: Opened) -> AsyncIterator[Con
         no_longer=keeper.no_longer(names),
         gather_s=settings.bridge.gather_ms / 1000,
         dialling=gaps.dialling,
+        presence=None if opened.sparkplug is None else opened.sparkplug.presence,
     )
+    if opened.sparkplug is not None:
+        opened.sparkplug.presence.subscriber = gaps.inner
     source: MqttSource = gaps
     if is_needed(routes):
         source = SchemaSource(gaps, _fetched(settings, opened.schemas), routes, settings.site)
@@ -124,7 +129,7 @@ def _received_ms(record: Record, client_id: str) -> int:
 
 def messages_of(writer: Writer) -> dict[TopicPartition, int]:
     """Where this life begins in each partition that may hold records of messages."""
-    return {pair: end for pair, end in writer.markers.items() if pair[0] != topics.CLOCKS}
+    return {pair: end for pair, end in writer.markers.items() if pair[0] not in _COMPACTED}
 
 
 def gaps_in(records: Iterable[Record], site: str) -> list[SessionGap]:

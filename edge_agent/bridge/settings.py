@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from edge_agent.bridge.route_settings import RouteSettings
+from edge_agent.bridge.route_settings import RouteSettings, sparkplug_of
 from headwater.transport.schema_registry_settings import SchemaRegistrySettings
 
 
@@ -59,3 +59,9 @@ class BridgeSettings(BaseModel):
     drain_s: float = Field(
         10.0, ge=0, description="Longest wait at a stop for Kafka to take what was received; MQTT keeps the rest."
     )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.ack_after == "spool" and sparkplug_of(self.routes) is not None:
+            raise ValueError("a Sparkplug route needs ack_after = kafka: messages that wait for others are not spooled")
+        return self

@@ -16,7 +16,7 @@ Tails = dict[TopicPartition, list[Record]]
 
 async def learn(
     cluster: Cluster, ends: Mapping[TopicPartition, int], recogniser: Recogniser, client_id: str, most: int
-) -> None:
+) -> Tails:
     """Read the tails before `ends` and let the recogniser learn from them; `most` is R. Waits for a broker."""
     asked = dict.fromkeys(ends, most)
     tails: Tails = {}
@@ -31,6 +31,7 @@ async def learn(
     if await _is_cut(cluster, tails, _short(tails, client_id, most)):
         recogniser.doubt = "retention has removed records that a redelivery could repeat"
     recogniser.read(record for tail in tails.values() for record in tail)
+    return tails
 
 
 def _short(tails: Tails, client_id: str, most: int) -> list[TopicPartition]:

@@ -58,7 +58,7 @@ class Direct:
     @property
     def held(self) -> int:
         """See Life."""
-        return self.outlet.messages
+        return self.outlet.messages + self._bridge.held_back
 
     @property
     def unacknowledged(self) -> int:

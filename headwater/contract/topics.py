@@ -18,6 +18,8 @@ STATE = "state"  # compacted; feature and alarm state with the offset that it st
 STATUS = "status"  # compacted; key site, the whole state of one edge
 SESSION_GAPS = "session-gaps"  # key site; from when to when MQTT messages may be missing
 CLOCKS = "clocks"  # compacted; key asset, how far its clock is off
+SPARKPLUG_EVENTS = "sparkplug-events"  # key asset; births and stale intervals, of a bridge with a Sparkplug route
+SPARKPLUG_STATES = "sparkplug-states"  # compacted; key <site>/<group>/<edge node>, what its births said
 RETRAIN_REQUESTS = "retrain-requests"  # cloud; key request id
 TRAINING_RUNS = "training-runs"  # cloud; key request id
 MODEL_EVENTS = "model-events"  # cloud; key class, one record a published version
@@ -41,6 +43,8 @@ class TopicSpec:
 
 
 COMPACT = {"cleanup.policy": "compact"}
+# Small segments are compacted early, so that a start reads little.
+_SMALL = {**COMPACT, "segment.bytes": str(4 << 20), "segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.1"}
 
 
 def _kept(days: int) -> dict[str, str]:
@@ -59,6 +63,14 @@ def edge_topics(partitions: int = 4, retention_days: int = 7) -> list[TopicSpec]
         TopicSpec(STATUS, 1, COMPACT),
         TopicSpec(SESSION_GAPS, 1, _kept(90)),
         TopicSpec(CLOCKS, 1, COMPACT),
+    ]
+
+
+def sparkplug_topics(partitions: int = 4, retention_days: int = 7) -> list[TopicSpec]:
+    """The topics of an edge cluster that a Sparkplug route needs beside its own."""
+    return [
+        TopicSpec(SPARKPLUG_EVENTS, partitions, _kept(retention_days)),
+        TopicSpec(SPARKPLUG_STATES, 1, _SMALL),
     ]
 
 
@@ -88,6 +100,4 @@ def local(name: str) -> tuple[str, str]:
 
 def positions(site: str) -> TopicSpec:
     """The compacted topic at the target in which a link remembers its producer and its positions."""
-    # Small segments are compacted early, so that a start reads little.
-    configs = {**COMPACT, "segment.bytes": str(4 << 20), "segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.1"}
-    return TopicSpec(f"{check_site(site)}.{POSITIONS_SUFFIX}", 1, configs)
+    return TopicSpec(f"{check_site(site)}.{POSITIONS_SUFFIX}", 1, _SMALL)

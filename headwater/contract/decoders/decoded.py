@@ -47,6 +47,7 @@ MODULES: dict[str, str] = {
     "cbor": "cbor",
     "protobuf": "protobuf",
     "avro": "avro",
+    "sparkplug-b": "sparkplug_b",
 }
 
 

@@ -15,7 +15,7 @@ from headwater.contract.reading import MAX_PAYLOAD_BYTES
 
 MOST_SAMPLES = 10_000
 
-Kind = Literal["raw", "json", "scalar", "csv", "cbor", "protobuf", "avro"]
+Kind = Literal["raw", "json", "scalar", "csv", "cbor", "protobuf", "avro", "sparkplug-b"]
 Encoding = Literal["text", "f32", "f64", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"]
 
 _BOUNDS = frozenset({"max_payload_bytes"})
@@ -31,6 +31,9 @@ OPTIONS: dict[str, frozenset[str]] = {
     "cbor": _TREE,
     "protobuf": _SCHEMA | {"message"},
     "avro": _SCHEMA,
+    "sparkplug-b": frozenset(
+        {"role", "host_id", "asset_words", "after_gap", "transient", "reorder_ms", "rebirth_ms", "device_birth_ms"}
+    ),
 }
 
 
@@ -81,6 +84,34 @@ class DecoderSpec(BaseModel):
         None, description="Schema without a registry: Avro's JSON, or a FileDescriptorSet of protobuf, by its name."
     )
     message: str | None = Field(None, description="Full name of the protobuf message, with its package.")
+    role: Literal["passive", "active", "primary"] = Field(
+        "active",
+        description="passive publishes nothing; active asks edge nodes for births that it misses; primary also says on "
+        "`spBv1.0/STATE/<host_id>` whether it is there, so that edge nodes may keep their data while it is not.",
+    )
+    host_id: str = Field("", description="Name of this host, for the role primary.")
+    asset_words: Literal["device", "node-device", "group-node-device"] = Field(
+        "device", description="Words of the topic that name the asset; two that get the same name are refused."
+    )
+    after_gap: Literal["mark", "refuse"] = Field(
+        "mark", description="Data after a lost message, until the next birth: read and marked, or refused."
+    )
+    transient: Literal["keep", "skip"] = Field("keep", description="Values that no historian should keep.")
+    reorder_ms: int = Field(
+        2_000,
+        ge=1,
+        le=60_000,
+        description="Longest wait for a message that is missing; those behind it wait too.",
+    )
+    rebirth_ms: int = Field(
+        1_000,
+        ge=100,
+        le=3_600_000,
+        description="Shortest time between two requests to an edge node for its births; doubled while none helps.",
+    )
+    device_birth_ms: int = Field(
+        30_000, ge=1_000, le=3_600_000, description="Devices not born within it after their edge node are stale."
+    )
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Self:
@@ -115,6 +146,8 @@ class DecoderSpec(BaseModel):
             raise ValueError("protobuf needs `message` and `schema_name`")
         if self.kind == "avro" and (self.framing == "none") == (self.schema_name is None):
             raise ValueError("avro needs `schema_name`, or `framing` with a registry, and not both")
+        if (self.role == "primary") != bool(self.host_id) or set(self.host_id) & set("/+#\0"):
+            raise ValueError("the role primary needs `host_id`, a word without /, + and #; other roles have none")
         return self
 
     def _check_csv(self) -> None:

@@ -132,6 +132,10 @@ class Host:
         """The state of every edge node that was born, by its name `group/name`."""
         return {key: saved.save(node) for key, node in self._sessions.nodes.items() if node.births}
 
+    def edge_nodes(self) -> list[str]:
+        """The names `group/name` of the edge nodes that were born."""
+        return [key for key, node in self._sessions.nodes.items() if node.births]
+
     def snapshot_of(self, node: str) -> bytes:
         """The state of one edge node; BadInput if there is none of this name."""
         if node not in self._sessions.nodes:

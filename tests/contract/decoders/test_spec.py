@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from headwater.contract.decoders import DecoderSpec, make, reasons, spec
 from headwater.contract.decoders.paths import parse
 from headwater.contract.errors import BadInput, BadSetting
+from headwater.contract.sparkplug import outcome
 
 PAGE = Path(__file__).parents[3] / "docs/decoders.md"
 
@@ -135,6 +136,13 @@ def page() -> str:
         "the sample; one that begins with `$` from the whole message. `cbor`, `avro` and `protobuf` need",
         "`pip install 'headwater[decoders]'`.",
         "",
+        "`sparkplug-b` is for a route of Sparkplug B 3.0, one a bridge: `decoder = { kind = 'sparkplug-b' }`, and the",
+        "class of the assets as `asset_class`. Its `match` is `spBv1.0/#` when it is left out, or `spBv1.0/<group>/#`.",
+        "Each edge node and each device is an asset. Readings go where the route says, births and stale intervals to",
+        "`sparkplug-events`, and the tables of the births to `sparkplug-states`, so that a restart asks nobody for a",
+        "birth. The bridge's user must be allowed to publish `spBv1.0/+/NCMD/+` (roles active and primary) and",
+        "`spBv1.0/STATE/<host_id>` (primary).",
+        "",
         "## Options",
         "| option | default | decoders | meaning |",
         "|---|---|---|---|",
@@ -154,6 +162,8 @@ def page() -> str:
         "|---|---|",
     ]
     lines += [f"| `{code}` | {meaning} |" for code, meaning in reasons.REASONS.items()]
+    lines += ["", "Those of `sparkplug-b`:", "", "| reason | meaning |", "|---|---|"]
+    lines += [f"| `{code}` | {meaning} |" for code, meaning in outcome.REASONS.items()]
     return "\n".join([*lines, ""])
 
 

@@ -1,0 +1,182 @@
+"""The states of edge nodes in the topic `sparkplug-states`: written after what they stand for, read by the next life.
+
+A state is built from the host as it is, so it stands for all messages up to then, and is written only when all of their
+records and events are safe. Else a kill between the two would leave a state that shows messages as taken which are
+nowhere. While one is on its way the next is not built: changes meanwhile share one, whatever their number.
+Its headers name the session and the sequence of the newest message that it stands for.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import structlog
+
+from edge_agent.bridge.recogniser import Mark, mark_of
+from edge_agent.bridge.sparkplug_beside import Beside
+from edge_agent.bridge.tails import Tails
+from headwater.contract import headers, topics
+from headwater.contract.errors import BadInput
+from headwater.contract.sparkplug import Host
+from headwater.transport.kafka_batch.cluster import Cluster
+from headwater.transport.kafka_batch.reading import read_compacted
+from headwater.transport.kafka_batch.records import Record
+from headwater.transport.retry import retrying
+
+MOST_STATE_BYTES = 700 << 10
+_TO = (topics.SPARKPLUG_STATES, 0)
+
+Since = tuple[int, int]  # start of an MQTT session in ms, sequence in it
+_log = structlog.get_logger(__name__)
+
+
+class Position(NamedTuple):
+    """A message that a former life wrote whole: its place, MQTT topic, and header `hw-sparkplug`."""
+
+    since: Since
+    topic: str
+    where: bytes
+
+
+class Former(NamedTuple):
+    """What former lives left. `states` and the newest message of each by edge node; `newest_ms` is of any record."""
+
+    states: dict[str, bytes]
+    since: dict[str, Since]
+    positions: list[Position]
+    newest_ms: int
+
+
+class _Built(NamedTuple):
+    floor: int  # the first message that changed it
+    end: int  # it stands for all messages before this place
+    content: bytes
+    headers: headers.Headers
+
+
+class States:
+    """Of one life. `mark` edge nodes that changed, then `go` whenever something was settled."""
+
+    def __init__(self, host: Host, beside: Beside, site: str) -> None:
+        self._host = host
+        self._beside = beside
+        self._site = site
+        self._dirty: dict[str, int] = {}  # edge node: place of the first message that changed it
+        self._built: dict[str, _Built] = {}
+        self._under_way: dict[str, int] = {}
+
+    def mark(self, node: str, place: int) -> None:
+        """An edge node changed with this message."""
+        self._dirty.setdefault(node, place)
+
+    def mark_all(self, place: int) -> None:
+        """Write all of them: at the end of a life the positions in them are the newest."""
+        for node in self._host.edge_nodes():
+            self.mark(node, place)
+
+    def build(self, end: int, session: str, sequence: int) -> None:
+        """Build those that are due; all messages before place `end` have been taken, up to `sequence` for certain."""
+        born = self._host.edge_nodes() if self._dirty else ()
+        for node, floor in list(self._dirty.items()):
+            if node not in born:
+                del self._dirty[node]  # a birth was refused, and there was none before
+            elif node not in self._built and node not in self._under_way:
+                del self._dirty[node]
+                known = ((headers.SESSION, headers.text(session)), (headers.SEQUENCE, headers.number(sequence)))
+                self._built[node] = _Built(floor, end, self._content(node), known)
+
+    def go(self, safe_before: int, now_ms: int) -> None:
+        """Write those for whose messages all records are safe."""
+        for node, built in list(self._built.items()):
+            if built.end <= safe_before:
+                del self._built[node]
+                self._under_way[node] = built.floor
+                key = headers.text(f"{self._site}/{node}")
+                self._beside.put(_TO, sys.maxsize, key, built.content, built.headers, now_ms, self._done(node))
+
+    def floor(self, end: int) -> int:
+        """The first message whose state is not safe, or `end`."""
+        built = (each.floor for each in self._built.values())
+        return min((end, *self._dirty.values(), *built, *self._under_way.values()))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all is safe."""
+        return not self._dirty and not self._built and not self._under_way
+
+    def _done(self, node: str) -> Callable[[], None]:
+        return lambda: self._under_way.__delitem__(node)
+
+    def _content(self, node: str) -> bytes:
+        content = self._host.snapshot_of(node)
+        if len(content) <= MOST_STATE_BYTES:
+            return content
+        _log.warning(
+            "the state of a sparkplug edge node is too large to be kept", edge_node=node, bytes=len(content),
+            hint="after a restart it needs a new birth; fewer or shorter metric names help",
+        )  # fmt: skip
+        return b""  # takes the place of an older one
+
+
+async def former(cluster: Cluster, site: str, tails: Tails, client_id: str) -> Former:
+    """Read what former lives of this site left; waits for a broker."""
+    what = f"reading {topics.SPARKPLUG_STATES}"
+    kept = await retrying(what, partial(read_compacted, cluster, topics.SPARKPLUG_STATES, 0))
+    states: dict[str, bytes] = {}
+    since: dict[str, Since] = {}
+    newest_ms = 0
+    for key, record in kept.items():
+        name, _, node = key.decode("utf-8", "replace").partition("/")
+        if name == site and record.value:
+            states[node], since[node] = record.value, _since(record)
+            newest_ms = max(newest_ms, record.timestamp_ms)
+    positions, at_ms = _positions((record for tail in tails.values() for record in tail), client_id)
+    return Former(states, since, positions, max(newest_ms, at_ms))
+
+
+def take_up(host: Host, left: Former) -> None:
+    """Give a host what former lives left; a warning for what cannot be taken up."""
+    for node, why in host.restore(left.states).items():
+        _log.warning("the state of a sparkplug edge node cannot be taken up: it needs a birth", edge_node=node, why=why)
+    for position in left.positions:
+        try:
+            host.resume(
+                position.topic, position.where, saved=position.since <= left.since.get(_node_of(position), _NONE)
+            )
+        except BadInput as error:
+            _log.warning("a position of a sparkplug message cannot be read", topic=position.topic, why=str(error))
+
+
+_NONE: Since = (0, 0)
+
+
+def _since(record: Record) -> Since:
+    session = headers.find_text(record.headers, headers.SESSION) or ""
+    started = session.rpartition("@")[2]
+    return int(started) if started.isdecimal() else 0, headers.find_number(record.headers, headers.SEQUENCE) or 0
+
+
+def _node_of(position: Position) -> str:
+    words = position.topic.split("/")
+    return f"{words[1]}/{words[3]}" if len(words) > 3 else ""
+
+
+def _positions(records: Iterable[Record], client_id: str) -> tuple[list[Position], int]:
+    """Positions of messages all of whose records are there, in the order of receipt, and the time of the newest."""
+    found: dict[Since, tuple[Position, Mark]] = {}
+    there: dict[Since, set[int]] = {}
+    newest_ms = 0
+    for record in records:
+        known: Mapping[str, bytes | None] = dict(record.headers)
+        where, topic = known.get(headers.SPARKPLUG), known.get(headers.MQTT_TOPIC)
+        mark = mark_of(record, client_id) if where and topic else None
+        if mark is not None and where and topic:
+            since = mark.started, mark.sequence
+            there.setdefault(since, set()).add(mark.part)
+            found[since] = Position(since, topic.decode("utf-8", "replace"), where), mark
+            newest_ms = max(newest_ms, record.timestamp_ms)
+    whole = [position for since, (position, mark) in found.items() if len(there[since]) >= mark.parts]
+    return sorted(whole), newest_ms

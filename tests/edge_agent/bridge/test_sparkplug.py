@@ -1,0 +1,259 @@
+"""Sparkplug B through the bridge: births, data by alias, deaths; kills, gaps, and a primary host."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from headwater.contract import headers, topics
+from headwater.contract.topics import sparkplug_topics
+from headwater.transport.kafka import ensure_topics
+from headwater.transport.kafka_batch.cluster import Cluster
+from headwater.transport.kafka_batch.reading import read_tail
+from headwater.transport.kafka_batch.records import Record
+from headwater.transport.mqtt.connection import Connection, Listener
+from headwater.transport.mqtt.packets import Publish
+from headwater.transport.mqtt.settings import MqttSettings
+from tests.contract.sparkplug.plant import FAN, PUMP, Sent
+from tests.contract.sparkplug.plant import Edge as EdgeNode
+from tests.edge_agent.box import ALL, Edge, wait_for
+from tests.services import Mqtt
+
+REBIRTH = b"Node Control/Rebirth"
+
+
+class Plant(Listener):
+    """An edge node on the broker, and what it hears."""
+
+    def __init__(self, edge: Edge, broker: Mqtt) -> None:
+        self.node = EdgeNode(f"{edge.site}/line-1", now=time.time_ns() // 1_000_000)
+        self.heard: list[Publish] = []
+        self._edge = edge
+        self._broker = broker
+
+    async def connect(self) -> None:
+        settings = MqttSettings(host=self._broker.host, port=self._broker.port)
+        self.connection = await Connection.open(settings, f"plant-{self._edge.site}", self, clean=True)
+        await self.connection.subscribe([f"spBv1.0/{self._edge.site}/NCMD/#", f"spBv1.0/STATE/{self._edge.site}"])
+
+    def received(self, messages: list[Publish]) -> None:
+        self.heard += messages
+        self.connection.send(b"".join(b"\x40\x02" + message[2] for message in messages if message[2]))
+
+    def send(self, *messages: Sent, qos: int = 0) -> None:
+        for topic, payload, _ in messages:
+            self.connection.publish(topic, payload, qos=qos)
+
+    def commands(self) -> list[Publish]:
+        return [message for message in self.heard if b"/NCMD/" in message[1]]
+
+    def states(self) -> list[bool]:
+        return [json.loads(message[3])["online"] for message in self.heard if b"/STATE/" in message[1]]
+
+    async def records(self, topic: str = topics.READINGS) -> list[Record]:
+        """Those of this plant, in the order of each partition."""
+        mine = f"spBv1.0/{self._edge.site}/".encode(), f'"{self._edge.site}/line-1"'.encode()
+        async with Cluster(self._edge.kafka, client_id="test") as cluster:
+            tails = [await read_tail(cluster, topic, n, ALL) for n in range(await cluster.partitions(topic))]
+        return [
+            record
+            for tail in tails
+            for record in tail
+            if (headers.find(record.headers, headers.MQTT_TOPIC) or b"").startswith(mine[0])
+            or mine[1] in (record.value or b"")
+            or (record.key or b"").startswith(f"{self._edge.site}/".encode())
+        ]
+
+    async def until(self, count: int, topic: str = topics.READINGS, within_s: float = 20.0) -> list[Record]:
+        """The records once there are at least `count`."""
+        end = time.monotonic() + within_s
+        while len(found := await self.records(topic)) < count:
+            assert time.monotonic() < end, f"{len(found)} of {count} in {topic}:\n{self._edge.bridge.log()[-4000:]}"
+            await asyncio.sleep(0.05)
+        return found
+
+    async def flows(self, asset: str = PUMP, at_least: int = 0) -> list[float]:
+        """Values of `flow` of one asset."""
+        found = await self.until(at_least)
+        return [json.loads(r.value or b"")["values"]["flow"] for r in found if r.key == asset.encode()]
+
+
+async def until(condition: Callable[[], object], edge: Edge, within_s: float = 10.0) -> None:
+    await asyncio.to_thread(wait_for, condition, edge.bridge.log, within_s)
+
+
+def said(edge: Edge, event: str) -> dict[str, Any]:
+    """The last line of the log with this event."""
+    return [line for line in map(json.loads, edge.bridge.log().splitlines()) if line["event"] == event][-1]
+
+
+def route(edge: Edge, **decoder: object) -> None:
+    """The Sparkplug route of this test's group, and the usual one."""
+    ours = {
+        "match": f"spBv1.0/{edge.site}/#",
+        "asset_class": "pump",
+        "decoder": {"kind": "sparkplug-b", "reorder_ms": 500, **decoder},
+    }
+    edge.environment["HEADWATER_EDGE__BRIDGE__ROUTES"] = json.dumps([ours, {}])
+
+
+@pytest.fixture
+async def plant(edge: Edge, mosquitto: Mqtt) -> AsyncIterator[Plant]:
+    """A site with a Sparkplug route, and an edge node that is connected."""
+    ensure_topics(edge.kafka, sparkplug_topics())
+    route(edge)
+    found = Plant(edge, mosquitto)
+    await found.connect()
+    yield found
+    await found.connection.close()
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+async def test_births_give_names_to_data(edge: Edge, plant: Plant, qos: int) -> None:
+    """Data by alias become readings of their asset; births become events, and all messages are accounted for."""
+    await asyncio.to_thread(edge.start)
+
+    plant.send(*plant.node.births(), *[plant.node.data(flow=float(n)) for n in range(5)], qos=qos)
+
+    assert await plant.flows(at_least=8) == [3.0, 0.0, 1.0, 2.0, 3.0, 4.0]
+    (first, *_) = [record for record in await plant.records() if record.key == PUMP.encode()]
+    assert headers.find_text(first.headers, headers.CLASS) == "pump"
+    assert headers.find_text(first.headers, headers.MQTT_TOPIC) == f"spBv1.0/{edge.site}/DBIRTH/line-1/{PUMP}"
+    events = [json.loads(record.value or b"") for record in await plant.until(3, topics.SPARKPLUG_EVENTS)]
+    assert {event["asset"] for event in events if event["kind"] == "birth"} == {"line-1", PUMP, FAN}
+    await plant.until(1, topics.SPARKPLUG_STATES)
+    assert await asyncio.to_thread(edge.bridge.stop) == 0
+    assert plant.commands() == []
+    stopped = said(edge, "bridge stopped")
+    assert (stopped["balanced"], stopped["received"], stopped["written"], stopped["waiting"]) == (True, 8, 8, 0)
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+async def test_a_killed_bridge_reads_aliases_without_another_birth(edge: Edge, plant: Plant, qos: int) -> None:
+    """SIGKILL between births and data and amid data: names are known, nobody is asked, each reading is there once."""
+    await asyncio.to_thread(edge.start)
+    plant.send(*plant.node.births(), qos=qos)
+    await plant.until(1, topics.SPARKPLUG_STATES)
+    sent: list[float] = []
+    for _ in range(3):
+        numbers = [float(len(sent) + n) for n in range(20)]
+        plant.send(*[plant.node.data(flow=number) for number in numbers], qos=qos)
+        if qos:
+            await asyncio.sleep(0.01)  # some are written and not acknowledged, others not written
+        else:
+            await plant.flows(at_least=len(sent) + 23)
+        edge.bridge.kill()
+        sent += numbers
+        await asyncio.to_thread(edge.start)
+    plant.send(plant.node.data(flow=-1.0), qos=qos)
+
+    assert await plant.flows(at_least=len(sent) + 4) == [3.0, *sent, -1.0]
+    assert plant.commands() == []
+    assert await asyncio.to_thread(edge.bridge.stop) == 0
+    assert said(edge, "bridge stopped")["balanced"]
+
+
+async def test_a_birth_is_asked_for_when_a_message_is_missing(edge: Edge, plant: Plant) -> None:
+    """After the wait for it, one request goes to the edge node; what came behind is there, marked, and acknowledged."""
+    await asyncio.to_thread(edge.start)
+    plant.send(*plant.node.births(), qos=1)
+    plant.node.data()  # lost
+    plant.send(plant.node.data(flow=7.0), plant.node.data(flow=8.0), qos=1)
+
+    await until(plant.commands, edge)
+    (command,) = plant.commands()
+    assert command[1] == f"spBv1.0/{edge.site}/NCMD/line-1".encode()
+    assert REBIRTH in command[3]
+    assert await plant.flows(at_least=5) == [3.0, 7.0, 8.0]
+    marked = [r for r in await plant.records() if (headers.find(r.headers, headers.SPARKPLUG) or b"").endswith(b"gap")]
+    assert len(marked) == 2
+    plant.send(*plant.node.births(), plant.node.data(flow=9.0), qos=1)
+    assert (await plant.flows(at_least=9))[-2:] == [3.0, 9.0]
+    assert len(plant.commands()) == 1
+    assert await asyncio.to_thread(edge.bridge.stop) == 0
+    stopped = said(edge, "bridge stopped")
+    assert (stopped["balanced"], stopped["waiting"]) == (True, 0)
+
+
+async def test_a_host_that_is_passive_asks_nobody(edge: Edge, plant: Plant) -> None:
+    """Data without a birth go to dead-letters after the wait, and nothing is published."""
+    route(edge, role="passive")
+    await asyncio.to_thread(edge.start)
+    plant.node.births()
+    plant.send(plant.node.data(), qos=1)
+
+    (letter,) = await plant.until(1, topics.DEAD_LETTERS)
+    assert headers.find_text(letter.headers, headers.REASON) == "not-born"
+    assert plant.commands() == []
+
+
+async def test_a_death_makes_all_devices_stale(edge: Edge, plant: Plant) -> None:
+    """The end of an edge node leaves an open interval for each asset, which its next birth closes."""
+    await asyncio.to_thread(edge.start)
+    plant.send(*plant.node.births(), plant.node.died(), qos=1)
+
+    found = [json.loads(r.value or b"") for r in await plant.until(6, topics.SPARKPLUG_EVENTS)]
+    stale = {each["asset"]: each for each in found if each["kind"] == "stale"}
+    assert stale.keys() == {"line-1", PUMP, FAN}
+    assert {(each["reason"], each["to"]) for each in stale.values()} == {("ndeath", None)}
+    plant.node.bdseq = 1
+    plant.send(*plant.node.births(), qos=1)
+    found = [json.loads(r.value or b"") for r in await plant.until(12, topics.SPARKPLUG_EVENTS)]
+    assert {each["asset"] for each in found if each["kind"] == "stale" and each["to"]} == {"line-1", PUMP, FAN}
+
+
+async def test_a_primary_host_says_whether_it_is_there(edge: Edge, plant: Plant) -> None:
+    """STATE is online while the bridge is subscribed, and offline after a kill, by the will, as after a stop."""
+    route(edge, role="primary", host_id=edge.site)
+    await asyncio.to_thread(edge.start)
+    await until(lambda: plant.states() == [True], edge)
+    edge.bridge.kill()
+    await until(lambda: plant.states() == [True, False], edge)
+    stamps = [json.loads(message[3])["timestamp"] for message in plant.heard]
+    assert stamps[0] == stamps[1]
+
+    await asyncio.to_thread(edge.start)
+    await until(lambda: plant.states()[-1], edge)
+    assert await asyncio.to_thread(edge.bridge.stop) == 0
+    await until(lambda: not plant.states()[-1], edge)
+
+
+async def test_what_cannot_be_read_goes_to_dead_letters(edge: Edge, plant: Plant) -> None:
+    """Random bytes, deep topics, giants and data of nobody: each has a reason, and the stream goes on."""
+    group = f"spBv1.0/{edge.site}"
+    hostile = [
+        Sent(f"{group}/DDATA/line-1/{PUMP}", b"", 0),
+        Sent(f"{group}/DDATA/line-1/{PUMP}", bytes(range(256)), 0),
+        Sent(f"{group}/NBIRTH/line-1", b"\xff" * 1000, 0),
+        Sent(f"{group}/DBIRTH/line-1/a/b/c", b"x", 0),
+        Sent(f"{group}/WHAT/line-1", b"x", 0),
+        Sent(f"{group}/NDATA/line-1", b"\x12" + b"\0" * (800 << 10), 0),
+    ]
+    await asyncio.to_thread(edge.start)
+    plant.send(*plant.node.births(), *hostile, plant.node.data(flow=5.0), qos=1)
+
+    letters = await plant.until(len(hostile), topics.DEAD_LETTERS)
+    assert sorted(headers.find_text(r.headers, headers.REASON) or "" for r in letters) == [
+        *["bad-payload"] * 3,
+        *["bad-sequence"],
+        *["bad-topic"] * 2,
+    ]
+    assert max(len(r.value or b"") for r in letters) == 1024
+    assert await plant.flows(at_least=4) == [3.0, 5.0]
+    assert await asyncio.to_thread(edge.bridge.stop) == 0
+    stopped = said(edge, "bridge stopped")
+    assert (stopped["balanced"], stopped["dead_lettered"]) == (True, len(hostile))
+
+
+async def test_messages_beside_the_route_take_the_usual_way(edge: Edge, plant: Plant) -> None:
+    """A plain route of the same bridge keeps its bytes, order and count."""
+    await asyncio.to_thread(edge.start)
+    plant.send(*plant.node.births(), *[Sent(f"{edge.site}/pump/p1", b"%d" % n, 0) for n in range(50)], qos=1)
+
+    assert [record.value for record in await edge.until_records(50)] == [b"%d" % n for n in range(50)]
+    assert await plant.flows(at_least=3) == [3.0]
