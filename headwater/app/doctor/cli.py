@@ -7,6 +7,7 @@ import json
 
 import typer
 
+from headwater.app.doctor.bridge import check_bridge
 from headwater.app.doctor.finding import Finding, failed
 from headwater.app.doctor.installation import check_disk, check_installation
 from headwater.app.doctor.services import check_wire, wires
@@ -61,6 +62,8 @@ def _part(part: str, *, asked: bool) -> list[Finding]:
             findings += check_wire(part, settings, name, wire)
         except HeadwaterError as error:
             findings.append(failed(name, error))
+    if part == "edge":
+        findings += check_bridge("edge.bridge", settings.folder)  # type: ignore[attr-defined]  # EdgeSettings has it
     return findings
 
 

@@ -1,0 +1,53 @@
+"""`headwater doctor` on a bridge that runs."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from edge_agent.bridge.clockwatch import ClockView
+from edge_agent.bridge.live import Snapshot, SpoolView, served
+from headwater.app.doctor.bridge import check_bridge
+from headwater.app.doctor.finding import Finding
+
+WELL = Snapshot(
+    counts={"received": 1500},
+    clocks=ClockView(known=9),
+    spool=SpoolView(1 << 20, 1 << 30, records=5, age_ms=3000),
+)
+
+
+async def found(folder: Path, now: Snapshot) -> dict[str, Finding]:
+    async with served(folder, lambda: now):
+        findings = await asyncio.to_thread(check_bridge, "edge.bridge", folder)
+    return {finding.check: finding for finding in findings}
+
+
+async def test_a_bridge_that_is_well_is_good_in_every_check(tmp_path: Path) -> None:
+    """Accounts, clocks and spool; nothing is said where no bridge runs or has no spool."""
+    states = {name: finding.state for name, finding in (await found(tmp_path, WELL)).items()}
+
+    assert states == {f"edge.bridge {name}": "good" for name in ("accounts", "clocks", "spool")}
+    assert "edge.bridge spool" not in await found(tmp_path, replace(WELL, spool=None))
+    assert check_bridge("edge.bridge", tmp_path) == []
+
+
+async def test_a_message_that_is_not_accounted_for_is_bad(tmp_path: Path) -> None:
+    """It is a defect, and what to keep for its report is said."""
+    accounts = (await found(tmp_path, replace(WELL, unaccounted=-2)))["edge.bridge accounts"]
+
+    assert accounts.state == "bad"
+    assert "headwater edge top --json" in accounts.fix
+
+
+async def test_clocks_that_are_off_and_a_full_spool_are_warnings(tmp_path: Path) -> None:
+    """Assets and their distance are named; of the spool how full it is."""
+    clocks = ClockView(known=9, off=2, furthest={"p1": -7_200_000, "p2": 60_000})
+    spool = SpoolView(900, 1000, records=5, age_ms=3000)
+    findings = await found(tmp_path, replace(WELL, clocks=clocks, spool=spool))
+
+    assert findings["edge.bridge clocks"].state == findings["edge.bridge spool"].state == "warning"
+    assert "p1 7,200 s ahead, p2 60 s behind" in findings["edge.bridge clocks"].says
+    assert findings["edge.bridge spool"].says.startswith("90% full, 5 messages wait")
