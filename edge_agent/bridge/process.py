@@ -154,10 +154,10 @@ async def _open(settings: EdgeSettings) -> Opened:
             codec=settings.bridge.codec,
             state_file=settings.folder / "bridge.producer.json",
         )
-        client_id, most = client_id_of(settings), settings.mqtt.receive_maximum
+        client_id, most = client_id_of(settings), settings.mqtt.most_open
         recogniser = Recogniser(client_id, time.time_ns() // 1_000_000, most)
         tails = await learn(cluster, messages_of(writer), recogniser, client_id, most)
-        sparkplug = await _sparkplug(settings, cluster, tails)
+        sparkplug = await _sparkplug(settings, cluster, tails, recogniser)
     except BaseException:
         await cluster.close()
         raise
@@ -166,13 +166,15 @@ async def _open(settings: EdgeSettings) -> Opened:
     return Opened(cluster, writer, partitions, recogniser, keeper, schemas, clocks, sparkplug)
 
 
-async def _sparkplug(settings: EdgeSettings, cluster: Cluster, tails: Tails) -> Sparkplug | None:
+async def _sparkplug(
+    settings: EdgeSettings, cluster: Cluster, tails: Tails, recogniser: Recogniser
+) -> Sparkplug | None:
     route = sparkplug_of(settings.bridge.routes)
     if route is None:
         return None
     from edge_agent.bridge.sparkplug import Sparkplug  # noqa: PLC0415 - memory: only where there is such a route
 
-    return await Sparkplug.open(settings, route, cluster, tails, client_id_of(settings))
+    return await Sparkplug.open(settings, route, cluster, tails, recogniser)
 
 
 async def _partitions(cluster: Cluster, wanted: Sequence[str]) -> dict[str, int]:

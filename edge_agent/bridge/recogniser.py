@@ -1,9 +1,10 @@
 """Telling a redelivered message from a new one, exactly.
 
-What MQTT gives at QoS 1, with R the receive maximum:
+What MQTT gives at QoS 1, and our reader, with R messages at most that it has handed on and that may be open:
  a. A packet id is not used for another message until its acknowledgement has reached the broker ([MQTT-2.2.1-4]).
- b. The broker has at most R messages open ([MQTT-3.3.4-9]). We acknowledge in the order of receipt, so the open ones
-    are the last ones it sent in this session.
+ b. The broker has at most R messages open that we have taken in: the reader hands no more on until the broker has
+    answered a PINGREQ behind acknowledgements (closing.py), so this holds for brokers that send without bound too. We
+    acknowledge in the order of receipt, so the open ones are the last ones that we took in.
  c. On a new connection to the same session it sends the open ones again, in their order, with DUP = 1, and then goes
     on ([MQTT-4.4.0-1], [MQTT-4.6.0-1]). DUP = 1 alone does not say that we had it: it may never have arrived.
 
@@ -73,7 +74,7 @@ class Recogniser:
     """
 
     def __init__(self, client_id: str, now_ms: int, most: int) -> None:
-        self._client_id = client_id
+        self.client_id = client_id
         self._most = most
         self._started = 0
         self.doubt = ""  # why a message with DUP that was not found may have been written after all
@@ -81,7 +82,7 @@ class Recogniser:
 
     def read(self, tail: Iterable[Record]) -> None:
         """Learn from the tails of all partitions, whatever their order; records of others are passed over."""
-        self.learn(found for record in tail if (found := mark_of(record, self._client_id)) is not None)
+        self.learn(found for record in tail if (found := mark_of(record, self.client_id)) is not None)
 
     def learn(self, marks: Iterable[Mark]) -> None:
         """Learn from what several logs tell, whatever the order, before the first connection."""
@@ -107,7 +108,7 @@ class Recogniser:
         """Forget: the broker has no session of ours, so it owes us nothing."""
         self._marks: set[Mark] = set()
         self._started = max(now_ms, self._started + 1)  # sessions stay in order when a clock is set back
-        self.session = f"{self._client_id}@{self._started}"
+        self.session = f"{self.client_id}@{self._started}"
         self.sequence = 0
         self.young: dict[bytes, Entry] = {}
         self._old: dict[bytes, Entry] = {}

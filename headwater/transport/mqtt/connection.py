@@ -41,6 +41,9 @@ class Listener:
     def received(self, messages: list[Publish]) -> None:
         """Take what one read brought, in the order of receipt."""
 
+    def answered(self, mark: int) -> None:
+        """Take note that the broker has worked off what was sent before `ask(mark)`."""
+
     def may_rest(self) -> bool:
         """Whether nothing need be read for a moment."""
         return True
@@ -82,7 +85,7 @@ class Connection:
         self._paho = self._client(client_id)
         if will is not None:
             self._paho.will_set(will.topic, will.payload, will.qos, will.retain)
-        self._subscribing = Subscribing(self._paho, settings, self._ended)
+        self._subscribing = Subscribing(self._paho, settings, self._ended, self._alive)
 
     @classmethod
     async def open(
@@ -135,6 +138,11 @@ class Connection:
         """Send whole packets, such as acknowledgements, in one write; nothing once the connection has ended."""
         if data and not self._ended.done():
             self._paho.send(data)
+
+    def ask(self, mark: int) -> None:
+        """Have the listener told `mark` (`answered`) once the broker has worked off what was sent up to now."""
+        if not self._ended.done():
+            self._paho.ping(mark)
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> int:
         """Send; the packet id, which `published` will name. BadInput: topic or size."""
@@ -190,7 +198,7 @@ class Connection:
         )
         self._qos = self._settings.qos if client.acknowledges_qos_2 else 1
         client.begin(v5=v5)
-        client.received = self._listener.received
+        client.received, client.answered = self._listener.received, self._listener.answered
         client.max_inflight_messages_set(0)
         if self._settings.username is not None:
             password = self._settings.password

@@ -12,6 +12,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from headwater.contract.errors import Refused
 from headwater.transport.dialling import unreachable
+from headwater.transport.mqtt.keepalive import Keepalive
 from headwater.transport.mqtt.settings import MqttSettings
 
 _RETAIN = {
@@ -24,17 +25,21 @@ _RETAIN = {
 class Subscribing:
     """The subscriptions of one connection; `ended` is done when that ends."""
 
-    def __init__(self, client: paho.Client, settings: MqttSettings, ended: asyncio.Future[str]) -> None:
+    def __init__(
+        self, client: paho.Client, settings: MqttSettings, ended: asyncio.Future[str], alive: Keepalive
+    ) -> None:
         self._paho = client
         self._settings = settings
         self._ended = ended
+        self._alive = alive
         self._asked: dict[int | None, asyncio.Future[list[ReasonCode]]] = {}  # by packet id
         client.on_subscribe = self._on_subscribe
 
     async def ask(self, names: Sequence[str], qos: int, retained: str) -> list[ReasonCode]:
         """Subscribe to all of them in one packet; the answer has a code for each.
 
-        Unreachable: the broker does not answer within `connect_timeout_s`.
+        Unreachable: the broker does not answer, and sends nothing else for `connect_timeout_s`. It may have much to
+        send first: the answer comes behind all that is open from the connection before.
         """
         asked: Any = [(name, qos) for name in names]
         if self._settings.protocol == "5":
@@ -43,8 +48,10 @@ class Subscribing:
         packet_id = self._paho.subscribe(asked)[1]
         answer: asyncio.Future[list[ReasonCode]] = asyncio.get_running_loop().create_future()
         self._asked[packet_id] = answer
-        wait = (answer, self._ended)
-        await asyncio.wait(wait, timeout=self._settings.connect_timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        wait, heard = (answer, self._ended), -1.0
+        while heard < self._alive.heard and not any(each.done() for each in wait):
+            heard = self._alive.heard
+            await asyncio.wait(wait, timeout=self._settings.connect_timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done() or len(answer.result()) != len(names):
             raise unreachable(f"MQTT broker {self._settings.where}", f"did not answer SUBSCRIBE {', '.join(names)}")
         return answer.result()
