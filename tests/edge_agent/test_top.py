@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -90,3 +95,44 @@ def test_a_rate_is_of_the_last_interval() -> None:
 
     assert rates(later, NOW)["received"] == 1000
     assert rates(replace(later, since=20_500), NOW)["received"] == 3000
+
+
+async def test_a_terminal_is_kept_up_to_date(tmp_path: Path) -> None:
+    """On a terminal it looks again and again, also after the bridge was away; Ctrl-C ends it with 0."""
+    folder = tmp_path / "edge" / "lyon"
+    ours, theirs = os.openpty()
+    os.set_blocking(ours, False)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
+    told = {"HEADWATER_HOME": str(tmp_path), "HEADWATER_EDGE__SITE": "lyon", "TERM": "xterm", "COLUMNS": "150"}
+    command = [sys.executable, "-m", "headwater", "edge", "top", "--interval", "0.1"]
+    seen = ""
+
+    async def until(what: str) -> None:
+        nonlocal seen
+        end = time.monotonic() + 30
+        while what not in seen:
+            assert time.monotonic() < end, seen
+            await asyncio.sleep(0.02)
+            with suppress(BlockingIOError):
+                seen += os.read(ours, 65_536).decode(errors="replace")
+        seen = ""
+
+    numbers = iter(range(700, 10_000))
+    async with served(folder, lambda: replace(NOW, pid=next(numbers))):
+        process = await asyncio.create_subprocess_exec(
+            *command, env=kept | told, stdin=theirs, stdout=theirs, stderr=theirs
+        )
+        try:
+            await until("process 701")
+            await until("process 703")
+            (folder / SOCKET).unlink()
+            await until("no bridge answers")
+            async with served(folder, lambda: replace(NOW, pid=99)):
+                await until("process 99")
+            process.send_signal(signal.SIGINT)
+            assert await asyncio.wait_for(process.wait(), 20) == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+    os.close(ours)
+    os.close(theirs)
