@@ -52,7 +52,7 @@ class System(Protocol):
 
 @dataclass(frozen=True)
 class Ours:
-    """The process `headwater edge bridge` with its default settings. `profile`: file for cProfile's statistics."""
+    """The process that `headwater edge run` starts, by its defaults. `profile`: file for cProfile's statistics."""
 
     name: str = "headwater"
     topic: str = READINGS
@@ -75,7 +75,7 @@ class Ours:
             "HEADWATER_EDGE__MQTT__PORT": str(bed.mqtt_port),
             "HEADWATER_EDGE__MQTT__CLIENT_ID": self.client_id(site),
         }
-        return Start([sys.executable, *profiler, "-m", "headwater", "edge", "bridge"], {**self.settings, **env})
+        return Start([sys.executable, *profiler, "-m", "edge_agent", "bridge"], {**self.settings, **env})
 
 
 @dataclass(frozen=True)

@@ -121,3 +121,14 @@ def test_a_child_that_does_not_stop_is_killed(supervise: Callable[..., Supervise
 
     assert supervised.process.wait(10) == 1
     assert gone(supervised.pids("stubborn")[0])
+
+
+def test_a_part_loads_nothing_for_eyes() -> None:
+    """The processes of a box that nobody watches leave out what draws on terminals: 5 MB each."""
+    python = [sys.executable, "-X", "importtime", "-m", "edge_agent", "bridge"]
+    done = subprocess.run(python, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False)
+    loaded = done.stderr
+
+    assert "structlog" in loaded
+    assert "rich." not in loaded
+    assert "typer" not in loaded
