@@ -154,7 +154,7 @@ async def _open(settings: EdgeSettings) -> Opened:
             codec=settings.bridge.codec,
             state_file=settings.folder / "bridge.producer.json",
         )
-        client_id, most = client_id_of(settings), settings.mqtt.most_open
+        client_id, most = client_id_of(settings), settings.mqtt.receive_maximum
         recogniser = Recogniser(client_id, time.time_ns() // 1_000_000, most)
         tails = await learn(cluster, messages_of(writer), recogniser, client_id, most)
         sparkplug = await _sparkplug(settings, cluster, tails, recogniser)

@@ -1,10 +1,10 @@
 """Telling a redelivered message from a new one, exactly.
 
-What MQTT gives at QoS 1, and our reader, with R messages at most that it has handed on and that may be open:
+What MQTT gives at QoS 1, with R the receive maximum:
  a. A packet id is not used for another message until its acknowledgement has reached the broker ([MQTT-2.2.1-4]).
- b. The broker has at most R messages open that we have taken in: the reader hands no more on until the broker has
-    answered a PINGREQ behind acknowledgements (closing.py), so this holds for brokers that send without bound too. We
-    acknowledge in the order of receipt, so the open ones are the last ones that we took in.
+ b. The broker has at most R messages open ([MQTT-3.3.4-9]). We acknowledge in the order of receipt, so the open ones
+    are the last ones it sent in this session. A broker that breaks this (far.py) may have more than R open, and what
+    is older than these is remembered by hashes.
  c. On a new connection to the same session it sends the open ones again, in their order, with DUP = 1, and then goes
     on ([MQTT-4.4.0-1], [MQTT-4.6.0-1]). DUP = 1 alone does not say that we had it: it may never have arrived.
 
@@ -21,7 +21,7 @@ records, those that are missing are written.
 
 What could go wrong is taking a new message for an old one, that is, losing it. Its id, topic and payload would have
 to be those of the last record under that id, which was acknowledged already. Brokers that count ids upwards reuse one
-after 65,535 messages: an entry that far behind the newest is not believed (the bound is half of that). A broker that
+after 65,535 messages: an entry that far behind the newest is not believed (the bound is three quarters). A broker that
 reuses the lowest free id at once can make such a pair with payloads that repeat byte for byte (without a time in
 them); there the two cases cannot be told apart by anyone, and the redelivery is believed.
 
@@ -35,12 +35,12 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import NamedTuple
 
+from edge_agent.bridge.far import FAR, Far
 from headwater.contract import headers
 from headwater.contract.errors import BadInput
 from headwater.transport.kafka_batch.records import Record
 from headwater.transport.mqtt.packets import DUP, Publish
 
-FAR = 1 << 15  # of the 65,535 packet ids
 FROM_LOG = -1  # place of what a former life wrote
 KEPT_WHOLE = 1024  # longer payloads are remembered by their digest
 
@@ -70,7 +70,8 @@ class Recogniser:
     """The last message under each packet id of one MQTT session, and the receive sequence of that session.
 
     `most` is how many of the newest messages are remembered at least: R, or what a broker keeps open beyond it.
-    `young` may be written to directly, by packet id, for messages that cannot be redeliveries.
+    `young` may be written to directly, by packet id, for messages that cannot be redeliveries. `far` knows older ones;
+    of those up to the sequence `floor` that a former life took in, it knows what depth.py has told it.
     """
 
     def __init__(self, client_id: str, now_ms: int, most: int) -> None:
@@ -93,6 +94,7 @@ class Recogniser:
         self._there.clear()
         mine = sorted(self._marks)
         last = mine[-1]
+        self.floor = max(0, last.sequence - 4 * self._most)
         self._started, self.sequence, self.session = last.started, last.sequence, last.session
         for mark in mine:
             if mark.started == last.started and mark.packet_id and last.sequence - mark.sequence < FAR:
@@ -109,7 +111,8 @@ class Recogniser:
         self._marks: set[Mark] = set()
         self._started = max(now_ms, self._started + 1)  # sessions stay in order when a clock is set back
         self.session = f"{self.client_id}@{self._started}"
-        self.sequence = 0
+        self.sequence = self.floor = 0
+        self.far = Far()
         self.young: dict[bytes, Entry] = {}
         self._old: dict[bytes, Entry] = {}
         self._there: dict[bytes, set[int]] = {}
@@ -129,12 +132,23 @@ class Recogniser:
         """The entry that this message repeats, if it does."""
         first, topic, packet_id, payload, _ = message
         entry = self.young.get(packet_id) or self._old.get(packet_id)
-        if entry is None or not (first & DUP or packet_id in self.orphans):
+        if entry is None:
+            if not first & DUP or not self.far.has(packet_id, (topic, payload), digest(topic, payload)):
+                return None
+            return (message if len(payload) <= KEPT_WHOLE else digest(topic, payload)), 0, 0
+        if not (first & DUP or packet_id in self.orphans):
             return None
         was = entry[0]
         same = was == digest(topic, payload) if isinstance(was, bytes) else (was[1], was[3]) == (topic, payload)
         self.orphans.discard(packet_id)
         return entry if same else None
+
+    def is_out_of_sight(self, message: Publish) -> bool:
+        """Whether a former life may have taken in this first redelivery, or one behind it, and nobody here knows."""
+        if not self.floor or not message[0] & DUP:
+            return False
+        entry = self.find(message)
+        return entry is None or entry[2] <= self.floor
 
     def is_partial(self, packet_id: bytes, entry: Entry) -> bool:
         """Whether a former life may have written some records of this message, and not others."""
@@ -165,12 +179,16 @@ class Recogniser:
         self.young[packet_id] = (entry[0], place if entry[1] != FROM_LOG else FROM_LOG, entry[2])
 
     def forget(self, settled: int) -> None:
-        """Let go of the older half once it is settled, and by (b) can no longer be open; call it after each read."""
+        """Fold the older half once it is settled, and by (b) can no longer be open; call it after each read."""
         if len(self.young) < self._most:
             return
         if any(place >= settled for _, place, _ in self._old.values()):
             return  # this broker keeps more open than was agreed
-        self._old, self.young = self.young, {}
+        if self._old:
+            self.far.fold(self._old)
+        old = self.young
+        partial = {number: entry for number in self._there if (entry := old.get(number)) and entry[1] == FROM_LOG}
+        self._old, self.young = old, partial
 
 
 def mark_of(record: Record, client_id: str) -> Mark | None:

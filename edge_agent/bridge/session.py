@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from edge_agent.bridge.depth import Deep, look_back
 from edge_agent.bridge.gaps import GapWatch
 from edge_agent.bridge.memory import FORGOTTEN, Keeper
 from edge_agent.bridge.route_settings import topics_of
@@ -28,6 +29,7 @@ from headwater.transport.retry import retrying
 if TYPE_CHECKING:
     from edge_agent.bridge.process import Opened
     from edge_agent.settings import EdgeSettings
+    from headwater.transport.spool import Spool
 
 _TAIL = 200  # records a partition, among which the newest of ours is looked for
 _COMPACTED = frozenset({topics.CLOCKS, topics.SPARKPLUG_STATES})
@@ -43,7 +45,7 @@ class Connected(NamedTuple):
 
 
 @asynccontextmanager
-async def connected(settings: EdgeSettings, opened: Opened) -> AsyncIterator[Connected]:
+async def connected(settings: EdgeSettings, opened: Opened, spool: Spool | None = None) -> AsyncIterator[Connected]:
     """The session of this life. What it leaves in order is not left again by the next life."""
     keeper, recogniser = opened.keeper, opened.recogniser
     routes, mqtt, client_id = settings.bridge.routes, settings.mqtt, keeper.memory.client_id
@@ -65,9 +67,10 @@ async def connected(settings: EdgeSettings, opened: Opened) -> AsyncIterator[Con
     )
     if opened.sparkplug is not None:
         opened.sparkplug.presence.subscriber = gaps.inner
-    source: MqttSource = gaps
+    ends = messages_of(opened.writer)
+    source: MqttSource = Deep(gaps, recogniser, partial(look_back, opened.cluster, ends, recogniser, spool))
     if is_needed(routes):
-        source = SchemaSource(gaps, _fetched(settings, opened.schemas), routes, settings.site)
+        source = SchemaSource(source, _fetched(settings, opened.schemas), routes, settings.site)
     async with gaps.inner as subscriber:
         yield Connected(subscriber, source, lambda: gaps.is_behind)
         was_subscribed = subscriber.subscribed.is_set()

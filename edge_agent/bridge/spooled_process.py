@@ -38,11 +38,11 @@ async def carry(
     """Carry messages through the spool until `stop`. Raises what process.run names."""
     async with _opened(settings) as spool:
         counts = Counts()
-        client_id, most = process.client_id_of(settings), settings.mqtt.most_open
+        client_id, most = process.client_id_of(settings), settings.mqtt.receive_maximum
         opened.recogniser.learn(marks(spool, 4 * most, client_id))
         drainer = await _drainer(settings, opened, spool, counts)
         telling.life = life = Spooled(spool, settings.bridge.spool.bytes, drainer, counts)
-        async with connected(settings, opened) as (subscriber, source, is_behind):
+        async with connected(settings, opened, spool) as (subscriber, source, is_behind):
             opened.clocks.is_behind = is_behind
             telling.subscriber = subscriber
             intake = Intake(source, spool, opened.recogniser, drainer, counts, settings.bridge.spool, most)
@@ -61,7 +61,7 @@ async def empty(settings: EdgeSettings, opened: Opened, stop: asyncio.Event) -> 
         return
     async with _opened(settings) as spool:
         counts = Counts()
-        client_id, most = process.client_id_of(settings), settings.mqtt.most_open
+        client_id, most = process.client_id_of(settings), settings.mqtt.receive_maximum
         opened.recogniser.learn(marks(spool, 4 * most, client_id))
         drainer = await _drainer(settings, opened, spool, counts)
         draining = asyncio.create_task(drainer.run())

@@ -2,7 +2,7 @@
 
 paho reads a packet with some eight system calls and a dozen objects. `BulkClient` takes whatever the socket holds, cuts
 PUBLISH out itself (packets.py) and hands every other packet to paho through the private methods named in `TOUCHED`,
-which are looked for at the start. `StockClient` lets paho read and touches nothing private but the four in `NEEDED`;
+which are looked for at the start. `StockClient` lets paho read and touches nothing private but the three in `NEEDED`;
 it serves unknown versions of paho, WebSockets, and whoever asks for it.
 """
 
@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import ssl
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import paho.mqtt.client as paho
 import structlog
-from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
 
@@ -27,7 +25,7 @@ from headwater.transport.mqtt.packets import Cutter, Other, Publish
 from headwater.transport.mqtt.settings import MqttSettings
 
 KNOWN_PAHO = ("2.1.", "2.2.")
-NEEDED = ("_create_socket", "_handle_pingresp", "_send_pingreq", "_sock_close")
+NEEDED = ("_create_socket", "_send_pingreq", "_sock_close")
 TOUCHED = (*NEEDED, "_packet_read", "_packet_queue", "_sock_recv", "_loop_rc_handle", "_sock", "_out_packet")
 MOST_PACKET_BYTES = 32 << 20
 CLOSED = "the broker closed it without a word"
@@ -52,29 +50,19 @@ def unknown_internals() -> str:
 
 
 class _Client(paho.Client):
-    """What both have in common. `received` is told of PUBLISH packets in the order of receipt, `answered` of pings."""
+    """What both have in common. `received` is told of PUBLISH packets in the order of receipt."""
 
     prepared: Any = None
-    _pings: deque[int | None]  # that are not answered, with their marks
     received: Received
-    answered: Callable[[int], None]
     paused = False  # hand nothing on
     idle = True  # the last read found nothing, or nobody knows
 
     def _create_socket(self) -> Any:
         return self.prepared
 
-    def ping(self, mark: int | None = None) -> None:
-        """Send PINGREQ, to say that we are here, or to be told `mark` when what was sent before has been worked off."""
-        self._pings.append(mark)
+    def ping(self) -> None:
+        """Tell the broker that we are here, while nothing is read."""
         self._send_pingreq()
-
-    def _handle_pingresp(self) -> MQTTErrorCode:
-        code = super()._handle_pingresp()
-        mark = self._pings.popleft() if self._pings else None
-        if mark is not None:
-            self.answered(mark)
-        return code
 
     def drop(self) -> None:
         """Close the socket without a DISCONNECT."""
@@ -92,7 +80,6 @@ class BulkClient(_Client):
         self._cutter = Cutter(v5=v5, most_bytes=MOST_PACKET_BYTES)
         self._buffer = bytearray(_READ_BYTES)
         self._fed = b""
-        self._pings = deque()
 
     def send(self, data: bytes) -> None:
         """Send whole packets, at once where the socket takes them and nothing of paho's waits before them."""
@@ -159,7 +146,6 @@ class StockClient(_Client):
     def begin(self, *, v5: bool) -> None:  # noqa: ARG002  # paho knows its protocol
         """Make ready for a new connection."""
         self._taken: list[Publish] = []
-        self._pings = deque()
         self.on_message = self._take_message
 
     def send(self, data: bytes) -> None:

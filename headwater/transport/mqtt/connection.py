@@ -41,9 +41,6 @@ class Listener:
     def received(self, messages: list[Publish]) -> None:
         """Take what one read brought, in the order of receipt."""
 
-    def answered(self, mark: int) -> None:
-        """Take note that the broker has worked off what was sent before `ask(mark)`."""
-
     def may_rest(self) -> bool:
         """Whether nothing need be read for a moment."""
         return True
@@ -139,11 +136,6 @@ class Connection:
         if data and not self._ended.done():
             self._paho.send(data)
 
-    def ask(self, mark: int) -> None:
-        """Have the listener told `mark` (`answered`) once the broker has worked off what was sent up to now."""
-        if not self._ended.done():
-            self._paho.ping(mark)
-
     def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> int:
         """Send; the packet id, which `published` will name. BadInput: topic or size."""
         try:
@@ -198,7 +190,7 @@ class Connection:
         )
         self._qos = self._settings.qos if client.acknowledges_qos_2 else 1
         client.begin(v5=v5)
-        client.received, client.answered = self._listener.received, self._listener.answered
+        client.received = self._listener.received
         client.max_inflight_messages_set(0)
         if self._settings.username is not None:
             password = self._settings.password

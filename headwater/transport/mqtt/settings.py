@@ -75,11 +75,6 @@ class MqttSettings(BaseModel):
         return self
 
     @property
-    def most_open(self) -> int:
-        """Messages that were handed on and that the broker may still hold open, whatever it allows itself."""
-        return 2 * self.receive_maximum
-
-    @property
     def where(self) -> str:
         """Host and port, for messages."""
         return f"{self.host}:{self.port}"

@@ -17,7 +17,6 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from headwater.transport.mqtt.client import acknowledgements
-from headwater.transport.mqtt.closing import Closing
 from headwater.transport.mqtt.connection import Connection, Listener
 from headwater.transport.mqtt.packets import QOS, Publish
 from headwater.transport.mqtt.patience import Patience
@@ -69,9 +68,8 @@ class Subscriber(Listener):
     """An MqttSource on paho: `async with Subscriber(...) as source`. Reconnects for as long as it lives.
 
     At `receive_maximum` unacknowledged messages it stops to read: a broker may send further ahead than that (Mosquitto
-    does while it works off a queue), and messages at QoS 0 have no bound. What was handed on and may still be open
-    there is bounded too (closing.py). Messages at QoS 0 below `headwater-pulse/` are its own (pulse.py).
-    `pulse.stalls` and `patience.taken_over` count what ended connections.
+    does while it works off a queue), and messages at QoS 0 have no bound. Messages at QoS 0 below `headwater-pulse/`
+    are its own (pulse.py). `pulse.stalls` and `patience.taken_over` count what ended connections.
     """
 
     def __init__(
@@ -108,7 +106,6 @@ class Subscriber(Listener):
         self._unacknowledged: list[bytes] = []  # packet ids; what is not at QoS 1 has its whole answer, or nothing
         self._unlike = 0  # how many of them are not at QoS 1
         self._reads = 0
-        self._closing = Closing(settings.most_open, settings.where)
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Subscriber:
@@ -147,16 +144,14 @@ class Subscriber(Listener):
             return
         due = self._unacknowledged[:count]
         del self._unacknowledged[:count]
-        if not self._held and self._waiting <= self._most // 2:
+        if not self._held and len(self._unacknowledged) <= self._most // 2:
             self._connection.resume()
         if not self._unlike:
             self._connection.send(acknowledgements(due))
-        else:
-            answers = [b"\x40\x02" + each if len(each) == 2 else each for each in due]
-            self._unlike -= sum(len(each) != 2 for each in due)
-            self._connection.send(b"".join(answers))
-        if (mark := self._closing.acknowledged(count)) is not None:
-            self._connection.ask(mark)
+            return
+        answers = [b"\x40\x02" + each if len(each) == 2 else each for each in due]
+        self._unlike -= sum(len(each) != 2 for each in due)
+        self._connection.send(b"".join(answers))
 
     def publish(self, message: Message) -> None:
         """Publish on the connection that stands; nothing while there is none. BadInput: topic or size."""
@@ -172,14 +167,8 @@ class Subscriber(Listener):
     def resume(self) -> None:
         """Read again."""
         self._held = False
-        if self._connection is not None and self._waiting <= self._most // 2:
+        if self._connection is not None and len(self._unacknowledged) <= self._most // 2:
             self._connection.resume()
-            self._hand_on(self._closing.release())
-
-    @property
-    def _waiting(self) -> int:
-        """Messages that were handed on and are not acknowledged."""
-        return len(self._unacknowledged) - len(self._closing.kept)
 
     async def _keep_connected(self) -> None:
         while True:
@@ -237,7 +226,6 @@ class Subscriber(Listener):
         self._session_present = connection.session_present
         self._unacknowledged = []
         self._unlike = self._peak = 0
-        self._closing.begin()
         self._take = None
         if self._held:
             connection.pause()
@@ -259,19 +247,9 @@ class Subscriber(Listener):
             for at in unlike:
                 if messages[at][0] & QOS:
                     self._unacknowledged[first + at] = _PUBREC + messages[at][2]
-        self._peak = max(self._peak, len(self._unacknowledged))
-        self._hand_on(self._closing.let_through(messages))
-
-    def answered(self, mark: int) -> None:
-        """The broker has had the acknowledgements that were sent before `mark` was asked for."""
-        self._closing.answered(mark)
-        if not self._held:
-            self._hand_on(self._closing.release())
-
-    def _hand_on(self, messages: list[Publish]) -> None:
-        if not messages:
-            return
-        if self._waiting >= self._most and self._connection is not None:
+        waiting = len(self._unacknowledged)
+        self._peak = max(self._peak, waiting)
+        if waiting >= self._most and self._connection is not None:
             self._connection.pause()  # brokers send further ahead than they were allowed to
         self._put(Batch(self.epoch, self._session_present, messages))
 

@@ -132,7 +132,7 @@ def numbered(first: int, last: int) -> bytes:
 
 async def test_a_broker_that_sends_too_far_ahead_is_not_read() -> None:
     """At most receive_maximum and one cut are handed out unacknowledged; over keepalives nothing is lost."""
-    pings: list[bytes] = []
+    pings = count()
 
     async def script(peer: Peer) -> None:
         await peer.welcome()
@@ -141,7 +141,7 @@ async def test_a_broker_that_sends_too_far_ahead_is_not_read() -> None:
         while acknowledged < 30_000:
             packet = await peer.packet()
             if packet[0] == 0xC0:
-                pings.append(packet)
+                next(pings)
                 peer.send(b"\xd0\0")
             elif packet[0] == 0x40:
                 assert int.from_bytes(packet[2:4], "big") == acknowledged % 65_535 + 1
@@ -161,7 +161,6 @@ async def test_a_broker_that_sends_too_far_ahead_is_not_read() -> None:
             assert 100 <= len(taken) <= 100 + 512
             await asyncio.sleep(7)  # the connection lives, unread, for more than two keepalives
             assert await all_that_comes(source) == []
-            assert 3 <= len(pings) <= 10
             unacknowledged = len(taken)
             while len(taken) < 30_000:
                 source.acknowledge(unacknowledged, source.epoch)
@@ -172,50 +171,7 @@ async def test_a_broker_that_sends_too_far_ahead_is_not_read() -> None:
             source.acknowledge(unacknowledged, source.epoch)
             assert taken == list(range(30_000))
             assert source.epoch == 1
-    assert len(pings) <= 10 + 30_000 // 50  # one behind every half of receive_maximum
-
-
-async def test_what_may_still_be_open_at_the_broker_is_bounded() -> None:
-    """A broker that sends all at once and is slow to look at acknowledgements: 2 x receive_maximum go out, no more.
-
-    Acknowledging is not enough to get more: the broker has to answer a PINGREQ that was sent behind it.
-    """
-    asked = asyncio.Event()
-    looks = asyncio.Event()
-
-    async def script(peer: Peer) -> None:
-        await peer.welcome()
-        peer.send(numbered(0, 5000))
-        acknowledged = answered = 0
-        while acknowledged < 5000:
-            packet = await peer.packet()
-            if packet[0] == 0xC0:
-                asked.set()
-                await looks.wait()
-                answered += 1
-                peer.send(b"\xd0\0")
-            elif packet[0] == 0x40:
-                acknowledged += 1
-        assert answered <= 5000 // 50
-        await peer.packet()
-
-    async with ScriptedBroker(script) as broker, asyncio.timeout(30):
-        settings = impatient(broker.port).model_copy(update={"receive_maximum": 100, "keepalive_s": 60})
-        async with Subscriber(settings, "x", ["a/#"]) as source:
-            taken: list[bytes] = []
-            while len(taken) < 200:
-                more = [message[3] for message in (await source.read()).messages]
-                source.acknowledge(len(more), source.epoch)
-                taken += more
-            await asked.wait()
-            assert await all_that_comes(source) == []
-            assert len(taken) == 200
-            looks.set()
-            while len(taken) < 5000:
-                more = [message[3] for message in (await source.read()).messages]
-                source.acknowledge(len(more), source.epoch)
-                taken += more
-            assert taken == [b"%d" % number for number in range(5000)]
+    assert 3 <= next(pings) <= 10
 
 
 async def all_that_comes(source: Subscriber) -> list[bytes]:

@@ -1,0 +1,79 @@
+"""By packet id, what was taken in longer ago than the recogniser remembers whole: ten bytes a message.
+
+Brokers send further ahead than they were allowed to. Mosquitto 2.0.11 answers each acknowledgement with as many
+messages as its whole window, so that it soon has sent all of its queue; and while it does so it looks at one
+acknowledgement a turn. A connection that breaks then leaves thousands of messages open that were acknowledged.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from headwater.transport.mqtt.packets import Publish
+
+FAR = 49_152  # messages, of 65,535 packet ids: one that many back may be under way, its id is not yet used again
+_IDS = 1 << 16
+
+
+class _Index(NamedTuple):
+    """By packet id: the hash of what a message was, and its age (0: none)."""
+
+    contents: array[int]
+    ages: array[int]
+
+    @classmethod
+    def empty(cls) -> _Index:
+        """Knows nothing; 1 MB."""
+        return cls(array("q", bytes(8 * _IDS)), array("q", bytes(8 * _IDS)))
+
+
+class Far:
+    """A message is known by (topic, payload) or by its digest, of which only the hash is kept."""
+
+    def __init__(self) -> None:
+        self._pages: deque[tuple[bytes, array[int]]] = deque()
+        self._count = 0
+        self._index: _Index | None = None
+        self._logged: _Index | None = None
+        self._since = 0  # messages since the log was read
+
+    def fold(self, entries: Mapping[bytes, tuple[Publish | bytes, int, int]]) -> None:
+        """Take in a generation of messages, by packet id."""
+        known = [was if isinstance(was, bytes) else (was[1], was[3]) for was, _, _ in entries.values()]
+        self._pages.append((b"".join(entries), array("q", map(hash, known))))
+        self._index = None
+        self._count += len(known)
+        self._since += len(known)
+        while self._count - len(self._pages[0][1]) >= FAR:
+            self._count -= len(self._pages.popleft()[1])
+        if self._since > FAR:
+            self._logged = None
+
+    def log(self, packet_id: bytes, sequence: int, content: bytes) -> None:
+        """Take in the digest of what a former life wrote; under one id the one with the highest sequence counts."""
+        if self._logged is None:
+            self._logged, self._since = _Index.empty(), 0
+        at = int.from_bytes(packet_id, "big")
+        if sequence > self._logged.ages[at]:
+            self._logged.ages[at], self._logged.contents[at] = sequence, hash(content)
+
+    def has(self, packet_id: bytes, *contents: object) -> bool:
+        """Whether the last message under this id was one of these."""
+        at = int.from_bytes(packet_id, "big")
+        if self._index is None and self._pages:
+            self._index = self._indexed()
+        for index in (self._index, self._logged):
+            if index is not None and index.ages[at]:
+                return index.contents[at] in [hash(content) for content in contents]
+        return False
+
+    def _indexed(self) -> _Index:
+        found = _Index.empty()
+        for age, (ids, hashes) in enumerate(self._pages, start=1):
+            for at, content in zip(range(0, len(ids), 2), hashes, strict=True):
+                number = ids[at] << 8 | ids[at + 1]
+                found.contents[number], found.ages[number] = content, age
+        return found
