@@ -60,7 +60,7 @@ class ClockWatch:
         if count <= 0:
             return ()
         self._looked_at = now
-        step = len(messages) // count
+        step = -(-len(messages) // count)  # at most `count` of them
         return messages[random.randrange(step) :: step]
 
     def observe(self, asset: str, sensor_ms: int, received_ms: int, *, waited: bool = False) -> None:
