@@ -120,7 +120,8 @@ def _profile(bed: Bed, runs: int, messages: int, cprofile: Path | None, out: Any
     done = [drain(bed, Ours(profile=target, settings=given_settings()), messages) for _ in range(runs)]
     columns = ("system", "runs", "messages/s", *_TAIL)
     out.print(table("Profile", columns, verdict.rows({verdict.OURS: done}, paced=False)))
-    out.print(f"memory grew by {done[-1].growth_mb:.1f} MB {done[-1].fault}")
+    last = done[-1]
+    out.print(f"memory grew by {last.growth_mb:.1f} MB, batches have {last.batch_kb:.1f} KB {last.fault}")
     if target is not None:
         pstats.Stats(str(target)).sort_stats("tottime").print_stats(30)
 

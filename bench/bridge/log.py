@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from bench.bridge import load
 from headwater.contract.errors import Unreachable
 from headwater.contract.topics import TopicSpec
 from headwater.transport.kafka import ensure_topics
+from headwater.transport.kafka_batch import Cluster, batches
 from headwater.transport.kafka_batch.settings import KafkaSettings
 
 PARTITIONS = 4
@@ -54,6 +56,7 @@ class Log:
     """The topics of one cluster, all of them stamped with the time at which the broker appends."""
 
     def __init__(self, brokers: str, topics: list[str]) -> None:
+        self._brokers = brokers
         configs = {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"}
         ensure_topics(KafkaSettings(brokers=brokers), [TopicSpec(name, PARTITIONS, configs) for name in topics])
         self._consumer = Consumer(
@@ -113,6 +116,11 @@ class Log:
             sent.append(load.sent_us_of(content))
         return _arrived(strangers, numbers, digests, appended, sent)
 
+    def batch_bytes(self, topic: str, start: Offsets, end: Offsets) -> float:
+        """Mean size of the batches from `start` to `end`, as they are stored; control batches count as nothing."""
+        sizes = asyncio.run(_sizes(KafkaSettings(brokers=self._brokers), topic, start, end))
+        return sum(sizes) / len(sizes) if sizes else 0.0
+
     def _records(self, topic: str, start: Offsets, end: Offsets) -> Any:
         wanted = {p: end[p] for p in range(PARTITIONS) if end[p] > start[p]}
         self._consumer.assign([TopicPartition(topic, p, start[p]) for p in wanted])
@@ -135,6 +143,20 @@ class Log:
     def close(self) -> None:
         """Leave the cluster."""
         self._consumer.close()
+
+
+async def _sizes(settings: KafkaSettings, topic: str, start: Offsets, end: Offsets) -> list[int]:
+    found = []
+    async with Cluster(settings, client_id="bench") as cluster:
+        for partition in range(PARTITIONS):
+            at = start[partition]
+            while at < end[partition]:
+                (fetched,) = await cluster.fetch({(topic, partition): at})
+                for batch in batches(fetched.data):
+                    at = batch.last_offset + 1
+                    if not batch.is_control:
+                        found.append(len(batch.raw))
+    return found
 
 
 def _arrived(strangers: int, numbers: list[int], digests: list[int], appended: list[int], sent: list[int]) -> Arrived:

@@ -34,6 +34,7 @@ class Run:
     cpu_us: float  # microseconds a reading
     peak_mb: float
     growth_mb: float = 0.0
+    batch_kb: float = 0.0  # mean size of a batch in Kafka, of the backlog of one system
     p50_ms: float = 0.0
     p99_ms: float = 0.0
 
@@ -52,7 +53,8 @@ def drain(bed: Bed, system: System, count: int, *, patience_s: float = _PATIENCE
         bed.log.wait(system.topic, began, count, patience_s)
     arrived = _arrived(bed, system, site, began)
     begin = arrived.first_s if arrived.distinct else 0.0
-    return _outcome(system, sent, arrived, meter, begin)
+    size = bed.log.batch_bytes(system.topic, began, bed.log.ends(system.topic))
+    return replace(_outcome(system, sent, arrived, meter, begin), batch_kb=size / 1024)
 
 
 def held_back(bed: Bed, system: System, count: int, window: int) -> Run:

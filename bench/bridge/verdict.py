@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from bench.bridge.runs import BROKER, Run
 from bench.figures import median_figure
@@ -42,6 +43,7 @@ def figures(results: Results) -> list[Figure]:
         _ratio(results, "bridge.cpu_at_1000_vs_telegraf", paces, TELEGRAF, _cpu, 1.3),
         _own("bridge.rss_mb", drains.get(OURS, []), lambda run: run.peak_mb, "MB", 60),
         _own("bridge.backlog_rss_growth_mb", results.backlogs, lambda run: run.growth_mb, "MB", 10, note=told),
+        _own("bridge.backlog_batch_kb", results.backlogs, lambda run: run.batch_kb, "KB", 64, better="higher"),
     ]
 
 
@@ -68,11 +70,18 @@ def _ratio(
 
 
 def _own(
-    name: str, runs: Sequence[Run], value: Callable[[Run], float], unit: str, goal: float, *, note: str = ""
+    name: str,
+    runs: Sequence[Run],
+    value: Callable[[Run], float],
+    unit: str,
+    goal: float,
+    *,
+    note: str = "",
+    better: Literal["lower", "higher"] = "lower",
 ) -> Figure:
     refused = _refusal(runs)
     values = [] if refused else [value(run) for run in runs]
-    return median_figure(name, values, unit, goal, better="lower", refused=refused, note=note)
+    return median_figure(name, values, unit, goal, better=better, refused=refused, note=note)
 
 
 def _refusal(runs: Iterable[Run]) -> str:
