@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_agent.bridge import sparkplug_states
+from edge_agent.bridge.recogniser import Recogniser
 from edge_agent.bridge.route_settings import RouteSettings
+from edge_agent.bridge.sparkplug_marks import Stands
 from edge_agent.bridge.tails import Tails
 from headwater.contract.decoders.sparkplug_b import options_of
 from headwater.contract.errors import BadInput
@@ -63,7 +65,10 @@ class Presence:
 
 
 class Sparkplug:
-    """Of one life. `began` is what the host says of the time in which no life was connected."""
+    """Of one life. `began` is what the host says of the time in which no life was connected.
+
+    `stands`: by edge node, what the state that was taken up stands for.
+    """
 
     def __init__(self, route: RouteSettings, site: str) -> None:
         self.route = route
@@ -72,15 +77,18 @@ class Sparkplug:
         self.host = Host(self.options)
         self.presence = Presence(self.host)
         self.began = Outcome()
+        self.stands: dict[str, Stands] = {}
 
     @classmethod
     async def open(
-        cls, settings: EdgeSettings, route: RouteSettings, cluster: Cluster, tails: Tails, client_id: str
+        cls, settings: EdgeSettings, route: RouteSettings, cluster: Cluster, tails: Tails, recogniser: Recogniser
     ) -> Sparkplug:
         """Take up what former lives left in Kafka; `tails` are those of the topics that messages are written to."""
         opened = cls(route, settings.site)
-        left = await sparkplug_states.former(cluster, settings.site, tails, client_id)
+        left = await sparkplug_states.former(cluster, settings.site, tails, recogniser.client_id)
         sparkplug_states.take_up(opened.host, left)
+        recogniser.learn(left.settled)
+        opened.stands = left.stands
         opened.began = opened.host.disconnected(left.newest_ms)
         _log.info(
             "sparkplug states taken up",

@@ -24,7 +24,8 @@ from edge_agent.bridge.routes import matches_of
 from edge_agent.bridge.settings import BridgeSettings
 from edge_agent.bridge.sparkplug import Sparkplug, now_ms
 from edge_agent.bridge.sparkplug_beside import Beside
-from edge_agent.bridge.sparkplug_states import States
+from edge_agent.bridge.sparkplug_marks import Settled, Stands, started_of
+from edge_agent.bridge.sparkplug_states import States, is_saved
 from headwater.contract import headers, topics
 from headwater.contract.decoders import Decoded
 from headwater.contract.errors import Defect
@@ -34,7 +35,7 @@ from headwater.contract.sparkplug.addresses import state
 from headwater.transport.mqtt.packets import DUP, Publish
 from headwater.transport.mqtt.source import Batch, MqttSource
 
-_LEAST_S = 0.01  # between two looks at what is due
+_LEAST_S, _MOST_MS = 0.01, 1000  # between two looks at what is due
 
 _log = structlog.get_logger(__name__)
 
@@ -69,6 +70,10 @@ class SparkplugBridge(Bridge):
         self._late: set[int] = set()
         self._beside = Beside(writer, self.outlet, self._acknowledge)
         self._states = States(self._host, self._beside, sparkplug.site)
+        self._settled = Settled()
+        self._stands = sparkplug.stands
+        self._former = recogniser.session, recogniser.sequence  # the newest message of former lives
+        self._replayed = 0  # sequence of the newest of them that came again
         self._at_rest = asyncio.Event()
         self._stopping = False
         self._presence.on_loss = self._lost
@@ -115,9 +120,9 @@ class SparkplugBridge(Bridge):
                 self._now_ms = now
                 self._apply(self._host.tick(now))
                 self.outlet.flush()
-                self._acknowledge()
                 due = self._host.next_tick_ms()
-            wait = min(self._options.reorder_ms, self._options.device_birth_ms, *([] if due is None else [due - now]))
+            self._acknowledge()  # states may have rested
+            wait = min(self._options.reorder_ms, _MOST_MS, now + _MOST_MS if due is None else due - now)
             await asyncio.sleep(max(_LEAST_S, wait / 1000))
 
     def _ticked(self, task: asyncio.Task[None]) -> None:
@@ -150,7 +155,7 @@ class SparkplugBridge(Bridge):
         self._apply(self._host.take(place, topic.decode(), message[3], self._now_ms))
 
     def _recognised(self, message: Publish, place: int) -> _Pending | None:
-        """What is known of a message; None where this life has settled it already."""
+        """What is known of a message; None where the host knows it already: it takes each once a life."""
         first, _, packet_id, _, _ = message
         entry = self._recogniser.find(message) if packet_id else None
         if entry is None:
@@ -158,8 +163,9 @@ class SparkplugBridge(Bridge):
             doubt = self._recogniser.doubt if first & DUP else ""
             self.counts.possible_duplicates += bool(doubt)
             return _Pending(message, Receipt(self._session, self._now_ms, sequence, doubt), set())
-        self._recogniser.keep(packet_id, entry, place)
         sequence = entry[2]
+        is_partial = self._recogniser.is_partial(packet_id, entry)
+        self._recogniser.keep(packet_id, (entry[0], place, sequence), place)
         for at, waits in self._pending.items():
             if waits.receipt.sequence == sequence and waits.receipt.session == self._session:
                 del self._pending[at]
@@ -168,7 +174,11 @@ class SparkplugBridge(Bridge):
                 return waits._replace(message=message)
         if entry[1] != FROM_LOG:
             return None
-        known = self._recogniser.there(packet_id) if self._recogniser.is_partial(packet_id, entry) else None
+        self._replayed = max(self._replayed, sequence)
+        if is_saved(self._stands, message[1].decode(), started_of(self._recogniser.session), sequence):
+            self._settled.add(place, message, self._session, sequence)
+            return None
+        known = self._recogniser.there(packet_id) if is_partial else None
         return _Pending(message, Receipt(self._session, self._now_ms, sequence), known)
 
     def _apply(self, out: Outcome) -> None:
@@ -192,7 +202,7 @@ class SparkplugBridge(Bridge):
     def _settle(self, place: int, pending: _Pending, result: list[Decoded] | Refusal, births: list[Decoded]) -> None:
         message, receipt, known = pending
         if known is None:
-            self._done_without("recognised")
+            self._done_without("recognised", place, pending)
             return
         if isinstance(result, Refusal):
             values = self.records.refuse(message[1], *_kept(result, message[3]))
@@ -206,14 +216,16 @@ class SparkplugBridge(Bridge):
                 self._birth(values[1][part], part, len(values[1]), pending, place)
         missing = [part for part in missing if part < readings]
         if not missing:
-            self._done_without("recognised" if known else "filtered")
+            self._done_without("recognised" if known else "filtered", place, pending)
             return
         if place < self._place - 1:
             self._late.add(place)
             self.outlet.parts[place] = len(missing)
         self.records.put(message, values, missing, receipt, place)
 
-    def _done_without(self, what: str) -> None:
+    def _done_without(self, what: str, place: int, pending: _Pending) -> None:
+        if not pending.known:
+            self._settled.add(place, pending.message, pending.receipt.session, pending.receipt.sequence)
         setattr(self.counts, what, getattr(self.counts, what) + 1)
         self.counts.waiting -= 1
         if not self.counts.waiting:
@@ -234,7 +246,7 @@ class SparkplugBridge(Bridge):
     def _acknowledge(self) -> None:
         self._late = {place for place in self._late if place in self.outlet.parts}
         if not self._states.is_empty:
-            self._states.build(self._place, *self._certain())
+            self._states.build(self._place, self._known)
             safe = min((self.outlet.settled(self._place), self._beside.floor(self._place), *self._late))
             self._states.go(safe, now_ms())
         self._beside.flush()
@@ -243,16 +255,24 @@ class SparkplugBridge(Bridge):
         else:
             self._at_rest.clear()
         super()._acknowledge()
+        self._settled.forget(self._acknowledged)
 
     def _end(self) -> int:
         first = next(iter(self._pending), self._place)
         return min((first, self._beside.floor(first), self._states.floor(first), *self._late))
 
-    def _certain(self) -> tuple[str, int]:
-        """Session and sequence up to which all messages were taken."""
-        for waits in self._pending.values():
-            return waits.receipt.session.decode(), waits.receipt.sequence - 1
-        return self._recogniser.session, self._recogniser.sequence
+    def _known(self, node: str) -> headers.Headers:
+        """What a state that is built now stands for."""
+        session = headers.text(self._recogniser.session)
+        started, unseen = started_of(self._recogniser.session), []
+        if self._former[0] == self._recogniser.session:
+            unseen = self._stands.get(node, Stands()).missing(started, self._replayed, self._former[1])
+        for each in self._pending.values():
+            if each.receipt.session == session:
+                unseen.append((each.receipt.sequence - 1, each.receipt.sequence))
+        known = Stands(started, self._recogniser.sequence, tuple(unseen)).written(session)
+        settled = self._settled.of(session)
+        return (*known, (headers.SETTLED, settled)) if settled else known
 
 
 def _kept(result: Refusal, payload: bytes) -> tuple[str, str, bytes]:

@@ -3,12 +3,13 @@
 A state is built from the host as it is, so it stands for all messages up to then, and is written only when all of their
 records and events are safe. Else a kill between the two would leave a state that shows messages as taken which are
 nowhere. While one is on its way the next is not built: changes meanwhile share one, whatever their number.
-Its headers name the session and the sequence of the newest message that it stands for.
+Its headers say which messages it stands for (sparkplug_marks.py).
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
@@ -17,6 +18,7 @@ import structlog
 
 from edge_agent.bridge.recogniser import Mark, mark_of
 from edge_agent.bridge.sparkplug_beside import Beside
+from edge_agent.bridge.sparkplug_marks import Stands, marks_in
 from edge_agent.bridge.tails import Tails
 from headwater.contract import headers, topics
 from headwater.contract.errors import BadInput
@@ -27,26 +29,31 @@ from headwater.transport.kafka_batch.records import Record
 from headwater.transport.retry import retrying
 
 MOST_STATE_BYTES = 700 << 10
+_MOST_BUILT_BYTES = 16 << 20  # at a time
+_REST = 10  # times what building a state took passes before it is built again
 _TO = (topics.SPARKPLUG_STATES, 0)
 
-Since = tuple[int, int]  # start of an MQTT session in ms, sequence in it
 _log = structlog.get_logger(__name__)
 
 
 class Position(NamedTuple):
-    """A message that a former life wrote whole: its place, MQTT topic, and header `hw-sparkplug`."""
+    """A message that a former life wrote whole: session and sequence, MQTT topic, and header `hw-sparkplug`."""
 
-    since: Since
+    at: tuple[int, int]
     topic: str
     where: bytes
 
 
 class Former(NamedTuple):
-    """What former lives left. `states` and the newest message of each by edge node; `newest_ms` is of any record."""
+    """What former lives left. `states` and what they stand for by edge node; `newest_ms` is of any record.
+
+    `settled` are messages without records that the states stand for.
+    """
 
     states: dict[str, bytes]
-    since: dict[str, Since]
+    stands: dict[str, Stands]
     positions: list[Position]
+    settled: list[Mark]
     newest_ms: int
 
 
@@ -67,26 +74,39 @@ class States:
         self._dirty: dict[str, int] = {}  # edge node: place of the first message that changed it
         self._built: dict[str, _Built] = {}
         self._under_way: dict[str, int] = {}
+        self._rests_until: dict[str, float] = {}  # monotonic
 
     def mark(self, node: str, place: int) -> None:
         """An edge node changed with this message."""
         self._dirty.setdefault(node, place)
 
     def mark_all(self, place: int) -> None:
-        """Write all of them: at the end of a life the positions in them are the newest."""
+        """Write all of them, without a rest: at the end of a life the positions in them are the newest."""
+        self._rests_until = {}
         for node in self._host.edge_nodes():
             self.mark(node, place)
 
-    def build(self, end: int, session: str, sequence: int) -> None:
-        """Build those that are due; all messages before place `end` have been taken, up to `sequence` for certain."""
-        born = self._host.edge_nodes() if self._dirty else ()
+    def build(self, end: int, known: Callable[[str], headers.Headers]) -> None:
+        """Build those that are due; all messages before place `end` have been taken, `known` says which they are.
+
+        Those that are not due yet are marked still: call it again.
+        """
+        born = frozenset(self._host.edge_nodes() if self._dirty else ())
+        room = _MOST_BUILT_BYTES - sum(len(built.content) for built in self._built.values())
         for node, floor in list(self._dirty.items()):
             if node not in born:
                 del self._dirty[node]  # a birth was refused, and there was none before
-            elif node not in self._built and node not in self._under_way:
-                del self._dirty[node]
-                known = ((headers.SESSION, headers.text(session)), (headers.SEQUENCE, headers.number(sequence)))
-                self._built[node] = _Built(floor, end, self._content(node), known)
+                continue
+            began = time.monotonic()
+            is_busy = node in self._built or node in self._under_way or began < self._rests_until.get(node, 0.0)
+            if is_busy or room <= 0:
+                continue
+            del self._dirty[node]
+            content = self._content(node)
+            room -= len(content)
+            self._built[node] = _Built(floor, end, content, known(node))
+            now = time.monotonic()
+            self._rests_until[node] = now + _REST * (now - began)
 
     def go(self, safe_before: int, now_ms: int) -> None:
         """Write those for whose messages all records are safe."""
@@ -126,57 +146,63 @@ async def former(cluster: Cluster, site: str, tails: Tails, client_id: str) -> F
     what = f"reading {topics.SPARKPLUG_STATES}"
     kept = await retrying(what, partial(read_compacted, cluster, topics.SPARKPLUG_STATES, 0))
     states: dict[str, bytes] = {}
-    since: dict[str, Since] = {}
+    stands: dict[str, Stands] = {}
+    settled: list[Mark] = []
     newest_ms = 0
     for key, record in kept.items():
         name, _, node = key.decode("utf-8", "replace").partition("/")
         if name == site and record.value:
-            states[node], since[node] = record.value, _since(record)
+            states[node], stands[node] = record.value, Stands.read(record)
+            settled += marks_in(record, client_id)
             newest_ms = max(newest_ms, record.timestamp_ms)
     positions, at_ms = _positions((record for tail in tails.values() for record in tail), client_id)
-    return Former(states, since, positions, max(newest_ms, at_ms))
+    return Former(states, stands, positions, settled, max(newest_ms, at_ms))
 
 
 def take_up(host: Host, left: Former) -> None:
     """Give a host what former lives left; a warning for what cannot be taken up."""
     for node, why in host.restore(left.states).items():
         _log.warning("the state of a sparkplug edge node cannot be taken up: it needs a birth", edge_node=node, why=why)
+    newest = _newest_births(left.positions)
     for position in left.positions:
         try:
-            host.resume(
-                position.topic, position.where, saved=position.since <= left.since.get(_node_of(position), _NONE)
-            )
+            saved = position not in newest or is_saved(left.stands, position.topic, *position.at)
+            host.resume(position.topic, position.where, saved=saved)
         except BadInput as error:
             _log.warning("a position of a sparkplug message cannot be read", topic=position.topic, why=str(error))
 
 
-_NONE: Since = (0, 0)
+def _newest_births(positions: Iterable[Position]) -> set[Position]:
+    """The last birth of each edge node, and those of its devices since."""
+    found: dict[str, dict[str, Position]] = {}
+    for position in positions:
+        _, group, kind, node, *device = [*position.topic.split("/"), "", "", ""][:5]
+        if kind == "NBIRTH":
+            found[f"{group}/{node}"] = {"": position}
+        elif kind == "DBIRTH":
+            found.setdefault(f"{group}/{node}", {})["".join(device)] = position
+    return {position for each in found.values() for position in each.values()}
 
 
-def _since(record: Record) -> Since:
-    session = headers.find_text(record.headers, headers.SESSION) or ""
-    started = session.rpartition("@")[2]
-    return int(started) if started.isdecimal() else 0, headers.find_number(record.headers, headers.SEQUENCE) or 0
-
-
-def _node_of(position: Position) -> str:
-    words = position.topic.split("/")
-    return f"{words[1]}/{words[3]}" if len(words) > 3 else ""
+def is_saved(stands: Mapping[str, Stands], topic: str, started: int, sequence: int) -> bool:
+    """Whether the state of its edge node stands for a message."""
+    words = topic.split("/")
+    return len(words) > 3 and stands.get(f"{words[1]}/{words[3]}", Stands()).has(started, sequence)
 
 
 def _positions(records: Iterable[Record], client_id: str) -> tuple[list[Position], int]:
     """Positions of messages all of whose records are there, in the order of receipt, and the time of the newest."""
-    found: dict[Since, tuple[Position, Mark]] = {}
-    there: dict[Since, set[int]] = {}
+    found: dict[tuple[int, int], tuple[Position, Mark]] = {}
+    there: dict[tuple[int, int], set[int]] = {}
     newest_ms = 0
     for record in records:
         known: Mapping[str, bytes | None] = dict(record.headers)
         where, topic = known.get(headers.SPARKPLUG), known.get(headers.MQTT_TOPIC)
         mark = mark_of(record, client_id) if where and topic else None
         if mark is not None and where and topic:
-            since = mark.started, mark.sequence
-            there.setdefault(since, set()).add(mark.part)
-            found[since] = Position(since, topic.decode("utf-8", "replace"), where), mark
+            at = mark.started, mark.sequence
+            there.setdefault(at, set()).add(mark.part)
+            found[at] = Position(at, topic.decode("utf-8", "replace"), where), mark
             newest_ms = max(newest_ms, record.timestamp_ms)
-    whole = [position for since, (position, mark) in found.items() if len(there[since]) >= mark.parts]
+    whole = [position for at, (position, mark) in found.items() if len(there[at]) >= mark.parts]
     return sorted(whole), newest_ms

@@ -9,10 +9,12 @@
 | hw-sequence | readings | receive sequence in the session, int64 |
 | hw-spool | readings that came through the spool | 12 bytes of the spool's id, position in it as int64 |
 | hw-received-at | readings | Unix time in ms, int64 |
-| hw-sparkplug | readings | where the message stood, `births/seq/crc[/mark]` (contract/sparkplug/readings.py), UTF-8 |
+| hw-sparkplug | readings, births | where the message stood, `births/seq/crc[/mark]` (sparkplug/readings.py), UTF-8 |
 | hw-historical | readings | `true`: values that were not current when they were sent (Sparkplug) |
 | hw-transient | readings | `true`: values that no historian should keep (Sparkplug) |
 | hw-quality | readings | JSON, channel to quality code, of values that are null because they are not GOOD (Sparkplug) |
+| hw-settled | sparkplug-states | messages without records that it stands for (bridge/sparkplug_marks.py), bytes |
+| hw-unseen | sparkplug-states | receive sequences that it does not stand for: ranges behind a, up to b, int64 each |
 | hw-digest | readings whose value is not the payload | digest of MQTT topic and payload, eight bytes |
 | hw-part, hw-parts | readings of a message with several | which of how many, int64, from 0 |
 | hw-possible-duplicate | readings | why it could not be decided whether this message was written before, UTF-8 |
@@ -49,6 +51,8 @@ SPARKPLUG = "hw-sparkplug"
 HISTORICAL = "hw-historical"
 TRANSIENT = "hw-transient"
 QUALITY = "hw-quality"
+SETTLED = "hw-settled"
+UNSEEN = "hw-unseen"
 DIGEST = "hw-digest"
 PART = "hw-part"
 PARTS = "hw-parts"

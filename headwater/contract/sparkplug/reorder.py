@@ -30,6 +30,7 @@ from headwater.contract.sparkplug.sequence import BEHIND, Place
 from headwater.contract.sparkplug.wire import Frame, scan
 
 MOST_STRAYS = 3  # then the edge node's clock was set back, rather than that old messages came late
+_NO_NEWS = frozenset({NOT_BORN, FORMER_SESSION, REPEATED})
 _BIRTH_HELPS = frozenset({NOT_BORN, UNKNOWN_METRIC, TYPE_MISMATCH})
 
 
@@ -102,7 +103,11 @@ class Reorder:
         out.settled.append(Settled(came.token, []))
 
     def refused(self, out: Outcome, came: Arrived, error: BadInput) -> None:
-        """It becomes a dead letter."""
+        """It becomes a dead letter; the death of a device that is not there, or was in another session, does not."""
+        if came.address.kind == "DDEATH" and error.reason in _NO_NEWS:
+            self._counts["deaths-ignored"] += 1
+            out.settled.append(Settled(came.token, []))
+            return
         self._counts[f"refused {error.reason}"] += 1
         out.settled.append(Settled(came.token, refusal(error)))
 

@@ -61,7 +61,7 @@ class Sessions:
                 self.reorder.sequenced(out, node, came, frame)
             elif node.hopeless:
                 node.wants = True
-                raise not_born(came)
+                self.reorder.refused(out, came, not_born(came))
             else:
                 self.reorder.hold(out, node, came)  # its birth may be on the way
         finally:

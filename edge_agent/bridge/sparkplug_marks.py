@@ -1,0 +1,97 @@
+"""Which messages a state stands for, in its headers: those of a session up to a sequence, but for those in ranges.
+
+In the ranges are messages that waited for others, and those that a former life wrote and that had not come again yet.
+Messages that were settled without a record, such as deaths, are named, so that a redelivery is known. Header
+`hw-settled`: eighteen bytes a message, big-endian: receive sequence (8), packet id (2), digest of topic and payload
+(8). Only what was not acknowledged when the state was built is in it: at most as many as the receive maximum.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple, Self
+
+from edge_agent.bridge.recogniser import Mark, digest
+from headwater.contract import headers
+from headwater.contract.errors import BadInput
+from headwater.transport.kafka_batch.records import Record
+from headwater.transport.mqtt.packets import Publish
+
+_MARK = struct.Struct(">Q2s8s")
+_RANGE = struct.Struct(">qq")
+
+
+class Stands(NamedTuple):
+    """`started`: of the session, ms; its messages up to `sequence`, but for ranges behind a number up to another."""
+
+    started: int = 0
+    sequence: int = 0
+    unseen: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def read(cls, record: Record) -> Self:
+        """What a state's headers say; BadInput for what cannot be one."""
+        session = headers.find_text(record.headers, headers.SESSION) or ""
+        unseen = headers.find(record.headers, headers.UNSEEN) or b""
+        if len(unseen) % _RANGE.size:
+            raise BadInput(f"header {headers.UNSEEN} has {len(unseen)} bytes")
+        sequence = headers.find_number(record.headers, headers.SEQUENCE) or 0
+        return cls(started_of(session), sequence, tuple(_RANGE.iter_unpack(unseen)))
+
+    def written(self, session: bytes) -> headers.Headers:
+        """As they are written."""
+        known = ((headers.SESSION, session), (headers.SEQUENCE, headers.number(self.sequence)))
+        unseen = b"".join(_RANGE.pack(*each) for each in self.unseen)
+        return (*known, (headers.UNSEEN, unseen)) if unseen else known
+
+    def has(self, started: int, sequence: int) -> bool:
+        """Whether the state knows a message."""
+        if (started, sequence) > self[:2]:
+            return False
+        return started != self.started or not any(after < sequence <= to for after, to in self.unseen)
+
+    def missing(self, started: int, after: int, to: int) -> list[tuple[int, int]]:
+        """The ranges of a session's sequences behind `after`, up to `to`, that it does not know."""
+        if started != self.started:
+            return [(after, to)] if after < to else []
+        ranges = (*self.unseen, (self.sequence, to))
+        cut = ((max(after, one), min(to, other)) for one, other in ranges)
+        return [(one, other) for one, other in cut if one < other]
+
+
+def started_of(session: str) -> int:
+    """When a session began, in ms; 0 where its name does not say it."""
+    started = session.rpartition("@")[2]
+    return int(started) if started.isdecimal() else 0
+
+
+class Settled:
+    """Of one life, by place in the order of receipt."""
+
+    def __init__(self) -> None:
+        self._marks: dict[int, tuple[bytes, bytes]] = {}
+
+    def add(self, place: int, message: Publish, session: bytes, sequence: int) -> None:
+        """A message has no record; at QoS 0 it never comes again."""
+        _, topic, packet_id, payload, _ = message
+        if packet_id:
+            self._marks[place] = session, _MARK.pack(sequence, packet_id, digest(topic, payload))
+
+    def forget(self, acknowledged: int) -> None:
+        """Let go of those before a place."""
+        for place in [each for each in self._marks if each < acknowledged]:
+            del self._marks[place]
+
+    def of(self, session: bytes) -> bytes:
+        """The header of a state."""
+        return b"".join(mark for its, mark in self._marks.values() if its == session)
+
+
+def marks_in(record: Record, client_id: str) -> Iterator[Mark]:
+    """What a state names, if it came through this client id."""
+    session = headers.find_text(record.headers, headers.SESSION) or ""
+    named = headers.find(record.headers, headers.SETTLED) or b""
+    if session.rpartition("@")[0] == client_id and len(named) % _MARK.size == 0:
+        for sequence, packet_id, content in _MARK.iter_unpack(named):
+            yield Mark(started_of(session), sequence, session, packet_id, content, 0, 1)
