@@ -117,8 +117,8 @@ class Telling:
         """What the life has counted, and whether all of it is accounted for."""
         if self.life is None:
             return {}
-        counts = self.life.counts
-        return {"balanced": counts.balanced, "unaccounted": unaccounted(self.life), **counts.as_dict()}
+        missing = unaccounted(self.life)
+        return {"balanced": missing == 0, "unaccounted": missing, **self.life.counts.as_dict()}
 
     def snapshot(self) -> Snapshot:
         """All at this moment; call it on the event loop that the bridge runs on."""
