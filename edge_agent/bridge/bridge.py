@@ -119,7 +119,7 @@ class Bridge:
                 self._receive(message)
             if self._place - self._first_place > 2 * self._receive_maximum:
                 self._recogniser.orphans.clear()  # redeliveries come first: what did not come has expired
-        self._recogniser.forget(self._acknowledged)
+        self._recogniser.forget(self._acknowledged, self._place)
         self.outlet.flush()
         self._acknowledge()
         self._look_after()

@@ -42,11 +42,12 @@ class Far:
 
     def fold(self, entries: Mapping[bytes, tuple[Publish | bytes, int, int]]) -> None:
         """Take in a generation of messages, by packet id."""
-        known = [was if isinstance(was, bytes) else (was[1], was[3]) for was, _, _ in entries.values()]
-        self._pages.append((b"".join(entries), array("q", map(hash, known))))
+        known = (was for was, _, _ in entries.values())
+        hashes = [hash(was) if was.__class__ is bytes else hash(was[1]) ^ hash(was[3]) for was in known]
+        self._pages.append((b"".join(entries), array("q", hashes)))
         self._index = None
-        self._count += len(known)
-        self._since += len(known)
+        self._count += len(hashes)
+        self._since += len(hashes)
         while self._count - len(self._pages[0][1]) >= FAR:
             self._count -= len(self._pages.popleft()[1])
         if self._since > FAR:
@@ -60,14 +61,14 @@ class Far:
         if sequence > self._logged.ages[at]:
             self._logged.ages[at], self._logged.contents[at] = sequence, hash(content)
 
-    def has(self, packet_id: bytes, *contents: object) -> bool:
-        """Whether the last message under this id was one of these."""
+    def has(self, packet_id: bytes, topic: bytes, payload: bytes, digest: bytes) -> bool:
+        """Whether the last message under this id was this one."""
         at = int.from_bytes(packet_id, "big")
         if self._index is None and self._pages:
             self._index = self._indexed()
         for index in (self._index, self._logged):
             if index is not None and index.ages[at]:
-                return index.contents[at] in [hash(content) for content in contents]
+                return index.contents[at] in (hash(topic) ^ hash(payload), hash(digest))
         return False
 
     def _indexed(self) -> _Index:

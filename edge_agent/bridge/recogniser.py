@@ -115,6 +115,7 @@ class Recogniser:
         self.far = Far()
         self.young: dict[bytes, Entry] = {}
         self._old: dict[bytes, Entry] = {}
+        self._old_until = 0  # all places in it are below
         self._there: dict[bytes, set[int]] = {}
         self.orphans: set[bytes] = set()
 
@@ -133,7 +134,7 @@ class Recogniser:
         first, topic, packet_id, payload, _ = message
         entry = self.young.get(packet_id) or self._old.get(packet_id)
         if entry is None:
-            if not first & DUP or not self.far.has(packet_id, (topic, payload), digest(topic, payload)):
+            if not first & DUP or not self.far.has(packet_id, topic, payload, digest(topic, payload)):
                 return None
             return (message if len(payload) <= KEPT_WHOLE else digest(topic, payload)), 0, 0
         if not (first & DUP or packet_id in self.orphans):
@@ -178,17 +179,15 @@ class Recogniser:
         """Take in a message that was recognised: it is among the newest again."""
         self.young[packet_id] = (entry[0], place if entry[1] != FROM_LOG else FROM_LOG, entry[2])
 
-    def forget(self, settled: int) -> None:
-        """Fold the older half once it is settled, and by (b) can no longer be open; call it after each read."""
-        if len(self.young) < self._most:
+    def forget(self, settled: int, place: int) -> None:
+        """Fold the older half once it is settled; call it after each read, with the place of the next message."""
+        if len(self.young) < self._most or self._old_until > settled:
             return
-        if any(place >= settled for _, place, _ in self._old.values()):
-            return  # this broker keeps more open than was agreed
         if self._old:
             self.far.fold(self._old)
         old = self.young
         partial = {number: entry for number in self._there if (entry := old.get(number)) and entry[1] == FROM_LOG}
-        self._old, self.young = old, partial
+        self._old, self.young, self._old_until = old, partial, place
 
 
 def mark_of(record: Record, client_id: str) -> Mark | None:

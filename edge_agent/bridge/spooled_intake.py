@@ -140,7 +140,7 @@ class Intake:
             place += 1
         self._place = place
         self.counts.waiting += len(rows)
-        recogniser.forget(self._acknowledged)
+        recogniser.forget(self._acknowledged, place)
         return rows, places
 
     def _begin(self, batch: Batch) -> None:
