@@ -167,7 +167,7 @@ def _fault(chance: random.Random, kind: str, kept: bool) -> Fault:
         kind=kind,
         gap_s=chance.uniform(0.1, 0.9),
         hold_s=chance.random(),
-        rate=chance.choice((40.0, 100.0) if kept else (50.0, 300.0, 1000.0)),
+        rate=chance.choice((40.0, 100.0) if kept else (50.0, 250.0, 600.0)),
         nth=chance.choice((1, 1, 2, 5)),
         patient=chance.random() < 0.7,
     )
