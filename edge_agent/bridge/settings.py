@@ -62,6 +62,6 @@ class BridgeSettings(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.ack_after == "spool" and sparkplug_of(self.routes) is not None:
+        if sparkplug_of(self.routes) is not None and self.ack_after == "spool":
             raise ValueError("a Sparkplug route needs ack_after = kafka: messages that wait for others are not spooled")
         return self

@@ -191,7 +191,10 @@ def is_saved(stands: Mapping[str, Stands], topic: str, started: int, sequence: i
 
 
 def _positions(records: Iterable[Record], client_id: str) -> tuple[list[Position], int]:
-    """Positions of messages all of whose records are there, in the order of receipt, and the time of the newest."""
+    """Positions in the order of receipt, and the time of the newest.
+
+    They are of messages all of whose records are there; of births any record shows that former names are void.
+    """
     found: dict[tuple[int, int], tuple[Position, Mark]] = {}
     there: dict[tuple[int, int], set[int]] = {}
     newest_ms = 0
@@ -204,5 +207,9 @@ def _positions(records: Iterable[Record], client_id: str) -> tuple[list[Position
             there.setdefault(at, set()).add(mark.part)
             found[at] = Position(at, topic.decode("utf-8", "replace"), where), mark
             newest_ms = max(newest_ms, record.timestamp_ms)
-    whole = [position for at, (position, mark) in found.items() if len(there[at]) >= mark.parts]
+    whole = [
+        position
+        for at, (position, mark) in found.items()
+        if len(there[at]) >= mark.parts or position.topic.split("/")[2:3] in (["NBIRTH"], ["DBIRTH"])
+    ]
     return sorted(whole), newest_ms
