@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from edge_agent.bridge.bridge import Bridge
-from edge_agent.bridge.recogniser import FROM_LOG, Entry, Recogniser
+from edge_agent.bridge.depth import Deep
+from edge_agent.bridge.far import FAR
+from edge_agent.bridge.recogniser import FROM_LOG, Entry, Recogniser, mark_of
 from edge_agent.bridge.settings import BridgeSettings
 from headwater.contract import topics
 from headwater.transport.kafka_batch import Record, batches, records
@@ -28,15 +30,18 @@ PARTITIONS = 3
 
 
 class Broker:
-    """Sends numbered messages at QoS 1, `WINDOW` ahead; ids count upwards, or are the lowest that is free."""
+    """Sends numbered messages at QoS 1, `window` ahead; ids count upwards, or are the lowest that is free."""
 
-    def __init__(self, chance: random.Random, *, lowest_ids: bool, payload: bytes | None = None) -> None:
+    def __init__(
+        self, chance: random.Random, *, lowest_ids: bool, payload: bytes | None = None, window: int = WINDOW
+    ) -> None:
         self.sent = 0
         self.epoch = 0
         self.closing = False  # no new messages
         self._chance = chance
         self._lowest_ids = lowest_ids
         self._payload = payload
+        self._window = window
         self._next_id = IDS - 100  # so that a run sees ids begin again
         self._open: deque[Publish] = deque()
         self._delivered: deque[Publish] = deque()
@@ -56,7 +61,7 @@ class Broker:
 
     def deliver(self) -> Batch:
         """Some of what is open and was not delivered on this connection, perhaps with new messages behind it."""
-        while not self.closing and len(self._open) < WINDOW and self._chance.random() < 0.8:
+        while not self.closing and len(self._open) < self._window and self._chance.random() < 1 - 4 / self._window:
             self._open.append(self._message())
         waiting = list(self._open)[len(self._delivered) :]
         some = waiting if self.closing else waiting[: self._chance.randint(0, len(waiting))]
@@ -146,7 +151,35 @@ class Life:
             partitions={topics.READINGS: PARTITIONS, topics.DEAD_LETTERS: PARTITIONS},
             receive_maximum=WINDOW,
         )
-        self.bridge.take(broker.connect())
+        self._recogniser, self._log = recogniser, log
+        self._deep = Deep(self, recogniser, self._look_back)
+        self._next = broker.connect()
+        self.bridge.take(self._next)
+
+    async def take(self, batch: Batch) -> None:
+        """A batch on its way through what reads the log further back."""
+        self._next = batch
+        self.bridge.take(await self._deep.read())
+
+    async def read(self) -> Batch:
+        return self._next
+
+    async def _look_back(self) -> None:
+        for record in self._log.tails(FAR):
+            if (mark := mark_of(record, "client")) is not None and mark.session == self._recogniser.session:
+                self._recogniser.far.log(mark.packet_id, mark.sequence, mark.digest)
+
+    def acknowledge(self, count: int, epoch: int) -> None:
+        raise NotImplementedError  # the bridge has the broker for that
+
+    def pause(self) -> None:
+        raise NotImplementedError
+
+    def relay(self, take: Callable[[Batch], None]) -> None:
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        raise NotImplementedError
 
 
 async def breathe() -> None:
@@ -160,12 +193,12 @@ async def live(chance: random.Random, broker: Broker, log: Log, turns: int, find
     for _ in range(turns):
         dice = chance.random()
         if dice < 0.45:
-            life.bridge.take(broker.deliver())
+            await life.take(broker.deliver())
         elif dice < 0.93:
             if log.under_way:
                 log.land(chance.randrange(len(log.under_way)), told=True)
         elif dice < 0.97:
-            life.bridge.take(broker.connect())
+            await life.take(broker.connect())
         else:
             # What was under way landed or not, unheard of; the fence of the next life decides which.
             for index in reversed(range(len(log.under_way))):
@@ -175,7 +208,7 @@ async def live(chance: random.Random, broker: Broker, log: Log, turns: int, find
             life = Life(broker, log, find)
         await breathe()
     broker.closing = True
-    life.bridge.take(broker.deliver())
+    await life.take(broker.deliver())
     await breathe()
     while log.under_way:
         log.land(0, told=True)
@@ -195,6 +228,18 @@ async def test_every_message_is_written_once(seed: int, lowest_ids: bool) -> Non
     assert fate(log.readings(), broker.sent) == NOTHING_WRONG
     assert life.bridge.counts.balanced
     assert life.bridge.counts.waiting == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_broker_that_sends_too_far_ahead_repeats_nothing(seed: int) -> None:
+    """It sends fifteen times the receive maximum ahead, and at a kill has not looked at as many acknowledgements."""
+    chance = random.Random(seed)
+    broker, log = Broker(chance, lowest_ids=False, window=15 * WINDOW), Log()
+
+    await live(chance, broker, log, 250)
+
+    assert broker.sent > 30 * WINDOW
+    assert fate(log.readings(), broker.sent) == NOTHING_WRONG
 
 
 @pytest.mark.parametrize("seed", range(4))
