@@ -174,6 +174,28 @@ async def test_a_broker_that_sends_too_far_ahead_is_not_read() -> None:
     assert 3 <= next(pings) <= 10
 
 
+async def test_subscribe_may_be_answered_behind_much_else() -> None:
+    """What is open from the connection before comes first, and may take longer than `connect_timeout_s`."""
+
+    async def script(peer: Peer) -> None:
+        await peer.expect(0x10)
+        peer.send(b"\x20\x03\x01\x00\x00")
+        asked = await peer.expect(0x82)
+        for at in range(5):
+            await asyncio.sleep(0.4)  # a slow road
+            peer.send(numbered(at, at + 1))
+        peer.send(b"\x90\x04" + asked[2:4] + b"\x00\x01")
+        await peer.expect(0x40)
+        await peer.packet()
+
+    async with ScriptedBroker(script) as broker, asyncio.timeout(20):
+        settings = impatient(broker.port).model_copy(update={"connect_timeout_s": 0.8})
+        async with Subscriber(settings, "x", ["a/#"]) as source:
+            await source.subscribed.wait()
+            assert [int(n) for n in await all_that_comes(source)] == [0, 1, 2, 3, 4]
+            assert (source.epoch, broker.connections) == (1, 1)
+
+
 async def all_that_comes(source: Subscriber) -> list[bytes]:
     """Payloads until nothing more comes for a quarter of a second."""
     found: list[bytes] = []
