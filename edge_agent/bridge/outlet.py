@@ -48,8 +48,8 @@ class Lane:
         self._writer.push(self.topic, self.partition, section, self._done)
 
     def flush_if_idle(self) -> None:
-        """Push what was collected unless a batch is under way, behind which it gathers company."""
-        if not self._sent:
+        """Push what was collected unless a batch is under way, behind which it gathers company, or more is to come."""
+        if not self._sent and self.section.size >= self._outlet.fill:
             self.flush()
 
     def _done(self, answer: int | HeadwaterError) -> None:
@@ -69,6 +69,7 @@ class Outlet:
 
     def __init__(self, writer: SectionWriter, done: Callable[[str, int], None], moved: Callable[[], None]) -> None:
         self.held = 0  # bytes under way
+        self.fill = 0  # bytes that a batch waits for; for who has a backlog, and calls `flush` with 0 here at its end
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.parts: dict[int, int] = {}  # place: records that are missing, for messages of several
         self._writer = writer

@@ -40,7 +40,10 @@ class BridgeSettings(BaseModel):
         4.0, ge=0, le=1000, description="At low rates messages are gathered for as long, so that CPU is saved."
     )
     batch_bytes: int = Field(
-        256 << 10, ge=1 << 10, le=900 << 10, description="Uncompressed size at which a batch is written at once."
+        512 << 10,
+        ge=1 << 10,
+        le=900 << 10,
+        description="Uncompressed size at which a batch is written at once; readings shrink to a fifth.",
     )
     codec: Literal["none", "lz4", "zstd"] = Field("lz4", description="Compression of the batches.")
     schemas: dict[str, Path] = Field({}, description="Files with schemas, by the name that decoders call them.")

@@ -119,9 +119,13 @@ class Drainer:
                 self._cursor = found[-1][0] + 1
                 self._look(found)
                 self._send(found)
+                behind = self._spool.durable_end - self._cursor
+                outlet.fill = self._settings.batch_bytes if behind > len(found) else 0  # large batches suit links
                 outlet.flush()
                 self._moved()  # what was filtered, or was there
                 await asyncio.sleep(0)
+            outlet.fill = 0
+            outlet.flush()
             await self._news.wait()
 
     async def _read(self, outlet: Outlet) -> Sequence[Record]:
@@ -140,6 +144,8 @@ class Drainer:
             if not self._is_failing:
                 _log.error("the spool cannot be read", why=str(error), hint=error.hint)
             self._is_failing = True
+            outlet.fill = 0
+            outlet.flush()
             await asyncio.sleep(_RETRY_S)
             return await self._read(outlet)
         self._is_failing = False
@@ -173,6 +179,8 @@ class Drainer:
                 stamp, tail = head[:8], head[size:]
                 common = header_blocks(((headers.SESSION, tail), (headers.RECEIVED_AT, stamp)))
             lane, key, first = way
+            if lane.section.size + len(payload) > most:
+                lane.flush()
             section = lane.section
             number, sequence = head[16:18], head[8:16]
             blocks = join(
@@ -180,8 +188,6 @@ class Drainer:
             )
             section.add(key, payload, blocks, now_ms)
             lane.places.append(position)
-            if section.size > most:
-                lane.flush()
 
     def _send_one(self, kept: Kept) -> None:
         position, message, more = kept.position, kept.message, kept.more
