@@ -205,7 +205,7 @@ class Bridge:
             self.counts.written += messages
 
     def _acknowledge(self) -> None:
-        settled = self.outlet.settled(self._end())
+        settled = min(self._end(), self.outlet.settled(self._place))
         count = settled - self._acknowledged
         if count > 0:
             self._acknowledged = settled

@@ -24,7 +24,7 @@ from edge_agent.bridge.routes import matches_of
 from edge_agent.bridge.settings import BridgeSettings
 from edge_agent.bridge.sparkplug import Sparkplug, now_ms
 from edge_agent.bridge.sparkplug_beside import Beside
-from edge_agent.bridge.sparkplug_marks import Settled, Stands, started_of
+from edge_agent.bridge.sparkplug_marks import Former, Settled, Stands, started_of
 from edge_agent.bridge.sparkplug_states import States, is_saved
 from headwater.contract import headers, topics
 from headwater.contract.decoders import Decoded
@@ -72,8 +72,7 @@ class SparkplugBridge(Bridge):
         self._states = States(self._host, self._beside, sparkplug.site)
         self._settled = Settled()
         self._stands = sparkplug.stands
-        self._former = recogniser.session, recogniser.sequence  # the newest message of former lives
-        self._replayed = 0  # sequence of the newest of them that came again
+        self._former = Former(recogniser)
         self._at_rest = asyncio.Event()
         self._stopping = False
         self._presence.on_loss = self._lost
@@ -174,7 +173,7 @@ class SparkplugBridge(Bridge):
                 return waits._replace(message=message)
         if entry[1] != FROM_LOG:
             return None
-        self._replayed = max(self._replayed, sequence)
+        self._former.came(sequence)
         if is_saved(self._stands, message[1].decode(), started_of(self._recogniser.session), sequence):
             self._settled.add(place, message, self._session, sequence)
             return None
@@ -265,8 +264,9 @@ class SparkplugBridge(Bridge):
         """What a state that is built now stands for."""
         session = headers.text(self._recogniser.session)
         started, unseen = started_of(self._recogniser.session), []
-        if self._former[0] == self._recogniser.session:
-            unseen = self._stands.get(node, Stands()).missing(started, self._replayed, self._former[1])
+        if self._former.session == self._recogniser.session:
+            stands = self._stands.get(node, Stands())
+            unseen = [each for outside in self._former.ranges() for each in stands.missing(started, *outside)]
         for each in self._pending.values():
             if each.receipt.session == session:
                 unseen.append((each.receipt.sequence - 1, each.receipt.sequence))

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple, Self
 
-from edge_agent.bridge.recogniser import Mark, digest
+from edge_agent.bridge.recogniser import FROM_LOG, Mark, Recogniser, digest
 from headwater.contract import headers
 from headwater.contract.errors import BadInput
 from headwater.transport.kafka_batch.records import Record
@@ -64,6 +64,36 @@ def started_of(session: str) -> int:
     """When a session began, in ms; 0 where its name does not say it."""
     started = session.rpartition("@")[2]
     return int(started) if started.isdecimal() else 0
+
+
+class Former:
+    """What former lives wrote of a session and the broker may send again; make it before the first connection.
+
+    They are kept one by one: what a later life took in for the first time has a higher sequence than what came behind
+    it and had been written before, so the highest that came again says nothing of the others.
+    """
+
+    def __init__(self, recogniser: Recogniser) -> None:
+        self.session = recogniser.session
+        self._left = {sequence for _, place, sequence in recogniser.young.values() if place == FROM_LOG}
+        self._ranges: list[tuple[int, int]] | None = None
+
+    def came(self, sequence: int) -> None:
+        """A message came again."""
+        self._left.discard(sequence)
+        self._ranges = None
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """Sequences of those that did not come again, as ranges behind a number up to another."""
+        if self._ranges is None:
+            found: list[tuple[int, int]] = []
+            for sequence in sorted(self._left):
+                if found and found[-1][1] == sequence - 1:
+                    found[-1] = found[-1][0], sequence
+                else:
+                    found.append((sequence - 1, sequence))
+            self._ranges = found
+        return self._ranges
 
 
 class Settled:
