@@ -56,17 +56,18 @@ def init(as_json: bool = AS_JSON, dry_run: bool = DRY_RUN) -> None:
 
     Example:  headwater fleet keys init
     """
-    from headwater.transport.registry.repository import init_repository  # noqa: PLC0415  # cryptography is slow to load
+    from headwater.transport.registry import repository  # noqa: PLC0415  # cryptography is slow to load
 
     settings = load("fleet", FleetSettings)
-    if not dry_run:
-        init_repository(open_store(settings.objects), settings.keys)
-    root = settings.keys / "root.json"
-    _tell(
-        {"keys": str(settings.keys), "root": str(root), "done": not dry_run},
-        as_json,
-        f"keys are in {settings.keys}; copy {root} to each edge and set HEADWATER_EDGE__UPDATER__ROOT_FILE to it",
-    )
+    store, root = open_store(settings.objects), settings.keys / "root.json"
+    if dry_run:
+        new = repository.check_init(store, settings.keys)
+        keys_text = f"make keys in {settings.keys}" if new else f"use the keys that are in {settings.keys}"
+        text = f"would {keys_text}, write {root} and sign an empty repository; nothing was written"
+    else:
+        repository.init_repository(store, settings.keys)
+        text = f"keys are in {settings.keys}; copy {root} to each edge and set HEADWATER_EDGE__UPDATER__ROOT_FILE to it"
+    _tell({"keys": str(settings.keys), "root": str(root), "done": not dry_run}, as_json, text)
 
 
 @app.command()

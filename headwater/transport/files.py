@@ -44,6 +44,25 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(path: Path, *, mode: int = 0o777) -> None:
+    """Make a folder where there is none, and those above it; Permanent, in words, when it cannot be made."""
+    try:
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise file_error(error, path) from error
+
+
+def check_folder(path: Path) -> None:
+    """Raise what writing into the folder `path` would raise; nothing is left of the trial, `path` need not exist."""
+    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if os.path.lexists(folder))
+    trial = there / f".try-{os.getpid()}"
+    try:
+        trial.mkdir()
+        trial.rmdir()
+    except OSError as error:
+        raise file_error(error, path) from error
+
+
 def file_error(error: OSError, path: Path) -> Permanent:
     """The error for people: what could not be done with which file, and what to do."""
     if error.errno in FULL:
@@ -55,6 +74,7 @@ def file_error(error: OSError, path: Path) -> Permanent:
         return Permanent(f"{path} cannot be written: {error.strerror}", hint="check the owner and mode of its folder")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return Permanent(
-            f"{path} cannot be used: a part of its path is a file", hint="HEADWATER_HOME names a folder; correct it"
+            f"{path} cannot be used: a part of its path is a file",
+            hint="correct the setting that names it (such as HEADWATER_HOME), or move that file away",
         )
     return Permanent(f"{path}: {error.strerror or error}")

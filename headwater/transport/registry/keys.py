@@ -9,18 +9,37 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.signer import CryptoSigner
 
 from headwater.contract.errors import BadInput, Refused
-from headwater.transport.files import replace_durably
+from headwater.transport.files import check_folder, file_error, make_folder, replace_durably
 from headwater.transport.registry.layout import PLANS, ROOT_FILE
 
 
 def make_keys(folder: Path) -> None:
-    """Write new keys for every role into `folder`; Refused when it has keys or a root already."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if any(folder.glob("*.pem")) or (folder / ROOT_FILE).exists():
-        raise Refused(f"{folder} holds keys already; they are not overwritten", hint="choose an empty folder")
+    """Write new keys for every role into `folder`.
+
+    Refused when it has keys or a root already, Permanent when it cannot be written.
+    """
+    check_new(folder)
+    make_folder(folder, mode=0o700)
     for role, plan in PLANS.items():
         for i in range(1, plan.keys + 1):
             replace_durably(folder / f"{role}-{i}.pem", CryptoSigner.generate_ed25519().private_bytes, mode=0o600)
+
+
+def has_keys(folder: Path) -> bool:
+    """Whether there is any key in `folder`; Permanent when it cannot be looked into."""
+    try:
+        return any(path.suffix == ".pem" for path in folder.iterdir())
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise file_error(error, folder) from error
+
+
+def check_new(folder: Path) -> None:
+    """Raise what `make_keys` would raise, and leave nothing behind."""
+    check_folder(folder)
+    if has_keys(folder) or (folder / ROOT_FILE).exists():
+        raise Refused(f"{folder} holds keys already; they are not overwritten", hint="choose an empty folder")
 
 
 def signers(folder: Path, role: str) -> list[CryptoSigner]:

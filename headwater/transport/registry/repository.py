@@ -13,9 +13,9 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timest
 
 from headwater.contract.errors import BadInput, Conflict, DataMissing, Refused, Untrusted
 from headwater.contract.refusals import BAD_DIGEST, BAD_SIGNATURE
-from headwater.transport.files import replace_durably
+from headwater.transport.files import check_folder, replace_durably
 from headwater.transport.objects import ObjectStore, probe_conditional_writes
-from headwater.transport.registry.keys import make_keys, signers
+from headwater.transport.registry.keys import check_new, has_keys, make_keys, signers
 from headwater.transport.registry.layout import DELEGATED, PLANS, ROOT_FILE, TIMESTAMP_KEY, metadata_key
 from headwater.transport.registry.metadata import (
     State,
@@ -45,15 +45,14 @@ def init_repository(store: ObjectStore, keys_dir: Path, *, clock: Clock = utc_no
     next call completes: root.json is on disk before it is in the store, and the timestamp is written last.
     """
     demand_conditional_writes(store, writers=8)
-    if store.head(TIMESTAMP_KEY) is not None:
-        raise Refused("there is a signed repository in that store already", hint="choose another bucket or prefix")
-    if not any(keys_dir.glob("*.pem")):
+    _refuse_repository(store)
+    if not has_keys(keys_dir):
         make_keys(keys_dir)
     keys = {role: signers(keys_dir, role) for role in PLANS}
     root_file = keys_dir / ROOT_FILE
     if not root_file.exists():
         replace_durably(root_file, signed(new_root(keys, clock()), keys["root"]))
-    root = root_file.read_bytes()
+    root = _root(root_file)
     put_once(store, metadata_key("root", 1), root)
     documents = {"targets": put_next(store, "targets", new_delegations(keys, clock()), keys["targets"])}
     for role in DELEGATED:
@@ -63,6 +62,33 @@ def init_repository(store: ObjectStore, keys_dir: Path, *, clock: Clock = utc_no
     snapshot = put_next(store, "snapshot", first, keys["snapshot"])
     store.put(TIMESTAMP_KEY, signed(next_timestamp(1, snapshot, clock()), keys["timestamp"]), if_absent=True)
     return root
+
+
+def check_init(store: ObjectStore, keys_dir: Path) -> bool:
+    """Whether `init_repository` would make keys (False: those that are there would be used).
+
+    Raises what it would raise, as far as that shows without writing: the race of writers is not held.
+    """
+    _refuse_repository(store)
+    if not has_keys(keys_dir):
+        check_new(keys_dir)
+        return True
+    for role in PLANS:
+        signers(keys_dir, role)
+    check_folder(keys_dir)
+    return False
+
+
+def _refuse_repository(store: ObjectStore) -> None:
+    if store.head(TIMESTAMP_KEY) is not None:
+        raise Refused("there is a signed repository in that store already", hint="choose another bucket or prefix")
+
+
+def _root(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}", hint="check its owner and mode") from error
 
 
 def demand_conditional_writes(store: ObjectStore, *, writers: int = 2) -> None:
