@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
+from prometheus_client import Gauge
 
 from cloud_trainer.job import Job
 from cloud_trainer.runs import Runs
@@ -23,6 +24,7 @@ from headwater.transport.registry.publisher import Publisher
 from headwater.transport.retry import retrying_sync
 
 _log = structlog.get_logger(__name__)
+_ready = Gauge("headwater_trainer_ready", "1 from when requests are read; 0 before, as while Kafka is awaited.")
 _LOOK_S = 0.3
 T = TypeVar("T")
 
@@ -43,11 +45,12 @@ def serve(settings: TrainerSettings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    metrics.serve(settings.metrics_port)
+    metrics.serve(settings.metrics_port, settings.metrics_address)
     job, runs = make_job(settings)
     try:
         _patiently(f"creating topics at {settings.kafka.brokers}", runs.prepare, stop)
         with GroupReader(settings.kafka, settings.group, [topics.RETRAIN_REQUESTS]) as reader:
+            _ready.set(1)
             _log.info("ready", group=settings.group)
             while not stop.is_set():
                 record = _patiently("reading requests", lambda: reader.next(_LOOK_S), stop)

@@ -27,4 +27,9 @@ class TrainerSettings(BaseModel):
     )
     group: str = Field("headwater-trainer", min_length=1, description="Consumer group that shares out the requests.")
     recipe: Recipe = Field(Recipe(), description="How a model is made.")
-    metrics_port: int | None = Field(None, ge=1, le=65535, description="Port of Prometheus metrics on 127.0.0.1.")
+    metrics_port: int | None = Field(None, ge=1, le=65535, description="Port of Prometheus metrics, if any.")
+    metrics_address: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address that metrics are served on; 0.0.0.0 in a container, to whoever reaches it.",
+    )

@@ -42,6 +42,12 @@ class EdgeSettings(BaseModel):
         le=65533,
         description="Port of the bridge's Prometheus metrics; scorer and updater take the next two, or their own.",
     )
+    metrics_address: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address that bridge, scorer and updater serve metrics on; 0.0.0.0 in a container, to whoever "
+        "reaches it.",
+    )
     state_dir: Path | None = Field(
         None, description="Folder for what Headwater keeps on disk; HEADWATER_HOME, or its default, when unset."
     )
@@ -70,14 +76,21 @@ class EdgeSettings(BaseModel):
     @property
     def for_scorer(self) -> ScorerSettings:
         """The scorer's settings, with what is set for the whole box."""
-        return self.scorer.model_copy(update={"metrics_port": self.scorer.metrics_port or self._port(1)})
+        port = self.scorer.metrics_port or self._port(1)
+        return self.scorer.model_copy(update={"metrics_port": port, "metrics_address": self._address(self.scorer)})
 
     @property
     def for_updater(self) -> UpdaterSettings:
         """The updater's settings, with what is set for the whole box."""
         classes = self.asset_classes or self.updater.asset_classes
         port = self.updater.metrics_port or self._port(2)
-        return self.updater.model_copy(update={"asset_classes": classes, "metrics_port": port})
+        address = self._address(self.updater)
+        return self.updater.model_copy(
+            update={"asset_classes": classes, "metrics_port": port, "metrics_address": address}
+        )
 
     def _port(self, number: int) -> int | None:
         return None if self.metrics_port is None else self.metrics_port + number
+
+    def _address(self, part: ScorerSettings | UpdaterSettings) -> str:
+        return part.metrics_address if "metrics_address" in part.model_fields_set else self.metrics_address

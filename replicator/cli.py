@@ -46,7 +46,7 @@ def run(verbose: bool = VERBOSE) -> None:
 
     settings = sources.load("replicator", ReplicatorSettings)
     logs.configure(verbose=verbose, part="replicator")
-    metrics.serve(settings.metrics_port)
+    metrics.serve(settings.metrics_port, settings.metrics_address)
 
     async def work(stop: asyncio.Event) -> None:
         await run_link(settings, stop)

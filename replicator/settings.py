@@ -47,3 +47,8 @@ class ReplicatorSettings(BaseModel):
     position_interval_s: float = Field(default=5.0, gt=0, description="time between stored positions")
     drain_s: float = Field(default=10.0, ge=0, description="time to ship what is held after a request to stop")
     metrics_port: int | None = Field(default=None, ge=0, le=65535, description="port of the Prometheus metrics, if any")
+    metrics_address: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="address that metrics are served on; 0.0.0.0 in a container, to whoever reaches it",
+    )

@@ -76,7 +76,7 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
         from edge_agent.bridge.metrics import export  # noqa: PLC0415 - memory: only where they are asked for
 
         export(telling.snapshot)
-        metrics.serve(settings.metrics_port)
+        metrics.serve(settings.metrics_port, settings.metrics_address)
     async with served(settings.folder, telling.snapshot):
         with reloads.listening():
             goes_on: EdgeSettings | None = settings

@@ -103,7 +103,7 @@ class Reloads:
 def read_again(current: EdgeSettings) -> EdgeSettings:
     """The settings as they are now; BadSetting when they are wrong, or differ in what a reload cannot change."""
     found = sources.load("edge", type(current))
-    for name in ("site", "state_dir", "kafka", "metrics_port"):
+    for name in ("site", "state_dir", "kafka", "metrics_port", "metrics_address"):
         if getattr(found, name) != getattr(current, name):
             raise _restart(name)
     for name in ("host", "port", "client_id", "share_group"):

@@ -43,7 +43,7 @@ async def run_scorer(
     counts = Counts()
     if settings.metrics_port is not None:
         export(counts)
-        metrics.serve(settings.metrics_port)
+        metrics.serve(settings.metrics_port, settings.metrics_address)
     cluster = Cluster(kafka, client_id=f"scorer-{site}")
     try:
         writer = await _unless(stop, _open_writer(site, cluster, state))

@@ -31,4 +31,7 @@ class ScorerSettings(BaseModel):
     rewind_readings: int = Field(
         50_000, ge=0, description="Most readings of a partition that are read again to fill windows of another length."
     )
-    metrics_port: int | None = Field(None, ge=1, le=65535, description="Port of Prometheus metrics on 127.0.0.1.")
+    metrics_port: int | None = Field(None, ge=1, le=65535, description="Port of Prometheus metrics, if any.")
+    metrics_address: str = Field(
+        "127.0.0.1", min_length=1, description="Address that metrics are served on; edge.metrics_address when unset."
+    )

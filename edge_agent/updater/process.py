@@ -34,7 +34,7 @@ async def run(settings: UpdaterSettings, site: str, state: Path, stop: asyncio.E
     What cannot work at all (no root.json, another updater on this state) is raised at the first look; later it is
     logged and tried again, since the edge lives on with what it has.
     """
-    serve(settings.metrics_port)
+    serve(settings.metrics_port, settings.metrics_address)
     look = _Look(settings, site, state)
     first = True
     while not stop.is_set():

@@ -34,7 +34,10 @@ class UpdaterSettings(BaseModel):
         description="Look in a process that ends each time: 40 MB less in between, half a second of CPU a look. "
         "By default so when looks are a minute or more apart.",
     )
-    metrics_port: int | None = Field(None, ge=1, le=65535, description="Port of Prometheus metrics on 127.0.0.1.")
+    metrics_port: int | None = Field(None, ge=1, le=65535, description="Port of Prometheus metrics, if any.")
+    metrics_address: str = Field(
+        "127.0.0.1", min_length=1, description="Address that metrics are served on; edge.metrics_address when unset."
+    )
 
     @property
     def in_a_child(self) -> bool:

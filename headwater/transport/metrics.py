@@ -1,4 +1,4 @@
-"""Prometheus metrics on a port of this machine, when asked."""
+"""Prometheus metrics on a port, when asked; of this machine alone unless an address says more."""
 
 from __future__ import annotations
 

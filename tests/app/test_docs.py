@@ -38,7 +38,7 @@ def settings_page() -> str:
 def metrics_page() -> str:
     """docs/metrics.md as the metrics themselves would write it."""
     code = (
-        "import cloud_trainer.job, edge_agent.updater.metrics, replicator.metrics\n"
+        "import cloud_trainer.serve, edge_agent.updater.metrics, replicator.metrics\n"
         "from edge_agent.bridge import live, metrics as bridge\n"
         "from edge_agent.scorer import metrics as scorer\n"
         "from prometheus_client import REGISTRY\n"
@@ -51,9 +51,9 @@ def metrics_page() -> str:
     rows = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     return (
         "# Metrics\n"
-        "Each process serves Prometheus metrics on 127.0.0.1 when its `metrics_port` is set;\n"
-        "`edge.metrics_port` gives "
-        "the bridge that port, the scorer the next and the updater the one after.\n\n"
+        "Each process serves Prometheus metrics when its `metrics_port` is set, on 127.0.0.1 unless `metrics_address`\n"
+        "names another; `edge.metrics_port` gives the bridge that port, the scorer the next and the updater the one "
+        "after.\n\n"
         "| metric | type | meaning |\n|---|---|---|\n" + rows
     )
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from headwater.transport.registry.publisher import Publisher
 from headwater.transport.registry.repository import init_repository
 from tests.cloud_trainer.cloud import Cloud
 from tests.cloud_trainer.plant import healthy
+from tests.edge_agent.box import free_port
 
 ROWS = healthy(3, 400, pumps=2)
 
@@ -220,6 +222,7 @@ def trainer(cloud: Cloud, tmp_path: Path) -> Iterator[tuple[dict[str, str], subp
         "HEADWATER_TRAINER__OBJECTS__ENDPOINT": store.as_uri(),
         "HEADWATER_TRAINER__KEYS": str(tmp_path / "keys"),
         "HEADWATER_TRAINER__GROUP": cloud.site,
+        "HEADWATER_TRAINER__METRICS_PORT": str(free_port()),
     }
     process = subprocess.Popen([sys.executable, "-m", "headwater", "train", "serve"], env=environment, cwd=tmp_path)
     yield environment, process
@@ -252,6 +255,9 @@ async def test_the_command_line_asks_and_the_service_answers(
     jobs = json.loads(await command("jobs", "--json"))["runs"]
     assert run in jobs
     assert "800 records" in await command("show", "1", "--class", "pump")
+    scraped = f"http://127.0.0.1:{environment['HEADWATER_TRAINER__METRICS_PORT']}/metrics"
+    page = await asyncio.to_thread(lambda: urllib.request.urlopen(scraped, timeout=5).read().decode())
+    assert "\nheadwater_trainer_ready 1.0\n" in page
     process.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(process.wait, 15) == 0
 
