@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_agent.bridge import sparkplug_states
-from edge_agent.bridge.recogniser import Recogniser
+from edge_agent.bridge.recogniser import Mark, Recogniser
 from edge_agent.bridge.route_settings import RouteSettings
-from edge_agent.bridge.sparkplug_marks import Stands
+from edge_agent.bridge.sparkplug_marks import Stands, started_of
 from edge_agent.bridge.tails import Tails
 from headwater.contract.decoders.sparkplug_b import options_of
 from headwater.contract.errors import BadInput
@@ -67,7 +67,8 @@ class Presence:
 class Sparkplug:
     """Of one life. `began` is what the host says of the time in which no life was connected.
 
-    `stands`: by edge node, what the state that was taken up stands for.
+    `stands`: by edge node, what the state that was taken up stands for. `unsaved`: births that no state has and that
+    are about to come again.
     """
 
     def __init__(self, route: RouteSettings, site: str) -> None:
@@ -78,6 +79,8 @@ class Sparkplug:
         self.presence = Presence(self.host)
         self.began = Outcome()
         self.stands: dict[str, Stands] = {}
+        self.settled: list[Mark] = []
+        self.unsaved: list[sparkplug_states.Position] = []
 
     @classmethod
     async def open(
@@ -86,8 +89,9 @@ class Sparkplug:
         """Take up what former lives left in Kafka; `tails` are those of the topics that messages are written to."""
         opened = cls(route, settings.site)
         left = await sparkplug_states.former(cluster, settings.site, tails, recogniser.client_id)
-        sparkplug_states.take_up(opened.host, left)
+        opened.unsaved = sparkplug_states.take_up(opened.host, left, started_of(recogniser.session))
         recogniser.learn(left.settled)
+        opened.settled = left.settled
         opened.stands = left.stands
         opened.began = opened.host.disconnected(left.newest_ms)
         _log.info(

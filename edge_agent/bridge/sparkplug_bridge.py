@@ -25,7 +25,7 @@ from edge_agent.bridge.settings import BridgeSettings
 from edge_agent.bridge.sparkplug import Sparkplug, now_ms
 from edge_agent.bridge.sparkplug_beside import Beside
 from edge_agent.bridge.sparkplug_marks import Former, Settled, Stands, started_of
-from edge_agent.bridge.sparkplug_states import States, is_saved
+from edge_agent.bridge.sparkplug_states import States, is_saved, void
 from headwater.contract import headers, topics
 from headwater.contract.decoders import Decoded
 from headwater.contract.errors import Defect
@@ -70,9 +70,10 @@ class SparkplugBridge(Bridge):
         self._late: set[int] = set()
         self._beside = Beside(writer, self.outlet, self._acknowledge)
         self._states = States(self._host, self._beside, sparkplug.site)
-        self._settled = Settled()
+        self._settled = Settled(sparkplug.settled, 4 * self._receive_maximum)
         self._stands = sparkplug.stands
         self._former = Former(recogniser)
+        self._unsaved = sparkplug.unsaved
         self._at_rest = asyncio.Event()
         self._stopping = False
         self._presence.on_loss = self._lost
@@ -130,6 +131,9 @@ class SparkplugBridge(Bridge):
 
     def _begin(self, batch: Batch) -> None:
         super()._begin(batch)
+        if self._recogniser.session != self._former.session:
+            void(self._host, self._unsaved)
+        self._unsaved = []
         self._apply(self._host.connected())
 
     def _lost(self) -> None:
@@ -175,7 +179,7 @@ class SparkplugBridge(Bridge):
             return None
         self._former.came(sequence)
         if is_saved(self._stands, message[1].decode(), started_of(self._recogniser.session), sequence):
-            self._settled.add(place, message, self._session, sequence)
+            self._settled.add(message, self._session, sequence)
             return None
         known = self._recogniser.there(packet_id) if is_partial else None
         return _Pending(message, Receipt(self._session, self._now_ms, sequence), known)
@@ -201,7 +205,7 @@ class SparkplugBridge(Bridge):
     def _settle(self, place: int, pending: _Pending, result: list[Decoded] | Refusal, births: list[Decoded]) -> None:
         message, receipt, known = pending
         if known is None:
-            self._done_without("recognised", place, pending)
+            self._done_without("recognised", pending)
             return
         if isinstance(result, Refusal):
             values = self.records.refuse(message[1], *_kept(result, message[3]))
@@ -215,16 +219,16 @@ class SparkplugBridge(Bridge):
                 self._birth(values[1][part], part, len(values[1]), pending, place)
         missing = [part for part in missing if part < readings]
         if not missing:
-            self._done_without("recognised" if known else "filtered", place, pending)
+            self._done_without("recognised" if known else "filtered", pending)
             return
         if place < self._place - 1:
             self._late.add(place)
             self.outlet.parts[place] = len(missing)
         self.records.put(message, values, missing, receipt, place)
 
-    def _done_without(self, what: str, place: int, pending: _Pending) -> None:
+    def _done_without(self, what: str, pending: _Pending) -> None:
         if not pending.known:
-            self._settled.add(place, pending.message, pending.receipt.session, pending.receipt.sequence)
+            self._settled.add(pending.message, pending.receipt.session, pending.receipt.sequence)
         setattr(self.counts, what, getattr(self.counts, what) + 1)
         self.counts.waiting -= 1
         if not self.counts.waiting:
@@ -254,7 +258,6 @@ class SparkplugBridge(Bridge):
         else:
             self._at_rest.clear()
         super()._acknowledge()
-        self._settled.forget(self._acknowledged)
 
     def _end(self) -> int:
         first = next(iter(self._pending), self._place)

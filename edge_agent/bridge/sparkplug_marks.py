@@ -3,13 +3,13 @@
 In the ranges are messages that waited for others, and those that a former life wrote and that had not come again yet.
 Messages that were settled without a record, such as deaths, are named, so that a redelivery is known. Header
 `hw-settled`: eighteen bytes a message, big-endian: receive sequence (8), packet id (2), digest of topic and payload
-(8). Only what was not acknowledged when the state was built is in it: at most as many as the receive maximum.
+(8). They are the newest only: as many as the broker may have open, whose acknowledgements may be lost on the way.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Self
 
 from edge_agent.bridge.recogniser import FROM_LOG, Mark, Recogniser, digest
@@ -20,6 +20,7 @@ from headwater.transport.mqtt.packets import Publish
 
 _MARK = struct.Struct(">Q2s8s")
 _RANGE = struct.Struct(">qq")
+_MOST_MARKS = 10_000
 
 
 class Stands(NamedTuple):
@@ -97,25 +98,27 @@ class Former:
 
 
 class Settled:
-    """Of one life, by place in the order of receipt."""
+    """Of one life, and of `former` ones: the newest `most` messages that may come again."""
 
-    def __init__(self) -> None:
-        self._marks: dict[int, tuple[bytes, bytes]] = {}
+    def __init__(self, former: Iterable[Mark], most: int) -> None:
+        self._most = min(most, _MOST_MARKS)
+        self._marks = {
+            (each.session.encode(), each.sequence): _MARK.pack(each.sequence, each.packet_id, each.digest)
+            for each in former
+        }
 
-    def add(self, place: int, message: Publish, session: bytes, sequence: int) -> None:
+    def add(self, message: Publish, session: bytes, sequence: int) -> None:
         """A message has no record; at QoS 0 it never comes again."""
         _, topic, packet_id, payload, _ = message
         if packet_id:
-            self._marks[place] = session, _MARK.pack(sequence, packet_id, digest(topic, payload))
-
-    def forget(self, acknowledged: int) -> None:
-        """Let go of those before a place."""
-        for place in [each for each in self._marks if each < acknowledged]:
-            del self._marks[place]
+            self._marks.pop((session, sequence), None)
+            self._marks[session, sequence] = _MARK.pack(sequence, packet_id, digest(topic, payload))
+            if len(self._marks) > self._most:
+                del self._marks[next(iter(self._marks))]
 
     def of(self, session: bytes) -> bytes:
         """The header of a state."""
-        return b"".join(mark for its, mark in self._marks.values() if its == session)
+        return b"".join(mark for (its, _), mark in self._marks.items() if its == session)
 
 
 def marks_in(record: Record, client_id: str) -> Iterator[Mark]:

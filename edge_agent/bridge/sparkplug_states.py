@@ -37,11 +37,22 @@ _log = structlog.get_logger(__name__)
 
 
 class Position(NamedTuple):
-    """A message that a former life wrote whole: session and sequence, MQTT topic, and header `hw-sparkplug`."""
+    """A message that a former life wrote: session and sequence, MQTT topic, header `hw-sparkplug`, whether at QoS 1."""
 
     at: tuple[int, int]
     topic: str
     where: bytes
+    has_id: bool = False
+
+    @property
+    def is_birth(self) -> bool:
+        """Of an edge node or a device."""
+        return self.topic.split("/")[2:3] in (["NBIRTH"], ["DBIRTH"])
+
+    @property
+    def node(self) -> str:
+        """Its edge node."""
+        return "/".join(self.topic.split("/")[1:4:2])
 
 
 class Former(NamedTuple):
@@ -159,17 +170,36 @@ async def former(cluster: Cluster, site: str, tails: Tails, client_id: str) -> F
     return Former(states, stands, positions, settled, max(newest_ms, at_ms))
 
 
-def take_up(host: Host, left: Former) -> None:
-    """Give a host what former lives left; a warning for what cannot be taken up."""
+def take_up(host: Host, left: Former, session: int) -> list[Position]:
+    """Give a host what former lives left; `session`: start of the MQTT session that may go on.
+
+    Returns births that no state has and that come again if it does go on: they were not acknowledged, nor was anything
+    behind them, so all of that is left to the redelivery. If it does not, `void` them.
+    """
     for node, why in host.restore(left.states).items():
         _log.warning("the state of a sparkplug edge node cannot be taken up: it needs a birth", edge_node=node, why=why)
     newest = _newest_births(left.positions)
+    again: dict[str, Position] = {}
     for position in left.positions:
-        try:
-            saved = position not in newest or is_saved(left.stands, position.topic, *position.at)
-            host.resume(position.topic, position.where, saved=saved)
-        except BadInput as error:
-            _log.warning("a position of a sparkplug message cannot be read", topic=position.topic, why=str(error))
+        saved = is_saved(left.stands, position.topic, *position.at)
+        if position.is_birth and not saved and position.has_id and position.at[0] == session:
+            again.setdefault(position.node, position)
+        if position.node not in again:
+            _resume(host, position, saved=saved or position not in newest)
+    return list(again.values())
+
+
+def void(host: Host, births: Iterable[Position]) -> None:
+    """These births will not come again: by the tables before them, names could be wrong."""
+    for position in births:
+        _resume(host, position, saved=False)
+
+
+def _resume(host: Host, position: Position, *, saved: bool) -> None:
+    try:
+        host.resume(position.topic, position.where, saved=saved)
+    except BadInput as error:
+        _log.warning("a position of a sparkplug message cannot be read", topic=position.topic, why=str(error))
 
 
 def _newest_births(positions: Iterable[Position]) -> set[Position]:
@@ -205,11 +235,7 @@ def _positions(records: Iterable[Record], client_id: str) -> tuple[list[Position
         if mark is not None and where and topic:
             at = mark.started, mark.sequence
             there.setdefault(at, set()).add(mark.part)
-            found[at] = Position(at, topic.decode("utf-8", "replace"), where), mark
+            found[at] = Position(at, topic.decode("utf-8", "replace"), where, bool(mark.packet_id)), mark
             newest_ms = max(newest_ms, record.timestamp_ms)
-    whole = [
-        position
-        for at, (position, mark) in found.items()
-        if len(there[at]) >= mark.parts or position.topic.split("/")[2:3] in (["NBIRTH"], ["DBIRTH"])
-    ]
+    whole = [position for at, (position, mark) in found.items() if len(there[at]) >= mark.parts or position.is_birth]
     return sorted(whole), newest_ms
