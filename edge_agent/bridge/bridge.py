@@ -30,6 +30,7 @@ from headwater.transport.mqtt.packets import DUP, QOS_1, Publish
 from headwater.transport.mqtt.source import Batch, MqttSource
 
 MOST_HELD_BYTES = 64 << 20
+_FEW = 64  # messages under way are no backlog
 
 
 class Bridge:
@@ -120,6 +121,7 @@ class Bridge:
             if self._place - self._first_place > 2 * self._receive_maximum:
                 self._recogniser.orphans.clear()  # redeliveries come first: what did not come has expired
         self._recogniser.forget(self._acknowledged, self._place)
+        self._hold()
         self.outlet.flush()
         self._acknowledge()
         self._look_after()
@@ -217,6 +219,12 @@ class Bridge:
     def _end(self) -> int:
         """The first place that cannot be acknowledged, whatever is written."""
         return self._place
+
+    def _hold(self) -> None:
+        """In a backlog let batches grow for as long as the broker's window allows: links and Kafka like them large."""
+        under_way = self._place - self._acknowledged
+        few, many = max(_FEW, self._receive_maximum // 8), self._receive_maximum * 3 // 4
+        self.outlet.hold(self._batch_bytes if few < under_way < many else 0)
 
     def _look_after(self) -> None:
         if not self._paused and self.outlet.held > MOST_HELD_BYTES:

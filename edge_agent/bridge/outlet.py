@@ -14,6 +14,8 @@ from typing import Protocol
 from headwater.contract.errors import HeadwaterError
 from headwater.transport.kafka_batch.section import Section
 
+HOLD_S = 0.05
+
 
 class SectionWriter(Protocol):
     """What a lane needs of kafka_batch's Writer."""
@@ -69,7 +71,7 @@ class Outlet:
 
     def __init__(self, writer: SectionWriter, done: Callable[[str, int], None], moved: Callable[[], None]) -> None:
         self.held = 0  # bytes under way
-        self.fill = 0  # bytes that a batch waits for; for who has a backlog, and calls `flush` with 0 here at its end
+        self.fill = 0  # bytes that a batch waits for, see `hold`
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.parts: dict[int, int] = {}  # place: records that are missing, for messages of several
         self._writer = writer
@@ -77,6 +79,7 @@ class Outlet:
         self._done = done
         self._moved = moved
         self._due = False
+        self._holding: asyncio.TimerHandle | None = None
 
     def lane(self, topic: str, partition: int) -> Lane:
         """The lane of a partition."""
@@ -90,6 +93,19 @@ class Outlet:
         for lane in self._lanes.values():
             if lane.section.count:
                 lane.flush_if_idle()
+
+    def hold(self, size: int) -> None:
+        """Batches wait until they have `size` bytes, for HOLD_S at most; 0: not any more, which `flush` acts on."""
+        self.fill = size
+        if size and self._holding is None:
+            self._holding = asyncio.get_running_loop().call_later(HOLD_S, self._let_go)
+        elif not size and self._holding is not None:
+            self._holding.cancel()
+            self._holding = None
+
+    def _let_go(self) -> None:
+        self.hold(0)
+        self.flush()
 
     def settled(self, end: int) -> int:
         """The place of the first message of which something is waiting, or `end`."""

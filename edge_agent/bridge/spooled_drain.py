@@ -120,11 +120,11 @@ class Drainer:
                 self._look(found)
                 self._send(found)
                 behind = self._spool.durable_end - self._cursor
-                outlet.fill = self._settings.batch_bytes if behind > len(found) else 0  # large batches suit links
+                outlet.hold(self._settings.batch_bytes if behind > len(found) else 0)  # large batches suit links
                 outlet.flush()
                 self._moved()  # what was filtered, or was there
                 await asyncio.sleep(0)
-            outlet.fill = 0
+            outlet.hold(0)
             outlet.flush()
             await self._news.wait()
 
@@ -144,7 +144,7 @@ class Drainer:
             if not self._is_failing:
                 _log.error("the spool cannot be read", why=str(error), hint=error.hint)
             self._is_failing = True
-            outlet.fill = 0
+            outlet.hold(0)
             outlet.flush()
             await asyncio.sleep(_RETRY_S)
             return await self._read(outlet)

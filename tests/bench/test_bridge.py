@@ -28,8 +28,11 @@ NAMES = [
     "bridge.cpu_at_1000_vs_telegraf",
     "bridge.rss_mb",
     "bridge.backlog_rss_growth_mb",
+    "bridge.backlog_batch_kb",
 ]
-GOOD = Run("headwater", 1000, 0, 0, "", rate=90.0, cpu_us=2.0, peak_mb=50.0, growth_mb=3.0, p50_ms=2.0, p99_ms=5.0)
+GOOD = Run(
+    "headwater", 1000, 0, 0, "", 90.0, cpu_us=2.0, peak_mb=50.0, growth_mb=3.0, batch_kb=70.0, p50_ms=2.0, p99_ms=5.0
+)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,7 @@ def test_figures_of_good_runs() -> None:
     """Every figure has its name, its value as other over ours, and its verdict."""
     shown = verdict.figures(results())
     assert [each.name for each in shown] == NAMES
-    assert [each.value for each in shown] == [20.0, 8.0, 0.9, 5.0, 8.0, 50.0, 3.0]
+    assert [each.value for each in shown] == [20.0, 8.0, 0.9, 5.0, 8.0, 50.0, 3.0, 70.0]
     assert all(each.met and each.spread for each in shown)
 
 
