@@ -93,13 +93,14 @@ def status(
     Example:  headwater edge status --json
     """
     from edge_agent import status as outside
+    from edge_agent.status_text import lines
 
     settings = _load(site)
     found = outside.report(settings)
     if as_json:
         typer.echo(json.dumps(found, indent=2, default=str))
     else:
-        for line in _lines(found):
+        for line in lines(found):
             typer.echo(line)
     if check:
         outside.check(settings, found)
@@ -125,20 +126,6 @@ def top(
         seen.once(folder, as_json=as_json)
     else:
         seen.watch(folder, interval_s)
-
-
-def _lines(found: dict[str, Any]) -> list[str]:
-    pid, state = found["bridge_pid"], found["status"] or {}
-    rows = [("site", found["site"]), ("bridge", "not running" if pid is None else f"subscribed (process {pid})")]
-    for name, active in sorted(state.get("active", {}).items()):
-        version, digest = active["version"], active["sha256"][:12]
-        rows.append(("model", f"{name}: version {version} ({digest}), from {active['source']}"))
-    for refusal in state.get("refused", []):
-        what = f"{refusal['asset_class']} {refusal['version']}"
-        rows.append(("refused", f"{what}: {refusal['reason']}, {refusal['detail']}"))
-    rows += [(name, str(count)) for name, count in sorted(state.get("counts", {}).items())]
-    rows += [("problem", problem) for problem in found["problems"]]
-    return [f"{name:<13} {value}" for name, value in rows]
 
 
 def _load(site: str | None) -> Any:

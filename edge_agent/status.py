@@ -37,13 +37,19 @@ def report(settings: EdgeSettings) -> dict[str, Any]:
     except HeadwaterError as error:
         found["desired"] = None
         found["problems"].append(str(error))
+    updater = (found["desired"] or {}).get("updater", {})
+    if updater.get("phase") == "stuck":
+        found["problems"].append(f"the updater cannot look for new models: {updater['last_error']}")
     if found["bridge_pid"] is None:
         found["problems"].append("the bridge is not subscribed to MQTT")
     return found
 
 
 def check(settings: EdgeSettings, found: dict[str, Any]) -> None:
-    """Raise Unreachable unless the bridge is subscribed and the scorer has written a status lately."""
+    """Raise Unreachable unless the bridge is subscribed and the scorer has written a status lately.
+
+    An updater that waits for its store is well; one that needs somebody's help is not.
+    """
     problems = list(found["problems"])
     status = found["status"]
     if status is not None:
@@ -53,7 +59,7 @@ def check(settings: EdgeSettings, found: dict[str, Any]) -> None:
     if problems:
         raise Unreachable(
             f"the edge of {settings.site} does not work: {'; '.join(problems)}",
-            hint="start it with `headwater edge run`",
+            hint="`headwater doctor edge` says what is wrong; `headwater edge run` starts what does not run",
         )
 
 

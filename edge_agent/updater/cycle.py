@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from edge_agent.updater import plan
 from edge_agent.updater.fetch import Fetcher
-from edge_agent.updater.memory import Memory
+from edge_agent.updater.memory import Memory, note_failure
 from edge_agent.updater.settings import UpdaterSettings
 from edge_agent.updater.shelf import Shelf
 from headwater.contract.desired import Desired, UpdaterState, Wanted
@@ -40,9 +40,12 @@ def once(settings: UpdaterSettings, site: str, state: Path, store: ObjectStore |
     the disk cannot be written.
     """
     with _alone(state):
-        store = store or open_store(settings.objects)
-        client = Client(store, state / "trust", _root(settings, state))
-        return Cycle(settings, site, state, client).run()
+        try:
+            client = Client(store or open_store(settings.objects), state / "trust", _root(settings, state))
+            return Cycle(settings, site, state, client).run()
+        except HeadwaterError as error:
+            note_failure(state, plan.phase_after(error), str(error))
+            raise
 
 
 class Cycle:
@@ -201,7 +204,7 @@ class Cycle:
     def _state(self, refreshed: Refreshed, problem: HeadwaterError | None) -> Desired:
         now = self._memory.desired
         state = UpdaterState(
-            phase="idle" if problem is None else "waiting",
+            phase=plan.phase_after(problem),
             last_error="" if problem is None else str(problem),
             fetched_bytes=now.updater.fetched_bytes,
             freshness=refreshed.freshness,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import structlog
 
 from headwater.contract.canonical import canonical_json
 from headwater.contract.desired import DESIRED_FILE, Desired, decode_desired
-from headwater.contract.errors import BadInput
+from headwater.contract.errors import BadInput, Permanent
 from headwater.transport.files import file_error, replace_durably
 
 _log = structlog.get_logger(__name__)
@@ -61,7 +64,7 @@ class Memory:
     def __init__(self, state: Path) -> None:
         self._desired_path = state / DESIRED_FILE
         self._floors_path = state / _FLOORS_FILE
-        self.desired = self._read_desired()
+        self.desired = _read_desired(self._desired_path)
         self.floors = self._read_floors()
         for asset_class, generation in self.desired.generations.items():
             self.floors = self.floors.raised(asset_class, generation=generation)
@@ -74,22 +77,9 @@ class Memory:
 
     def keep_desired(self, desired: Desired) -> None:
         """Replace desired.json, unless only the time of the last look changed, and by less than a minute."""
-        before, now = self.desired, desired.updater.checked_at
-        same = msgspec.structs.replace(desired.updater, checked_at=before.updater.checked_at)
-        if msgspec.structs.replace(desired, updater=same) == before and now - before.updater.checked_at < _IDLE_MS:
-            return
-        replace_durably(self._desired_path, desired.encode())
-        self.desired = desired
-
-    def _read_desired(self) -> Desired:
-        data = _read(self._desired_path)
-        if data is None:
-            return Desired()
-        try:
-            return decode_desired(data)
-        except BadInput as error:
-            _log.warning("desired.json is made anew", path=str(self._desired_path), why=str(error))
-            return Desired()
+        if _is_news(desired, self.desired):
+            replace_durably(self._desired_path, desired.encode())
+            self.desired = desired
 
     def _read_floors(self) -> Floors:
         data = _read(self._floors_path)
@@ -100,6 +90,38 @@ class Memory:
                 f"{self._floors_path} is damaged: {error}",
                 hint="delete it only if older rollouts may be accepted again",
             ) from error
+
+
+def note_failure(state: Path, phase: Literal["idle", "waiting", "stuck"], why: str) -> None:
+    """Say in desired.json that a look could not even begin; what is wanted stays as it is.
+
+    Nothing is raised: a disk that cannot be written is the failure itself, or is told by the next look.
+    """
+    path = state / DESIRED_FILE
+    with suppress(Permanent):
+        before = _read_desired(path)
+        now_ms = time.time_ns() // 1_000_000
+        told = msgspec.structs.replace(before.updater, phase=phase, last_error=why, checked_at=now_ms)
+        after = msgspec.structs.replace(before, updater=told)
+        if _is_news(after, before):
+            replace_durably(path, after.encode())
+
+
+def _is_news(desired: Desired, before: Desired) -> bool:
+    same = msgspec.structs.replace(desired.updater, checked_at=before.updater.checked_at)
+    changed = msgspec.structs.replace(desired, updater=same) != before
+    return changed or desired.updater.checked_at - before.updater.checked_at >= _IDLE_MS
+
+
+def _read_desired(path: Path) -> Desired:
+    data = _read(path)
+    if data is None:
+        return Desired()
+    try:
+        return decode_desired(data)
+    except BadInput as error:
+        _log.warning("desired.json is made anew", path=str(path), why=str(error))
+        return Desired()
 
 
 def _read(path: Path) -> bytes | None:

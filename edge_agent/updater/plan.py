@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from headwater.contract.desired import Wanted
-from headwater.contract.errors import BadInput, HeadwaterError, Untrusted
+from headwater.contract.errors import BadInput, HeadwaterError, Refused, Untrusted
 from headwater.contract.messages import Refusal
 from headwater.contract.refusals import BAD_ROLLOUT, BAD_SIGNATURE, EXPIRED
 from headwater.contract.rollout import Rollout, Target, decode_rollout
@@ -76,6 +76,14 @@ def is_refusal(error: HeadwaterError) -> bool:
     A signature that has expired or does not verify says nothing about the version: it is looked at again.
     """
     return bool(error.reason) and error.reason not in (EXPIRED, BAD_SIGNATURE)
+
+
+def phase_after(problem: HeadwaterError | None) -> Literal["idle", "waiting", "stuck"]:
+    """Whether waiting may help: a store comes back, the fleet renews a signature, a content arrives."""
+    if problem is None:
+        return "idle"
+    for_good = isinstance(problem, (BadInput, Refused, Untrusted)) and problem.reason != EXPIRED
+    return "stuck" if for_good else "waiting"
 
 
 def with_refusal(refused: list[Refusal], new: Refusal) -> list[Refusal]:

@@ -45,9 +45,11 @@ class UpdaterState(msgspec.Struct, frozen=True):
 
     `freshness`: fresh; stale (no good refresh for 48 h although the store answers); frozen (signed metadata expired
     while the store answers); unreachable; never (before the first cycle).
+    `phase`: idle; waiting (`last_error` may heal by itself, such as a store that is away); stuck (somebody has to do
+    something here: no root of trust, signatures that it does not vouch for, keys that the store refuses).
     """
 
-    phase: str = "idle"
+    phase: Literal["idle", "waiting", "stuck"] = "idle"
     last_error: str = ""
     fetched_bytes: int = 0  # models and manifests, in all since the state folder was made
     freshness: Freshness = "never"

@@ -21,6 +21,8 @@ from headwater.transport.kafka import ensure_topics
 from headwater.transport.kafka_batch.settings import KafkaSettings
 from headwater.transport.mqtt.publisher import Publisher
 from headwater.transport.mqtt.settings import MqttSettings
+from headwater.transport.objects import FolderStore
+from headwater.transport.registry.repository import init_repository
 from tests.edge_agent.box import Edge, wait_for
 from tests.edge_agent.scorer.models import CHANNELS, desire, make, place
 from tests.services import Broker, Mqtt
@@ -58,6 +60,9 @@ def box(
     """`headwater edge run` on a cluster without topics."""
     edge = Edge(unique, tmp_path, private_kafka.bootstrap, mosquitto.port)
     edge.environment["HEADWATER_EDGE__SCORER__STATUS_INTERVAL_S"] = "0.5"
+    init_repository(FolderStore(tmp_path / "store/headwater"), tmp_path / "keys")
+    edge.environment["HEADWATER_EDGE__UPDATER__ROOT_FILE"] = str(tmp_path / "keys/root.json")
+    edge.environment["HEADWATER_EDGE__UPDATER__OBJECTS__ENDPOINT"] = f"file://{tmp_path / 'store'}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
     with (tmp_path / "run.log").open("wb") as log:
         process = subprocess.Popen(
