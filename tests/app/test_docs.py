@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from headwater.app.config import default_text
+from headwater.app.doctor.kafka import DOCTOR_TOPIC
 from headwater.app.parts import SETTINGS, settings_model
+from headwater.contract import topics
 from headwater.contract.errors import HeadwaterError
 from headwater.contract.refusals import MEANINGS
 from headwater.transport.settings import load, variables
@@ -90,6 +93,32 @@ def test_every_reason_for_a_refusal_is_documented() -> None:
     page = (ROOT / "docs/refusals.md").read_text()
 
     assert [code for code, meaning in MEANINGS.items() if f"| `{code}` | {meaning} |" not in page] == []
+
+
+def test_every_topic_is_documented() -> None:
+    """docs/design.md has each topic, with its cleanup policy, and none that does not exist."""
+    page = (ROOT / "docs/design.md").read_text()
+    table = page[page.index("## Topics") : page.index("## Bytes on the wire")]
+    rows = [line.split("|")[1:-1] for line in table.splitlines() if line.startswith("| `")]
+    told = {name: row[-1].strip() for row in rows for name in re.findall(r"`([^`]+)`", row[0])}
+    specs = [*topics.edge_topics(), *topics.sparkplug_topics(), *topics.cloud_topics(), DOCTOR_TOPIC]
+    specs.append(topics.positions("lyon"))
+    real = {spec.name.replace("lyon.", "<site>."): "compact" if spec.compacted else "delete" for spec in specs}
+
+    assert told == real | {"<site>.<topic>": "as at the source"}
+
+
+def test_one_truth_about_python() -> None:
+    """README, package and set-up name the same versions of Python."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    least, below = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", project["requires-python"]).groups()  # type: ignore[union-attr]  # says so by failing
+    names = [f"3.{minor}" for minor in range(int(least), int(below))]
+    sentence = f"Python {', '.join(names[:-1])} or {names[-1]}"
+
+    assert sentence in (ROOT / "README.md").read_text()
+    setup = (ROOT / ".ci/setup").read_text()
+    assert sentence in setup
+    assert f"(3, {least}) <= sys.version_info[:2] <= (3, {int(below) - 1})" in setup
 
 
 def test_the_settings_of_the_readme_are_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
