@@ -23,7 +23,7 @@ from headwater.app.demo.scenario import Scenario
 from headwater.app.stack.cli import end_in_order
 from headwater.app.stack.runner import FULL_BELOW_BYTES, check_room
 from headwater.contract.canonical import canonical_json
-from headwater.contract.errors import HeadwaterError, Permanent, Refused
+from headwater.contract.errors import BadInput, HeadwaterError, Permanent, Refused
 from headwater.contract.figures import figure
 from headwater.transport import logs
 from headwater.transport.files import file_error
@@ -91,7 +91,11 @@ def _folder(home: Path | None) -> Path:
 
 
 def _writable(report_to: Path) -> Path:
-    """Where the report goes, tried before the run rather than after it: permission and room."""
+    """Where the report goes, tried before the run rather than after it: a file, permission and room."""
+    if report_to.is_dir():
+        raise BadInput(f"--report {report_to} is a folder", hint=f"name a file: {report_to / 'demo-report.html'}")
+    if report_to.exists() and not report_to.is_file():
+        raise BadInput(f"--report {report_to} is no file", hint="name one, such as demo-report.html")
     trial = report_to.with_name(f".{report_to.name}.try")
     try:
         try:
@@ -114,8 +118,7 @@ def _run(options: Options, steps: Steps) -> tuple[Evidence, Pictures, Scenario]:
         found = outcome.evidence(scenario, steps)
         done = True
     except (HeadwaterError, OSError) as error:
-        if (options.home / "logs").is_dir():
-            _keep_logs(options.home / "logs", steps)
+        _keep_logs(options.home, steps, error)
         check_room(options.home, least_bytes=FULL_BELOW_BYTES)  # then that is the cause, whatever it broke first
         if isinstance(error, OSError):
             raise file_error(error, Path(error.filename or options.home)) from error
@@ -135,15 +138,23 @@ def _run(options: Options, steps: Steps) -> tuple[Evidence, Pictures, Scenario]:
     return found, pictures, scenario
 
 
-def _keep_logs(logs_of_run: Path, steps: Steps) -> None:
-    """Copy the logs out of the folder that is about to be removed, if there is room for them."""
+def _keep_logs(home: Path, steps: Steps, error: HeadwaterError | OSError) -> None:
+    """Copy the logs out of the folder that is about to be removed, if there is room; the hint names them there."""
+    logs_of_run = {"": home / "logs", "stack": home / "stack" / "logs"}
+    there = {name: folder for name, folder in logs_of_run.items() if folder.is_dir()}
+    if not there:
+        return
     try:
         kept = Path(tempfile.mkdtemp(prefix="headwater-demo-logs-"))
-        shutil.copytree(logs_of_run, kept, dirs_exist_ok=True)
-    except OSError as error:
-        steps.say(f"the logs of the processes cannot be kept: {error}")
-    else:
-        steps.say(f"the logs of every process are kept in {kept}")
+        for name, folder in there.items():
+            shutil.copytree(folder, kept / name, dirs_exist_ok=True)
+    except OSError as refused:
+        steps.say(f"the logs of the processes cannot be kept: {refused}")
+        return
+    steps.say(f"the logs of every process are kept in {kept}")
+    if isinstance(error, HeadwaterError):
+        for name, folder in there.items():
+            error.hint = error.hint.replace(str(folder), str(kept / name))
 
 
 def _say_what_next(scenario: Scenario, steps: Steps) -> None:

@@ -83,6 +83,17 @@ def spawn(argv: Sequence[str], *, folder: Path, service: str, log: Path, env: Ma
         ) from exc
 
 
+def exit_status(pid: int) -> int | None:
+    """With what a child of ours ended (as subprocess says it: minus the signal), None while it lives; see `reap`."""
+    try:
+        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+
 def reap(pid: int) -> bool:
     """True when `pid` has ended and let go of its ports and files; takes the exit status of a child of ours.
 

@@ -103,14 +103,15 @@ class Runner:
             process.stop(self.folder, [service.name])
         try:
             with plainly(self.folder):
-                pid = self._launch(service, cancelled)
-            self._await(service, pid, deadline_s, cancelled)
+                pid, program = self._launch(service, cancelled)
+            self._await(service, pid, program, deadline_s, cancelled)
         except BaseException:
             process.stop(self.folder, [service.name], grace_s=3.0)
             raise
         return time.monotonic() - began
 
-    def _launch(self, service: Service, cancelled: threading.Event) -> int:
+    def _launch(self, service: Service, cancelled: threading.Event) -> tuple[int, str]:
+        """The process, and the program that it runs."""
         ports = self.ports(service)
         home = self.folder / service.name
         home.mkdir(exist_ok=True)
@@ -124,32 +125,36 @@ class Runner:
         if cancelled.is_set():
             raise _given_up(service)
         env = {**process.pass_on(os.environ), **command.env}
-        return process.spawn(
-            command.argv, folder=self.folder, service=service.name, log=self.log(service.name), env=env
-        )
+        log = self.log(service.name)
+        return process.spawn(command.argv, folder=self.folder, service=service.name, log=log, env=env), command.argv[0]
 
     def _wait(self, service: Service, pid: int | None, deadline_s: float, cancelled: threading.Event) -> bool:
         deadline = time.monotonic() + deadline_s
         while time.monotonic() < deadline and not cancelled.is_set():
             if self.answers(service):
                 return True
-            if pid is not None and process.reap(pid):
+            if pid is not None and process.exit_status(pid) is not None:
                 return False
             cancelled.wait(0.03)
         return False
 
-    def _await(self, service: Service, pid: int, deadline_s: float, cancelled: threading.Event) -> None:
+    def _await(self, service: Service, pid: int, program: str, deadline_s: float, cancelled: threading.Event) -> None:
         if self._wait(service, pid, deadline_s, cancelled):
             return
         if cancelled.is_set():
             raise _given_up(service)
-        what = f"did not answer within {deadline_s:.0f} s" if self.pids(service.name) else "ended while it started"
+        status = process.exit_status(pid)
+        process.reap(pid)
+        what = f"did not answer within {deadline_s:.0f} s" if status is None else f"{_ended(status)} while it started"
         tail = self.tail(service.name, 12)
         if says_full(tail):
             raise full(self.folder)
+        said = f"the end of its log:\n{tail}" if tail else "its log is empty"
         raise Unreachable(
-            f"{service.kind} {service.name} (process {pid}) {what}; the end of its log:\n{tail}",
-            hint=f"the whole log is {self.log(service.name)}",
+            f"{service.kind} {service.name} ({program}, process {pid}) {what}; {said}",
+            hint=f"the whole log is {self.log(service.name)}"
+            if tail
+            else f"see whether {program} is the right program",
         )
 
     def tail(self, name: str, lines: int) -> str:
@@ -170,6 +175,10 @@ class Runner:
         """SIGKILL one service and its children, and wait until they are gone."""
         if not process.stop(self.folder, [name], grace_s=None):
             raise BadInput(f"{name} is not running in {self.folder}", hint="`headwater stack status` shows what is")
+
+
+def _ended(status: int) -> str:
+    return f"ended with exit status {status}" if status >= 0 else f"was ended by signal {-status}"
 
 
 def _given_up(service: Service) -> Conflict:

@@ -168,9 +168,27 @@ def test_a_service_that_ends_at_once_shows_the_end_of_its_log(home: Path, tmp_pa
     program = tmp_path / "mosquitto"
     program.write_text("#!/bin/sh\necho this broker has a cold; exit 1\n")
     program.chmod(0o755)
-    with pytest.raises(HeadwaterError, match=r"ended while it started(.|\n)*this broker has a cold"):
+    with pytest.raises(HeadwaterError, match=r"status 1 while it started(.|\n)*this broker has a cold") as caught:
         Stack(home, [], mosquitto=str(program)).up()
+    assert "mqtt.log" in caught.value.hint
     assert process.marked(home) == {}
+
+
+@pytest.mark.parametrize(
+    ("script", "how"), [("exit 3", "ended with exit status 3"), ("kill -9 $$", "was ended by signal 9")]
+)
+def test_a_service_that_ends_without_a_word_is_named_with_its_exit_status(
+    home: Path, tmp_path: Path, script: str, how: str
+) -> None:
+    """Nobody is sent to an empty log: the program and how it ended are all that can be said."""
+    program = tmp_path / "mosquitto"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    with pytest.raises(HeadwaterError, match=how) as caught:
+        Stack(home, [], mosquitto=str(program)).up()
+    assert str(program) in str(caught.value)
+    assert str(program) in caught.value.hint
+    assert "log" not in caught.value.hint
 
 
 def test_a_full_disk_and_a_foreign_folder_are_said_in_a_sentence(tmp_path: Path) -> None:
