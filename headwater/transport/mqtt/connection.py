@@ -20,33 +20,17 @@ from paho.mqtt.subscribeoptions import MQTTException
 
 from headwater.contract.errors import BadInput, Unreachable
 from headwater.transport.dialling import dialling, unreachable
+from headwater.transport.mqtt.attention import Attention
 from headwater.transport.mqtt.client import CLOSED, BulkClient, StockClient, connect_properties, reader_of
 from headwater.transport.mqtt.dial import dial
 from headwater.transport.mqtt.keepalive import Keepalive
-from headwater.transport.mqtt.packets import Publish
+from headwater.transport.mqtt.listener import Listener
 from headwater.transport.mqtt.presence import Message
 from headwater.transport.mqtt.reasons import ending, refusal
 from headwater.transport.mqtt.settings import MqttSettings
 from headwater.transport.mqtt.subscribing import Subscribing
 
 _CLOSE_S = 2.0
-
-
-class Listener:
-    """What a connection tells; each call comes from the event loop and must not wait."""
-
-    def opened(self, connection: Connection) -> None:
-        """Take note that the broker has accepted the connection; no message came before."""
-
-    def received(self, messages: list[Publish]) -> None:
-        """Take what one read brought, in the order of receipt."""
-
-    def may_rest(self) -> bool:
-        """Whether nothing need be read for a moment."""
-        return True
-
-    def published(self, packet_id: int) -> None:
-        """Take note that the broker has acknowledged what `publish` sent."""
 
 
 class Connection:
@@ -75,9 +59,7 @@ class Connection:
         self._is_open = False
         self._ended: asyncio.Future[str] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
-        self._resting: asyncio.TimerHandle | None = None
-        self._fd = -1
-        self._attends = False  # the selector tells when something can be read
+        self._attention = Attention(self._loop, gather_s, self._readable, self._rested)
         self._alive = Keepalive(settings.keepalive_s, time.monotonic())
         self._paho = self._client(client_id)
         if will is not None:
@@ -160,7 +142,7 @@ class Connection:
     def pause(self) -> None:
         """Read nothing more for now; the broker is told that we live."""
         self._paho.paused = True
-        self._rest()
+        self._attention.rest()
 
     def resume(self) -> None:
         """Read again."""
@@ -199,8 +181,8 @@ class Connection:
         client.on_publish = lambda _c, _u, mid, _code, _p: self._listener.published(mid)
         loop = self._loop
         client.on_disconnect = self._on_disconnect
-        client.on_socket_open = lambda _c, _u, sock: self._opened(sock.fileno())
-        client.on_socket_close = lambda _c, _u, _sock: self._rest()
+        client.on_socket_open = lambda _c, _u, sock: self._attention.opened(sock.fileno())
+        client.on_socket_close = lambda _c, _u, _sock: self._attention.rest()
         client.on_socket_register_write = lambda _c, _u, sock: loop.add_writer(sock.fileno(), self._writable)
         client.on_socket_unregister_write = lambda _c, _u, sock: _forget(loop.remove_writer, sock.fileno())
         return client
@@ -241,10 +223,6 @@ class Connection:
             why = ending(reason.value, str(reason))
         self._loop.call_soon(self._end, why)  # paho holds a lock now, which it takes again to close the socket
 
-    def _opened(self, fd: int) -> None:
-        self._fd = fd
-        self._attend()
-
     def _readable(self) -> None:
         self._alive.heard = time.monotonic()
         self._read()
@@ -274,24 +252,9 @@ class Connection:
         if not emptied:  # TLS may hold decrypted bytes that no selector sees
             self._loop.call_soon(self._readable)
         elif self._gather_s and self._is_open and not self._paho.idle and self._listener.may_rest():
-            self._rest()
-            self._resting = self._loop.call_later(self._gather_s, self._rested)
+            self._attention.rest(wake=True)
         else:
-            self._attend()
-
-    def _attend(self) -> None:
-        """Let the selector say when there is something to read."""
-        if not self._attends:
-            self._attends = True
-            self._loop.add_reader(self._fd, self._readable)
-
-    def _rest(self) -> None:
-        if self._attends:
-            self._attends = False
-            self._loop.remove_reader(self._fd)
-        if self._resting is not None:
-            self._resting.cancel()
-            self._resting = None
+            self._attention.attend()
 
     def _resumed(self) -> None:
         if not self._paho.paused:
@@ -317,9 +280,9 @@ class Connection:
         if not self._welcome.done():
             self._welcome.set_exception(self._unreachable(f"ended the connection: {why}"))
             self._welcome.exception()  # a caller that timed out does not ask for it
-        for timer in (self._timer, self._resting):
-            if timer is not None:
-                timer.cancel()
+        self._attention.rest()
+        if self._timer is not None:
+            self._timer.cancel()
         self._paho.drop()
 
     def _unreachable(self, what: str) -> Unreachable:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from headwater.contract.errors import HeadwaterError, Refused
-from headwater.transport.mqtt.connection import Connection, Listener
+from headwater.transport.mqtt.connection import Connection
+from headwater.transport.mqtt.listener import Listener
 from headwater.transport.mqtt.packets import Publish
 from headwater.transport.mqtt.publisher import Publisher
 from headwater.transport.mqtt.settings import MqttSettings

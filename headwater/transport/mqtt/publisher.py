@@ -6,7 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from headwater.transport.mqtt.connection import Connection, Listener
+from headwater.transport.mqtt.connection import Connection
+from headwater.transport.mqtt.listener import Listener
 from headwater.transport.mqtt.settings import MqttSettings
 from headwater.transport.retry import pauses, retrying
 

@@ -17,7 +17,8 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from headwater.transport.mqtt.client import acknowledgements
-from headwater.transport.mqtt.connection import Connection, Listener
+from headwater.transport.mqtt.connection import Connection
+from headwater.transport.mqtt.listener import Listener
 from headwater.transport.mqtt.packets import QOS, Publish
 from headwater.transport.mqtt.patience import Patience
 from headwater.transport.mqtt.presence import Message, Presence

@@ -18,7 +18,8 @@ from headwater.transport.kafka import ensure_topics
 from headwater.transport.kafka_batch.cluster import Cluster
 from headwater.transport.kafka_batch.reading import read_tail
 from headwater.transport.kafka_batch.records import Record
-from headwater.transport.mqtt.connection import Connection, Listener
+from headwater.transport.mqtt.connection import Connection
+from headwater.transport.mqtt.listener import Listener
 from headwater.transport.mqtt.packets import Publish
 from headwater.transport.mqtt.settings import MqttSettings
 from tests.contract.sparkplug.plant import FAN, PUMP, Sent

@@ -9,7 +9,8 @@ from itertools import count
 import pytest
 import structlog
 
-from headwater.transport.mqtt.connection import Connection, Listener
+from headwater.transport.mqtt.connection import Connection
+from headwater.transport.mqtt.listener import Listener
 from headwater.transport.mqtt.packets import Publish
 from headwater.transport.mqtt.settings import MqttSettings
 from headwater.transport.mqtt.source import Subscriber

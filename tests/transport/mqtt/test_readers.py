@@ -17,7 +17,8 @@ from websockets.typing import Subprotocol
 
 from headwater.contract.errors import BadSetting, Refused, Unreachable
 from headwater.transport.mqtt.client import BulkClient, StockClient, reader_of
-from headwater.transport.mqtt.connection import Connection, Listener
+from headwater.transport.mqtt.connection import Connection
+from headwater.transport.mqtt.listener import Listener
 from headwater.transport.mqtt.packets import DUP
 from headwater.transport.mqtt.settings import MqttSettings
 from headwater.transport.mqtt.source import Subscriber
