@@ -53,13 +53,16 @@ def _note(_: object, method: str, event: structlog.typing.EventDict) -> structlo
     return event
 
 
-def configure(*, json: bool | None = None, verbose: bool = False, part: str = "") -> None:
-    """Set up logging for this process; `json` None means: JSON unless standard error is a terminal."""
+def configure(*, json: bool | None = None, verbose: bool = False, quiet: bool = False, part: str = "") -> None:
+    """Set up logging for this process; `json` None means: JSON unless standard error is a terminal.
+
+    `quiet` is for commands whose own words say what went wrong.
+    """
     as_json = not sys.stderr.isatty() if json is None else json
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     )
-    level = logging.DEBUG if verbose else logging.INFO
+    level = logging.CRITICAL if quiet else logging.DEBUG if verbose else logging.INFO
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -23,6 +23,8 @@ from cryptography.x509.oid import NameOID
 
 from headwater.app.stack.kafka import KafkaService
 from headwater.app.stack.runner import Command
+from headwater.transport.objects import MemoryStore
+from headwater.transport.registry.repository import init_repository
 
 Findings = dict[str, dict[str, Any]]
 
@@ -41,6 +43,12 @@ def doctor(folder: Path, *arguments: str, **variables: str) -> tuple[int, Findin
     )
     findings = json.loads(done.stdout)["findings"] if done.stdout else []
     return done.returncode, {finding["check"]: finding for finding in findings}, done.stderr
+
+
+def make_trust(folder: Path) -> Path:
+    """A fleet's keys in `folder/keys`; its root.json."""
+    init_repository(MemoryStore(), folder / "keys")
+    return folder / "keys/root.json"
 
 
 def free_port() -> int:

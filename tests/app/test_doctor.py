@@ -14,7 +14,7 @@ from headwater.app.doctor.mqtt import check_mqtt
 from headwater.app.stack.amqtt_server import __name__ as amqtt_module
 from headwater.app.stack.state import S3Address
 from headwater.transport.mqtt.settings import MqttSettings
-from tests.app.doctoring import await_port, doctor, free_port
+from tests.app.doctoring import await_port, doctor, free_port, make_trust
 from tests.services import Mqtt
 
 
@@ -25,6 +25,7 @@ def test_a_healthy_edge_is_good_in_every_check(tmp_path: Path, kafka: str, mosqu
         HEADWATER_EDGE__MQTT__PORT=str(mosquitto.port), HEADWATER_EDGE__UPDATER__OBJECTS__ENDPOINT=s3.endpoint,
         HEADWATER_EDGE__UPDATER__OBJECTS__BUCKET=s3.bucket, HEADWATER_EDGE__UPDATER__OBJECTS__ACCESS_KEY=s3.access_key,
         HEADWATER_EDGE__UPDATER__OBJECTS__SECRET_KEY=s3.secret_key,
+        HEADWATER_EDGE__UPDATER__ROOT_FILE=str(make_trust(tmp_path)),
     )  # fmt: skip
 
     assert code == 0
@@ -36,6 +37,7 @@ def test_a_healthy_edge_is_good_in_every_check(tmp_path: Path, kafka: str, mosqu
     bad = {name: finding for name, finding in found.items() if finding["state"] != "good"}
     assert set(bad) == {"edge.updater.objects"}
     assert len(found) >= 20
+    assert {finding["exit_code"] for finding in found.values()} == {0}
     for name, release in {
         "python": metadata.version("headwater"),
         "edge.kafka version": "Kafka 4.3, metadata.version 4.3-IV0 (level 30)",
@@ -53,7 +55,7 @@ def test_a_publisher_is_checked_for_conditional_writes(tmp_path: Path, kafka: st
     code, found, _ = doctor(
         tmp_path, "fleet", HEADWATER_FLEET__KAFKA__BROKERS=kafka, HEADWATER_FLEET__OBJECTS__ENDPOINT=s3.endpoint,
         HEADWATER_FLEET__OBJECTS__BUCKET=s3.bucket, HEADWATER_FLEET__OBJECTS__ACCESS_KEY=s3.access_key,
-        HEADWATER_FLEET__OBJECTS__SECRET_KEY=s3.secret_key,
+        HEADWATER_FLEET__OBJECTS__SECRET_KEY=s3.secret_key, HEADWATER_FLEET__KEYS=str(make_trust(tmp_path).parent),
     )  # fmt: skip
 
     assert code == 0
@@ -74,7 +76,16 @@ def test_services_that_are_away_are_named_with_what_to_do(tmp_path: Path) -> Non
     assert code == 5
     assert {found[name]["state"] for name in ("edge.kafka", "edge.mqtt", "edge.updater.objects")} == {"bad"}
     assert all(found[name]["fix"] for name in ("edge.kafka", "edge.mqtt", "edge.updater.objects"))
-    assert "Traceback" not in errors
+    assert errors == "", "no line of a log beside the findings"
+
+
+def test_nothing_to_ask_is_said(tmp_path: Path) -> None:
+    """Without settings all is well with the installation, and it is said that this is all."""
+    code, found, errors = doctor(tmp_path)
+
+    assert (code, errors) == (0, "")
+    assert found["settings"]["state"] == "warning"
+    assert found["settings"]["says"].startswith("nothing is configured")
 
 
 def test_a_broker_that_forgets_sessions_is_a_warning(tmp_path: Path, kafka: str) -> None:
@@ -87,6 +98,7 @@ def test_a_broker_that_forgets_sessions_is_a_warning(tmp_path: Path, kafka: str)
             tmp_path, "edge", HEADWATER_EDGE__SITE="lyon", HEADWATER_EDGE__KAFKA__BROKERS=kafka,
             HEADWATER_EDGE__MQTT__PORT=str(port), HEADWATER_EDGE__MQTT__PROTOCOL="3.1.1",
             HEADWATER_EDGE__UPDATER__OBJECTS__ENDPOINT=f"file://{tmp_path}",
+            HEADWATER_EDGE__UPDATER__ROOT_FILE=str(make_trust(tmp_path)),
         )  # fmt: skip
     finally:
         broker.kill()

@@ -107,3 +107,14 @@ def test_a_publisher_without_the_right_to_write_is_told(tmp_path: Path) -> None:
     assert found["objects write"].state == "bad"
     assert "cannot be written" in found["objects write"].says
     assert "objects conditional writes" not in found
+
+
+def test_a_bucket_that_is_missing_is_not_made(s3: S3Address) -> None:
+    """SeaweedFS makes a bucket by the first write: the doctor says that it is missing, and writes nothing."""
+    settings = ObjectSettings(
+        endpoint=s3.endpoint, bucket="not-made-by-us", access_key=s3.access_key, secret_key=SecretStr(s3.secret_key)
+    )
+    for _ in range(2):
+        found = checked(settings, publishes=True)
+        assert "there is no bucket" in found["objects bucket"].says
+        assert "objects write" not in found

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import typer
 
 from headwater.app.doctor.bridge import check_bridge
-from headwater.app.doctor.finding import Finding, failed
+from headwater.app.doctor.finding import Finding, failed, warning
 from headwater.app.doctor.installation import check_disk, check_installation
 from headwater.app.doctor.services import check_wire, wires
+from headwater.app.doctor.trust import check_trust
 from headwater.app.parts import SETTINGS, settings_model
 from headwater.contract.errors import BadSetting, HeadwaterError
 from headwater.transport import logs
-from headwater.transport.settings import is_configured, load
+from headwater.transport.settings import DEFAULT_FILE, is_configured, load
 
 app = typer.Typer(rich_markup_mode=None)
 SIGNS = {"good": "ok  ", "warning": "warn", "bad": "FAIL"}
+_CONFIGURE = f"set HEADWATER_EDGE__SITE or the like, or write {DEFAULT_FILE}; or try `headwater demo`"
 PARTS_HELP = f"Parts to check: {', '.join(SETTINGS)}. All configured ones if none."
 
 
@@ -35,12 +36,14 @@ def doctor(
 
     Example:  headwater doctor edge
     """
-    logs.configure()
+    logs.configure(quiet=True)  # the findings say all of it
     findings = check_installation()
+    if not parts and not any(map(is_configured, SETTINGS)):
+        findings.append(warning("settings", "nothing is configured, so no service was asked", _CONFIGURE))
     for part in parts or list(SETTINGS):
         findings += _part(part, asked=bool(parts))
     if as_json:
-        typer.echo(json.dumps({"findings": [dataclasses.asdict(finding) for finding in findings]}, indent=2))
+        typer.echo(json.dumps({"findings": [finding.plain() for finding in findings]}, indent=2))
     else:
         _print(findings)
     broken = [finding for finding in findings if finding.state == "bad"]
@@ -62,6 +65,7 @@ def _part(part: str, *, asked: bool) -> list[Finding]:
             findings += check_wire(part, settings, name, wire)
         except HeadwaterError as error:
             findings.append(failed(name, error))
+    findings += check_trust(part, settings)
     if part == "edge":
         findings += check_bridge("edge.bridge", settings.folder)  # type: ignore[attr-defined]  # EdgeSettings has it
     return findings

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from headwater.contract.errors import HeadwaterError
 
@@ -20,6 +20,10 @@ class Finding:
     says: str
     fix: str = ""
     exit_code: int = 5
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it: `exit_code` is 0 unless it is bad."""
+        return asdict(self) | {"exit_code": self.exit_code if self.state == "bad" else 0}
 
 
 def good(check: str, says: str) -> Finding:

@@ -26,7 +26,7 @@ def check_objects(name: str, settings: ObjectSettings, *, publishes: bool) -> li
         return [Finding(name, "bad", found[0].says, found[0].fix, found[0].exit_code), *found[1:]]
     reached = attempt(name, lambda: _read(name, store, where))
     found = [reached, *found]
-    if reached.state == "bad" or not publishes:
+    if not publishes or any(finding.state == "bad" for finding in found):  # SeaweedFS makes a bucket by the first write
         return found
     written = attempt(f"{name} write", lambda: _write(f"{name} write", store))
     if written.state == "bad":
