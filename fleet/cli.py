@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import typer
 
+from fleet import signing
 from fleet.documents import Documents
 from fleet.events import KafkaJournal
+from fleet.options import AS_JSON, DRY_RUN, tell
 from fleet.reports import KafkaReports
 from fleet.rollout import Rollouts
 from fleet.settings import FleetSettings
-from headwater.contract.canonical import sha256
 from headwater.contract.errors import BadInput
-from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE, decode_manifest, model_path
 from headwater.contract.rollout import Rollout, desired
 from headwater.transport import logs
 from headwater.transport.objects import open_store
@@ -35,9 +34,9 @@ rollout = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=ROLLOUT_
 app.add_typer(keys, name="keys")
 app.add_typer(rollout, name="rollout")
 
+signing.add_to(app)
+
 CLASS = typer.Option(..., "--class", help="Asset class, such as pump.")
-AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
-DRY_RUN = typer.Option(False, "--dry-run", help="Say what would happen and change nothing.")
 REASON = typer.Option("", help="Why, in a few words; goes into the signed document and the record of events.")
 WAVES = typer.Option("0.1,0.5,1", help="Share of the sites that each wave reaches in all.")
 
@@ -67,57 +66,7 @@ def init(as_json: bool = AS_JSON, dry_run: bool = DRY_RUN) -> None:
     else:
         repository.init_repository(store, settings.keys)
         text = f"keys are in {settings.keys}; copy {root} to each edge and set HEADWATER_EDGE__UPDATER__ROOT_FILE to it"
-    _tell({"keys": str(settings.keys), "root": str(root), "done": not dry_run}, as_json, text)
-
-
-@app.command()
-def renew(as_json: bool = AS_JSON, dry_run: bool = DRY_RUN) -> None:
-    """Sign rollouts, snapshot and timestamp again, before they expire (30, 90 and 45 days); best run daily.
-
-    Expired signatures stop no model that runs; they keep edges from taking anything new.
-
-    Example:  headwater fleet renew
-    """
-    from headwater.transport.registry.publisher import Publisher  # noqa: PLC0415  # cryptography is slow to load
-
-    if not dry_run:
-        settings = load("fleet", FleetSettings)
-        for role in (name for name in ("models", "rollout") if any(settings.keys.glob(f"{name}-*.pem"))):
-            Publisher(open_store(settings.objects), settings.keys, role).publish({})
-    _tell({"done": not dry_run}, as_json, "nothing changed" if dry_run else "signed anew")
-
-
-@app.command()
-def publish(
-    folder: Path = typer.Argument(help="Folder with model.tflite and manifest.json."),
-    revoke_below: int = typer.Option(0, min=0, help="Edges take no version below this one any more."),
-    as_json: bool = AS_JSON,
-    dry_run: bool = DRY_RUN,
-) -> None:
-    """Sign a model that was made elsewhere; no site runs it before a rollout says so.
-
-    Example:  headwater fleet publish ./my-model
-    """
-    from headwater.transport.registry.publisher import Publisher  # noqa: PLC0415  # cryptography is slow to load
-
-    try:
-        model, raw = (folder / MODEL_FILE).read_bytes(), (folder / MANIFEST_FILE).read_bytes()
-    except OSError as error:
-        raise BadInput(f"{folder} has no readable {MODEL_FILE} and {MANIFEST_FILE}: {error.strerror}") from error
-    manifest = decode_manifest(raw)
-    if (sha256(model), len(model)) != (manifest.sha256, manifest.size_bytes):
-        raise BadInput(f"{folder / MANIFEST_FILE} is for another model: digest or size differ")
-    files = {
-        model_path(manifest.asset_class, manifest.version, MODEL_FILE): model,
-        model_path(manifest.asset_class, manifest.version, MANIFEST_FILE): raw,
-    }
-    if not dry_run:
-        settings = load("fleet", FleetSettings)
-        floor = {model_path(manifest.asset_class, manifest.version, MANIFEST_FILE): {"revoked_below": revoke_below}}
-        publisher = Publisher(open_store(settings.objects), settings.keys, "models")
-        publisher.publish(files, floor if revoke_below else None)
-    told = {"class": manifest.asset_class, "version": manifest.version, "sha256": manifest.sha256, "done": not dry_run}
-    _tell(told, as_json, f"version {manifest.version} of {manifest.asset_class} is signed")
+    tell({"keys": str(settings.keys), "root": str(root), "done": not dry_run}, as_json, text)
 
 
 @rollout.command()
@@ -140,7 +89,7 @@ def start(
     if dry_run:
         planned = rollouts.planned(asset_class, version, names, shares)
         text = "\n".join(f"wave {n}: {', '.join(wave)}" for n, wave in enumerate(planned, start=1))
-        _tell({"waves": planned, "done": False}, as_json, text)
+        tell({"waves": planned, "done": False}, as_json, text)
         return
     _show(rollouts.start(asset_class, version, names, shares, reason), as_json)
 
@@ -207,7 +156,7 @@ def rollback(
     Example:  headwater fleet rollout rollback --class pump --site lyon --to 1
     """
     if dry_run:
-        _tell({"class": asset_class, "site": site or None, "to": to or None, "done": False}, as_json, "nothing changed")
+        tell({"class": asset_class, "site": site or None, "to": to or None, "done": False}, as_json, "nothing changed")
         return
     rollouts = _rollouts(as_json)
     document = rollouts.rollback(asset_class, site or None, to or None, reason)
@@ -282,8 +231,4 @@ def _show(document: Rollout, as_json: bool) -> None:
     text = (
         f"{document.asset_class}: {document.state}, version {document.target.version}, generation {document.generation}"
     )
-    _tell(_plain(document), as_json, text)
-
-
-def _tell(fields: dict[str, Any], as_json: bool, text: str) -> None:
-    typer.echo(json.dumps(fields, indent=2) if as_json else text)
+    tell(_plain(document), as_json, text)

@@ -14,43 +14,42 @@ from headwater.transport.registry.layout import PLANS, ROOT_FILE
 
 
 def make_keys(folder: Path) -> None:
-    """Write new keys for every role into `folder`.
+    """Write a new key into `folder` for each that is missing; those that are there stay as they are.
 
-    Refused when it has keys or a root already, Permanent when it cannot be written.
+    Refused when it has a root already, which names the keys that count; Permanent when it cannot be written.
     """
-    check_new(folder)
+    wanted = missing_keys(folder)
     make_folder(folder, mode=0o700)
-    for role, plan in PLANS.items():
-        for i in range(1, plan.keys + 1):
-            replace_durably(folder / f"{role}-{i}.pem", CryptoSigner.generate_ed25519().private_bytes, mode=0o600)
+    for path in wanted:
+        replace_durably(path, CryptoSigner.generate_ed25519().private_bytes, mode=0o600)
 
 
-def has_keys(folder: Path) -> bool:
-    """Whether there is any key in `folder`; Permanent when it cannot be looked into."""
+def missing_keys(folder: Path) -> list[Path]:
+    """The files that `make_keys` would write; raises what it would raise, and leaves nothing behind."""
+    check_folder(folder)
+    paths = [folder / f"{role}-{i}.pem" for role, plan in PLANS.items() for i in range(1, plan.keys + 1)]
     try:
-        return any(path.suffix == ".pem" for path in folder.iterdir())
-    except FileNotFoundError:
-        return False
+        if (folder / ROOT_FILE).exists():
+            raise Refused(f"{folder} has a {ROOT_FILE} already", hint="choose an empty folder, or put its keys back")
+        return [path for path in paths if not path.exists()]
     except OSError as error:
         raise file_error(error, folder) from error
 
 
-def check_new(folder: Path) -> None:
-    """Raise what `make_keys` would raise, and leave nothing behind."""
-    check_folder(folder)
-    if has_keys(folder) or (folder / ROOT_FILE).exists():
-        raise Refused(f"{folder} holds keys already; they are not overwritten", hint="choose an empty folder")
-
-
 def signers(folder: Path, role: str) -> list[CryptoSigner]:
     """The keys of `role` in `folder`, in the order of their names; Refused when there is none."""
+    return list(key_files(folder, role).values())
+
+
+def key_files(folder: Path, role: str) -> dict[str, CryptoSigner]:
+    """The same by the names of their files."""
     paths = sorted(folder.glob(f"{role}-*.pem"))
     if not paths:
         raise Refused(
             f"no key of the role {role} in {folder} (expected {role}-1.pem)",
             hint="make keys with: headwater fleet keys init; or let the setting `keys` name their folder",
         )
-    return [_load(path) for path in paths]
+    return {path.name: _load(path) for path in paths}
 
 
 def _load(path: Path) -> CryptoSigner:

@@ -11,26 +11,25 @@ from headwater.contract.canonical import sha256
 from headwater.contract.errors import BadInput, Conflict, DataMissing, Untrusted
 from headwater.contract.refusals import BAD_DIGEST, NOT_SIGNED
 from headwater.transport.objects import ObjectStore
-from headwater.transport.registry.keys import signers
+from headwater.transport.registry.change import Change
 from headwater.transport.registry.layout import (
     DELEGATED,
     MODELS,
     ROOT_FILE,
-    TIMESTAMP_KEY,
     TargetInfo,
     role_of,
     target_key,
 )
-from headwater.transport.registry.metadata import State, info, merged, next_snapshot, next_timestamp, signed
+from headwater.transport.registry.metadata import State, info, merged
 from headwater.transport.registry.repository import (
-    MAX_METADATA_BYTES,
     Clock,
     demand_conditional_writes,
-    put_next,
     put_once,
+    read_root,
     read_state,
     utc_now,
 )
+from headwater.transport.registry.ring import Ring
 from headwater.transport.retry import pauses
 
 _GIVE_UP_S = 60.0
@@ -49,23 +48,20 @@ class Publisher:
         self._store = store
         self._role = role
         self._clock = clock
-        self._keys = {name: signers(keys_dir, name)[:1] for name in (role, "snapshot", "timestamp")}
-        try:
-            self._root = (keys_dir / ROOT_FILE).read_bytes()
-        except OSError as error:
-            raise BadInput(f"{keys_dir / ROOT_FILE} cannot be read: {error.strerror}") from error
+        self._ring = Ring(keys_dir)
+        for name in (role, "snapshot", "timestamp"):
+            self._ring.load(name)
+        self._root = read_root(keys_dir / ROOT_FILE)
         self._probed = False
 
     def publish(self, files: Mapping[str, bytes], custom: Mapping[str, dict[str, Any]] | None = None) -> None:
         """Sign `files` (bytes by path); visible all at once, or not at all. Without files it renews the signatures.
 
         Order: contents, role, snapshot, timestamp; only the last changes what anybody sees, and only if nobody
-        published meanwhile: then the work is repeated on top of theirs. Conflict when a path is signed with other
-        bytes already, or others were faster for a minute; Refused when the store ignores conditional writes.
+        published meanwhile: then the work is repeated on top of theirs. Raises what `check` does; Conflict also when
+        others were faster for a minute; Refused when the store ignores conditional writes.
         """
-        for path in files:
-            if role_of(path) != self._role:
-                raise BadInput(f"the role {self._role} may not sign {path}")
+        self.check(files, custom)
         if not self._probed:
             demand_conditional_writes(self._store)
             self._probed = True
@@ -73,11 +69,22 @@ class Publisher:
             put_once(self._store, target_key(path, sha256(data)), data)
         deadline = time.monotonic() + _GIVE_UP_S
         for pause in pauses(first_s=0.05, most_s=1.0):
-            if self._attempt(files, custom or {}):
+            if self._change(files, custom or {}).write(self._store):
                 return
             if time.monotonic() + pause > deadline:
                 raise Conflict(f"other publishers were faster for {_GIVE_UP_S:.0f} s", hint="try again")
             time.sleep(pause)
+
+    def check(self, files: Mapping[str, bytes], custom: Mapping[str, dict[str, Any]] | None = None) -> None:
+        """Raise what publishing would raise, as far as that shows without writing.
+
+        BadInput when the role may not sign a path, Conflict when a path is signed with other bytes already,
+        Untrusted when the repository is not what root.json says, or one of the keys is not one of its keys.
+        """
+        for path in files:
+            if role_of(path) != self._role:
+                raise BadInput(f"the role {self._role} may not sign {path}")
+        self._change(files, custom or {})
 
     def targets(self, prefix: str = "") -> dict[str, TargetInfo]:
         """Every signed file whose path begins with `prefix`."""
@@ -101,23 +108,21 @@ class Publisher:
         return found.data
 
     def _state(self) -> State:
-        return read_state(self._store, self._root)
+        try:
+            return read_state(self._store, self._root)
+        except Untrusted as error:
+            raise Untrusted(
+                str(error),
+                hint=f"does {self._ring.folder} belong to that repository? If so, and another folder's keys have "
+                "signed there: headwater fleet renew --repair",
+                reason=error.reason,
+            ) from error
 
-    def _attempt(self, files: Mapping[str, bytes], custom: Mapping[str, dict[str, Any]]) -> bool:
-        """Publish on top of the present state; False when somebody else did so first."""
+    def _change(self, files: Mapping[str, bytes], custom: Mapping[str, dict[str, Any]]) -> Change:
+        """What publishes on top of the present state."""
         state, now = self._state(), self._clock()
         role = merged(state.roles[self._role], self._role, files, custom, now)
-        document = put_next(self._store, self._role, role, self._keys[self._role])
-        follower = next_snapshot(state, {self._role: document}, now)
-        snapshot = put_next(self._store, "snapshot", follower, self._keys["snapshot"])
-        timestamp = signed(next_timestamp(state.timestamp.version + 1, snapshot, now), self._keys["timestamp"])
-        try:
-            self._store.put(TIMESTAMP_KEY, timestamp, if_match=state.etag)
-        except Conflict:
-            # Ours after all, when its answer was lost and the request sent twice.
-            found = self._store.get(TIMESTAMP_KEY, max_bytes=MAX_METADATA_BYTES)
-            return found is not None and found.data == timestamp
-        return True
+        return Change(state, {self._role: role}, self._ring, now)
 
 
 def _listed(state: State, prefix: str) -> dict[str, TargetInfo]:

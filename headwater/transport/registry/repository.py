@@ -13,9 +13,9 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timest
 
 from headwater.contract.errors import BadInput, Conflict, DataMissing, Refused, Untrusted
 from headwater.contract.refusals import BAD_DIGEST, BAD_SIGNATURE
-from headwater.transport.files import check_folder, replace_durably
+from headwater.transport.files import check_folder, file_error, replace_durably
 from headwater.transport.objects import ObjectStore, probe_conditional_writes
-from headwater.transport.registry.keys import check_new, has_keys, make_keys, signers
+from headwater.transport.registry.keys import make_keys, missing_keys, signers
 from headwater.transport.registry.layout import DELEGATED, PLANS, ROOT_FILE, TIMESTAMP_KEY, metadata_key
 from headwater.transport.registry.metadata import (
     State,
@@ -26,6 +26,7 @@ from headwater.transport.registry.metadata import (
     signed,
     verified,
 )
+from headwater.transport.registry.ring import Ring
 
 Clock = Callable[[], datetime]
 Document = tuple[int, bytes]  # version and content of a write-once file
@@ -44,15 +45,14 @@ def init_repository(store: ObjectStore, keys_dir: Path, *, clock: Clock = utc_no
     Refused when the store ignores conditional writes or holds a repository. A crash at any point leaves what the
     next call completes: root.json is on disk before it is in the store, and the timestamp is written last.
     """
+    check_init(store, keys_dir)
     demand_conditional_writes(store, writers=8)
-    _refuse_repository(store)
-    if not has_keys(keys_dir):
-        make_keys(keys_dir)
-    keys = {role: signers(keys_dir, role) for role in PLANS}
     root_file = keys_dir / ROOT_FILE
-    if not root_file.exists():
+    if not _exists(root_file):
+        make_keys(keys_dir)
+        keys = {role: signers(keys_dir, role) for role in PLANS}
         replace_durably(root_file, signed(new_root(keys, clock()), keys["root"]))
-    root = _root(root_file)
+    root, keys = read_root(root_file), _keys_of_root(keys_dir)
     put_once(store, metadata_key("root", 1), root)
     documents = {"targets": put_next(store, "targets", new_delegations(keys, clock()), keys["targets"])}
     for role in DELEGATED:
@@ -70,13 +70,26 @@ def check_init(store: ObjectStore, keys_dir: Path) -> bool:
     Raises what it would raise, as far as that shows without writing: the race of writers is not held.
     """
     _refuse_repository(store)
-    if not has_keys(keys_dir):
-        check_new(keys_dir)
-        return True
-    for role in PLANS:
-        signers(keys_dir, role)
+    if not _exists(keys_dir / ROOT_FILE):
+        return bool(missing_keys(keys_dir))
+    _keys_of_root(keys_dir)
     check_folder(keys_dir)
     return False
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise file_error(error, path) from error
+
+
+def _keys_of_root(keys_dir: Path) -> dict[str, list[CryptoSigner]]:
+    """All keys of a folder by role; Untrusted when those of a role are not the ones that its root.json names."""
+    trusted = read_root(keys_dir / ROOT_FILE)
+    root, ring = _parsed_root(trusted), Ring(keys_dir)
+    keys = {role: signers(keys_dir, role) for role in PLANS}
+    return keys | {role: ring.signers(role, root) for role in ("targets", "snapshot", "timestamp")}
 
 
 def _refuse_repository(store: ObjectStore) -> None:
@@ -84,7 +97,8 @@ def _refuse_repository(store: ObjectStore) -> None:
         raise Refused("there is a signed repository in that store already", hint="choose another bucket or prefix")
 
 
-def _root(path: Path) -> bytes:
+def read_root(path: Path) -> bytes:
+    """The root.json of a folder of keys; BadInput when it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -132,26 +146,23 @@ def read_state(store: ObjectStore, trusted_root: bytes) -> State:
 
     Raises Untrusted for a wrong signature, length or digest, DataMissing where there is no repository.
     """
-    root = _newest_root(store, trusted_root)
+    root = newest_root(store, trusted_root)
     found = store.get(TIMESTAMP_KEY, max_bytes=MAX_METADATA_BYTES)
     if found is None:
         raise DataMissing("there is no signed repository in that store", hint="run `headwater fleet keys init` once")
     timestamp = verified(Timestamp, found.data, root, "timestamp")
-    snapshot = verified(Snapshot, _document(store, "snapshot", timestamp.snapshot_meta), root, "snapshot")
-    targets = verified(Targets, _document(store, "targets", snapshot.meta.get("targets.json")), root, "targets")
+    snapshot = verified(Snapshot, read_document(store, "snapshot", timestamp.snapshot_meta), root, "snapshot")
+    targets = verified(Targets, read_document(store, "targets", snapshot.meta.get("targets.json")), root, "targets")
     roles = {
-        role: verified(Targets, _document(store, role, snapshot.meta.get(f"{role}.json")), targets, role)
+        role: verified(Targets, read_document(store, role, snapshot.meta.get(f"{role}.json")), targets, role)
         for role in DELEGATED
     }
     return State(root, targets, roles, snapshot, timestamp, found.etag)
 
 
-def _newest_root(store: ObjectStore, trusted: bytes) -> Root:
-    try:
-        first = Metadata[Root].from_bytes(trusted).signed
-    except RepositoryError as error:
-        raise BadInput(f"{ROOT_FILE} cannot be read: {error}") from error
-    root = verified(Root, trusted, first, "root")
+def newest_root(store: ObjectStore, trusted: bytes) -> Root:
+    """The last of the roots that follow from the trusted one; Untrusted when one is not signed by the one before."""
+    root = _parsed_root(trusted)
     while (found := store.get(metadata_key("root", root.version + 1), max_bytes=MAX_METADATA_BYTES)) is not None:
         follower = verified(Root, found.data, root, "root")
         if follower.version != root.version + 1:
@@ -160,7 +171,18 @@ def _newest_root(store: ObjectStore, trusted: bytes) -> Root:
     return root
 
 
-def _document(store: ObjectStore, role: str, meta: MetaFile | None) -> bytes:
+def _parsed_root(trusted: bytes) -> Root:
+    try:
+        first = Metadata[Root].from_bytes(trusted).signed
+    except RepositoryError as error:
+        raise BadInput(f"{ROOT_FILE} cannot be read: {error}") from error
+    if not isinstance(first, Root):
+        raise BadInput(f"{ROOT_FILE} is not a root of trust but {first.type}")
+    return verified(Root, trusted, first, "root")
+
+
+def read_document(store: ObjectStore, role: str, meta: MetaFile | None) -> bytes:
+    """Write-once metadata as it was pointed to; Untrusted where it differs, DataMissing where it is gone."""
     if meta is None:
         raise Untrusted(f"the snapshot does not name {role}", reason=BAD_SIGNATURE)
     found = store.get(metadata_key(role, meta.version), max_bytes=meta.length or MAX_METADATA_BYTES)
