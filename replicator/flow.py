@@ -10,7 +10,7 @@ import structlog
 
 from headwater.contract.errors import Defect, Fenced, Permanent, Transient
 from headwater.transport.kafka_batch import Fetched, batches, codes
-from headwater.transport.retry import pauses
+from headwater.transport.retry import Voice, pauses
 from replicator.engine import Engine
 
 _log = structlog.get_logger(__name__)
@@ -85,8 +85,7 @@ class Flow:
 
     async def run(self) -> None:
         """Work until `finish`, or until the partition halts. Fenced and Defect end the link."""
-        rest = pauses(_FIRST_PAUSE_S, _MOST_PAUSE_S)
-        attempt = 0
+        rest, voice = pauses(_FIRST_PAUSE_S, _MOST_PAUSE_S), Voice()
         while True:
             reached = self.engine.position
             try:
@@ -101,9 +100,9 @@ class Flow:
                 self._aim(None)
                 moved = self.engine.position is not None and self.engine.position != reached
                 if moved:
-                    rest, attempt = pauses(_FIRST_PAUSE_S, _MOST_PAUSE_S), 0
-                pause, attempt = next(rest), attempt + 1
-                if attempt & (attempt - 1) == 0:  # a clear line without a flood
+                    rest, voice = pauses(_FIRST_PAUSE_S, _MOST_PAUSE_S), Voice()
+                pause = next(rest)
+                if voice.says(str(error)):
                     _log.warning("anchoring again", way=str(self.engine.way), why=str(error), pause_s=round(pause, 2))
                 await asyncio.sleep(pause)
             else:

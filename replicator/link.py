@@ -18,7 +18,7 @@ from headwater.contract.errors import HeadwaterError, Transient
 from headwater.contract.topics import TopicSpec, positions
 from headwater.transport.kafka_batch import Cluster, Writer
 from headwater.transport.kafka_batch.administration import create_topic
-from headwater.transport.retry import pauses, retrying
+from headwater.transport.retry import AGAIN_S, Voice, pauses, retrying
 from replicator import targets
 from replicator.anchor import Anchor
 from replicator.batch_engine import BatchEngine
@@ -145,13 +145,16 @@ class Link:
         )
         self._spawn(self._fetch())
         self._spawn(self._store_positions(self._journal))
+        await targets.say_what_is_missing(self._probe, settings.topics)
         await asyncio.gather(*(self._open_topic(topic, ends) for topic in settings.topics))
         _log.info("link is open", site=settings.site, partitions=len(self._flows))
 
     async def _open_topic(self, topic: str, ends: Ends) -> None:
         settings = self._settings
         spec = await retrying(
-            f"looking for topic {topic} at the source", lambda: targets.spec_at_source(self._probe, topic)
+            f"looking for topic {topic} at the source",
+            lambda: targets.spec_at_source(self._probe, topic),
+            quiet_s=AGAIN_S,
         )
         await retrying(
             f"creating the target of {topic}",
@@ -191,7 +194,7 @@ class Link:
     async def _fetch(self) -> None:
         """One long poll for all partitions that want more, each in turn at the front: the first gets its bytes."""
         settings = self._settings
-        rest = pauses()
+        rest, voice = pauses(), Voice()
         turn = 0
         while True:
             hungry = [flow for flow in self._flows if flow.hungry]
@@ -211,12 +214,14 @@ class Link:
                     read_committed=True,
                 )
             except Transient as error:
-                _log.warning("fetching again", site=settings.site, why=str(error))
+                if voice.says(str(error)):
+                    _log.warning("fetching again", site=settings.site, why=str(error))
                 for flow in hungry:
                     flow.lost_sight()
                 await asyncio.sleep(next(rest))
                 continue
             rest = pauses()
+            voice.waited_s()
             for part in fetched:
                 pair = (part.topic, part.partition)
                 asked[pair].take(offsets[pair], part)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import structlog
+
 from headwater.contract import topics
 from headwater.contract.errors import BadInput, Conflict, Refused, Transient
 from headwater.contract.topics import TopicSpec
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.kafka_batch.administration import create_topic, topic_configs
 
+_log = structlog.get_logger(__name__)
 CARRIED_OVER = ("cleanup.policy", "retention.ms", "max.message.bytes")
 # Bytes and timestamps stay as they are; a site whose clock runs ahead is seen, not refused (Kafka 4: one hour).
 _FAITHFUL = {
@@ -25,6 +30,21 @@ async def spec_at_source(source: Cluster, topic: str) -> TopicSpec:
     except BadInput as error:
         raise Transient(str(error), hint=error.hint) from error
     return TopicSpec(topic, partitions, await topic_configs(source, topic, CARRIED_OVER))
+
+
+async def say_what_is_missing(source: Cluster, names: Sequence[str]) -> None:
+    """One line for all topics that must be waited for, instead of one for each."""
+    missing = []
+    for name in names:
+        try:
+            await source.partitions(name)
+        except BadInput:
+            missing.append(name)
+        except Transient:  # whoever waits for the topic says it
+            return
+    if missing:
+        hint = "`headwater edge run` makes those of a plant"
+        _log.warning("waiting for topics", missing=missing, at=source.settings.brokers, hint=hint)
 
 
 def is_compacted(spec: TopicSpec) -> bool:

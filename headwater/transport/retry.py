@@ -18,6 +18,38 @@ from headwater.contract.errors import Transient
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
+BLIP_S = 0.5  # what passes in less is not worth a line
+AGAIN_S = 30.0
+
+
+class Voice:
+    """Decides what is said of something that is tried again and again: what is new, and the rest once in a while.
+
+    Nothing is said in the first `quiet_s` seconds of trouble; then each sentence at once, and the same one again after
+    30 s, 60 s, and so on.
+    """
+
+    def __init__(self, quiet_s: float = BLIP_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self._quiet_s, self._clock = quiet_s, clock
+        self._since: float | None = None
+        self._next: dict[str, tuple[float, float]] = {}  # sentence: when it may be said again, and the pause after that
+
+    def says(self, why: str) -> bool:
+        """Whether a failure is to be told now."""
+        now = self._clock()
+        self._since = now if self._since is None else self._since
+        due, pause = self._next.get(why, (self._since + self._quiet_s, AGAIN_S))
+        if now < due:
+            return False
+        self._next[why] = now + pause, 2 * pause
+        return True
+
+    def waited_s(self) -> float | None:
+        """It works again: how long it did not, if anything was said of that; what comes now is news again."""
+        since, told = self._since, bool(self._next)
+        self._since = None
+        self._next.clear()
+        return self._clock() - since if told and since is not None else None
 
 
 def pauses(first_s: float = 0.2, most_s: float = 10.0) -> Iterator[float]:
@@ -35,16 +67,23 @@ async def retrying(
     deadline_s: float | None = None,
     first_s: float = 0.2,
     most_s: float = 10.0,
+    quiet_s: float = BLIP_S,
 ) -> T:
-    """Await `call()` until it does not raise Transient; past the deadline its last error is raised."""
-    started = time.monotonic()
+    """Await `call()` until it does not raise Transient; past the deadline its last error is raised.
+
+    Trouble is logged once it lasts `quiet_s`, each sentence at most twice a minute, and that it is over.
+    """
+    started, voice = time.monotonic(), Voice(quiet_s)
     for attempt, pause in enumerate(pauses(first_s, most_s), start=1):
         try:
-            return await call()
+            done = await call()
         except Transient as error:
             if _is_over(started, pause, deadline_s):
                 raise
-            _say(doing, error, attempt, pause)
+            _say(voice, doing, error, attempt, pause)
+        else:
+            _say_over(voice, doing)
+            return done
         await asyncio.sleep(pause)
     raise AssertionError  # pauses never end
 
@@ -58,14 +97,17 @@ def retrying_sync(
     most_s: float = 10.0,
 ) -> T:
     """As `retrying`, for plain calls."""
-    started = time.monotonic()
+    started, voice = time.monotonic(), Voice()
     for attempt, pause in enumerate(pauses(first_s, most_s), start=1):
         try:
-            return call()
+            done = call()
         except Transient as error:
             if _is_over(started, pause, deadline_s):
                 raise
-            _say(doing, error, attempt, pause)
+            _say(voice, doing, error, attempt, pause)
+        else:
+            _say_over(voice, doing)
+            return done
         time.sleep(pause)
     raise AssertionError  # pauses never end
 
@@ -74,6 +116,12 @@ def _is_over(started: float, pause: float, deadline_s: float | None) -> bool:
     return deadline_s is not None and time.monotonic() - started + pause > deadline_s
 
 
-def _say(doing: str, error: Transient, attempt: int, pause: float) -> None:
-    if attempt & (attempt - 1) == 0:  # the 1st, 2nd, 4th, 8th ... attempt: a clear line without a flood
+def _say(voice: Voice, doing: str, error: Transient, attempt: int, pause: float) -> None:
+    if voice.says(str(error)):
         _log.warning("waiting", doing=doing, why=str(error), attempt=attempt, pause_s=round(pause, 2))
+
+
+def _say_over(voice: Voice, doing: str) -> None:
+    waited = voice.waited_s()
+    if waited is not None:
+        _log.info("waited", doing=doing, seconds=round(waited, 1))
