@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from headwater.contract.errors import HeadwaterError
+from headwater.contract.errors import Defect, HeadwaterError
 from headwater.contract.reading import encode
 from headwater.transport.mqtt.publisher import Publisher
 from headwater.transport.mqtt.settings import MqttSettings
@@ -48,6 +48,7 @@ class Feed:
         self._stop = threading.Event()
         self._hold_at: int | None = None
         self._error: HeadwaterError | None = None
+        self._finished = False  # its rows, or what was asked of it before `stop`, all acknowledged
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
         self.tick = 0
         self.now_ms = 0  # sensor time of the last tick
@@ -68,9 +69,11 @@ class Feed:
         self._stop.set()
 
     def check(self) -> None:
-        """Raise what ended the thread, if anything did."""
+        """Raise what ended the thread, if anything did; Defect where it was no error of ours, or none at all."""
         if self._error is not None:
             raise self._error
+        if self._thread.ident is not None and self.done and not self._finished:
+            raise self._ended("without a reason")
 
     def play(self, speed: float) -> None:
         """Go on with `speed` ticks a second."""
@@ -98,6 +101,11 @@ class Feed:
             asyncio.run(self._publish())
         except HeadwaterError as error:
             self._error = error
+        except Exception as error:  # noqa: BLE001  # the outermost door of this thread
+            self._error = self._ended(f"by {type(error).__name__}: {error}")
+
+    def _ended(self, how: str) -> Defect:
+        return Defect(f"the feed of readings ended {how}, after {sum(self._counts.values()):,} readings")
 
     async def _publish(self) -> None:
         async with Publisher(self._settings, "headwater-feed") as publisher:
@@ -112,6 +120,7 @@ class Feed:
                 due += 1 / self._speed
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
             await publisher.flush()
+        self._finished = True
 
     async def _publish_tick(self, publisher: Publisher) -> None:
         now = time.time()

@@ -7,14 +7,15 @@ import hashlib
 import itertools
 import threading
 import time
+from collections.abc import Iterator
 
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from headwater.app.plant.publisher import Feed, Machine
+from headwater.app.plant.publisher import Feed, Machine, Row
 from headwater.app.plant.simulator import Plant
-from headwater.contract.errors import HeadwaterError
+from headwater.contract.errors import Defect, HeadwaterError
 from headwater.transport.mqtt.settings import MqttSettings
 from tests.services import Mqtt
 
@@ -97,6 +98,36 @@ def test_a_feed_can_be_held_and_stopped(mosquitto: Mqtt, unique: str) -> None:
         time.sleep(0.01)
     feed.stop()
     assert next(iter(feed.published().values()))[0] == feed.tick >= 40
+
+
+def test_a_feed_that_dies_of_a_defect_says_so(mosquitto: Mqtt, unique: str) -> None:
+    """Neither a silent end nor a traceback of a thread: what ended it, and when, is raised to whoever looks."""
+
+    def rows() -> Iterator[Row]:
+        yield from ((START_MS + i, {"flow": 1.0}) for i in range(7))
+        raise ZeroDivisionError("a pump of no size")
+
+    feed = Feed(settings(mosquitto), {Machine(unique, "pump", "pump-1"): rows()}, speed=500.0)
+    feed.check()
+    feed.start()
+    with pytest.raises(Defect, match="ZeroDivisionError: a pump of no size, after 7 readings"):
+        ended(feed)
+    with pytest.raises(Defect, match="a pump of no size"):
+        feed.stop()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the silence is the point
+def test_a_feed_that_ends_without_a_reason_is_a_defect(mosquitto: Mqtt, unique: str) -> None:
+    """Whatever ends the thread before its rows and acknowledgements have: it is not taken for their end."""
+
+    def rows() -> Iterator[Row]:
+        yield START_MS, {"flow": 1.0}
+        raise SystemExit  # which ends a thread in silence
+
+    feed = Feed(settings(mosquitto), {Machine(unique, "pump", "pump-1"): rows()}, speed=500.0)
+    feed.start()
+    with pytest.raises(Defect, match="ended without a reason, after 1 readings"):
+        ended(feed)
 
 
 def test_a_broker_that_refuses_ends_the_feed(unique: str) -> None:
