@@ -28,9 +28,9 @@ ROLLOUT_HELP = (
     "Example:  headwater fleet rollout start --class pump --version 3 --sites lyon,osaka"
 )
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=HELP)
-keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=KEYS_HELP)
-rollout = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=ROLLOUT_HELP)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False, help=HELP)
+keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False, help=KEYS_HELP)
+rollout = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False, help=ROLLOUT_HELP)
 app.add_typer(keys, name="keys")
 app.add_typer(rollout, name="rollout")
 
@@ -144,8 +144,8 @@ def resume(asset_class: str = CLASS, waves: str = WAVES, as_json: bool = AS_JSON
 @rollout.command()
 def rollback(
     asset_class: str = CLASS,
-    site: str = typer.Option("", help="The site to send back, by a pin; every site when left out."),
-    to: int = typer.Option(0, min=0, help="Version to go back to; the previous one when left out."),
+    site: str | None = typer.Option(None, help="The site to send back, by a pin; every site when left out."),
+    to: int | None = typer.Option(None, min=1, help="Version to go back to; the previous one when left out."),
     wait: bool = typer.Option(True, help="Wait until the site reports that it runs it."),
     reason: str = REASON,
     as_json: bool = AS_JSON,
@@ -155,13 +155,18 @@ def rollback(
 
     Example:  headwater fleet rollout rollback --class pump --site lyon --to 1
     """
-    if dry_run:
-        tell({"class": asset_class, "site": site or None, "to": to or None, "done": False}, as_json, "nothing changed")
-        return
     rollouts = _rollouts(as_json)
-    document = rollouts.rollback(asset_class, site or None, to or None, reason)
-    if site and wait:
+    document = rollouts.rollback(asset_class, site, to, reason, dry_run=dry_run)
+    if dry_run:
+        back = document.previous if site is None else document.pins[site]
+        number = back.version if back else None
+        text = f"would send {site or 'every site that is not pinned'} back to version {number}; nothing changed"
+        tell({"class": asset_class, "site": site, "to": number, "done": False}, as_json, text)
+        return
+    if site is not None and wait:
         rollouts.wait_for(asset_class, site)
+    if site is None and document.pins:
+        typer.echo(f"pinned sites stay as they are: {', '.join(sorted(document.pins))}", err=True)
     _show(document, as_json)
 
 

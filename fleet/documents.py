@@ -111,5 +111,18 @@ def pinned(rollout: Rollout, site: str, target: Target, reason: str) -> Rollout:
     return changed(rollout, pins={**rollout.pins, check_site(site): target}, reason=reason)
 
 
+def sent_back(rollout: Rollout, target: Target, reason: str) -> Rollout:
+    """The next generation, in which every site that is not pinned runs `target`.
+
+    BadInput unless it is the previous one or an earlier one: what is newer goes out in waves.
+    """
+    if target != rollout.previous and target.version >= rollout.target.version:
+        raise BadInput(
+            f"version {target.version} is not before {rollout.target.version} of {rollout.asset_class}",
+            hint=f"headwater fleet rollout start --class {rollout.asset_class} --version {target.version} sends it out",
+        )
+    return changed(rollout, state="cancelled", previous=target, reason=reason)
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")

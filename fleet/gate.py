@@ -21,8 +21,8 @@ class Verdict(NamedTuple):
 def verdict(rollout: Rollout, statuses: Mapping[str, Status], *, waited_s: float, timeout_s: float) -> Verdict:
     """Judge the sites that the rollout has reached and that are not pinned.
 
-    One refusal of the target since the rollout began fails the wave. Silence is neither success nor failure until
-    `timeout_s` has passed; then it fails as `timeout`.
+    One refusal of the target, or of the document, since the rollout began fails the wave. Silence is neither success
+    nor failure until `timeout_s` has passed; then it fails as `timeout`.
     """
     wave = [site for site in rollout.sites[: rollout.reached] if site not in rollout.pins]
     for site in wave:
@@ -43,8 +43,10 @@ def _arrived(rollout: Rollout, status: Status | None) -> bool:
 
 
 def _refusal(rollout: Rollout, status: Status | None) -> tuple[str, str] | None:
+    """A refusal of the target since the rollout began, or of a whole document (version 0) while nothing arrived."""
+    counted = (rollout.target.version,) if _arrived(rollout, status) else (rollout.target.version, 0)
     for refusal in status.refused if status else ():
-        same = (refusal.asset_class, refusal.version) == (rollout.asset_class, rollout.target.version)
+        same = refusal.asset_class == rollout.asset_class and refusal.version in counted
         if same and refusal.generation >= rollout.begun:
             return refusal.reason, refusal.detail
     return None

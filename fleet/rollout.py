@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Callable, Sequence
 
@@ -10,7 +11,8 @@ from fleet.documents import Documents
 from fleet.events import Journal
 from fleet.gate import verdict
 from fleet.reports import Reports
-from headwater.contract.errors import BadInput, Conflict, GateFailed, Refused
+from headwater.contract.errors import BadInput, Conflict, GateFailed, Refused, Unreachable
+from headwater.contract.names import check_site
 from headwater.contract.rollout import Rollout, desired
 
 Progress = Callable[[str], None]
@@ -88,22 +90,42 @@ class Rollouts:
         rollout = self._open(asset_class)
         return self._publish("paused", documents.changed(rollout, state="paused"))
 
-    def rollback(self, asset_class: str, site: str | None, version: int | None, reason: str) -> Rollout:
-        """Send one site back by a pin, or (without `site`) every site by cancelling the rollout.
+    def rollback(
+        self, asset_class: str, site: str | None, version: int | None, reason: str, *, dry_run: bool = False
+    ) -> Rollout:
+        """Send one site back by a pin, or (without `site`) every site that is not pinned by cancelling the rollout.
 
-        Without `version`, to what the site ran before the rollout. BadInput when there is nothing to go back to.
+        Without `version`, to what ran before the rollout. Done a second time it only writes the event again. BadInput
+        when there is nothing to go back to, the version is not published, or nobody has heard of the site.
         """
         rollout = self._of(asset_class)
-        if site is None:
-            if rollout.previous is None:
-                raise BadInput(f"there is no version before {rollout.target.version} of {asset_class}")
-            return self._publish("cancelled", documents.changed(rollout, state="cancelled", reason=reason))
         target = rollout.previous if version is None else self._store.target(asset_class, version)
         if target is None:
-            raise BadInput(f"{site} has nothing to go back to: no version was before {rollout.target.version}")
-        if target == desired(rollout, site):
-            raise BadInput(f"{site} should run version {target.version} already", hint="name another one with --to")
-        return self._publish("pinned", documents.pinned(rollout, site, target, reason), f"{site}: {target.version}")
+            raise BadInput(f"there is nothing to go back to: no version was before {rollout.target.version}")
+        if site is None:
+            event, new = "cancelled", documents.sent_back(rollout, target, reason)
+            detail = f"every site: {target.version}"
+        else:
+            self._check_known(rollout, site)
+            if target == desired(rollout, site) and rollout.pins.get(site) != target:
+                raise BadInput(f"{site} should run version {target.version} already", hint="name another one with --to")
+            event, new = "pinned", documents.pinned(rollout, site, target, reason)
+            detail = f"{site}: {target.version}"
+        if dry_run:
+            return new
+        if (new.state, new.previous, new.pins) == (rollout.state, rollout.previous, rollout.pins):
+            self._tell(event, rollout, detail)
+            return rollout
+        return self._publish(event, new, detail)
+
+    def _check_known(self, rollout: Rollout, site: str) -> None:
+        """BadInput for a site that is neither in the rollout nor has ever reported."""
+        check_site(site)
+        if site in rollout.sites or site in rollout.pins or self._reports.read([site]):
+            return
+        near = difflib.get_close_matches(site, rollout.sites, n=1)
+        sites = f"did you mean {near[0]}?" if near else f"sites of the rollout: {', '.join(rollout.sites)}"
+        raise BadInput(f"{site} is not in rollout {rollout.rollout_id} and has never reported", hint=sites)
 
     def unpin(self, asset_class: str, site: str) -> Rollout:
         """Let a site follow the rollout again; BadInput unless it is pinned."""
@@ -138,16 +160,37 @@ class Rollouts:
 
     def _go_on(self, rollout: Rollout, shares: Sequence[float]) -> Rollout:
         ends = documents.waves(shares, len(rollout.sites))
-        if rollout.reached:
-            self._watch(rollout)
-        for number, end in enumerate(ends, start=1):
-            if end <= rollout.reached:
-                continue
-            new = list(rollout.sites[rollout.reached : end])
-            rollout = self._publish("wave", documents.reach(rollout, end), f"wave {number}")
-            self._progress(f"wave {number} of {len(ends)}: version {rollout.target.version} to {', '.join(new)}")
-            self._watch(rollout)
+        self._reports.read(rollout.sites)  # nothing is signed for sites that could not be watched
+        if set(rollout.sites) <= set(rollout.pins):
+            self._progress(
+                f"every site is pinned ({', '.join(rollout.sites)}): none is sent version {rollout.target.version} "
+                "before headwater fleet rollout unpin"
+            )
+        try:
+            if rollout.reached:
+                self._watch(rollout)
+            for number, end in enumerate(ends, start=1):
+                if end <= rollout.reached:
+                    continue
+                new = list(rollout.sites[rollout.reached : end])
+                rollout = self._publish("wave", documents.reach(rollout, end), f"wave {number}")
+                self._progress(f"wave {number} of {len(ends)}: version {rollout.target.version} to {', '.join(new)}")
+                self._watch(rollout)
+        except KeyboardInterrupt:
+            self._interrupted(rollout)
+            raise
         return self._publish("complete", documents.changed(rollout, state="complete"))
+
+    def _interrupted(self, rollout: Rollout) -> None:
+        """What holds although nobody watches it any more."""
+        name = rollout.asset_class
+        if rollout.reached:
+            self._progress(
+                f"interrupted: version {rollout.target.version} stays signed for {rollout.reached} of "
+                f"{len(rollout.sites)} sites, and nobody takes it back when one refuses; go on with: "
+                f"headwater fleet rollout resume --class {name}, or undo it with: "
+                f"headwater fleet rollout rollback --class {name}"
+            )
 
     def _watch(self, rollout: Rollout) -> None:
         began = time.monotonic()
@@ -156,7 +199,8 @@ class Rollouts:
             statuses = self._reports.read(rollout.sites)
             found = verdict(rollout, statuses, waited_s=time.monotonic() - began, timeout_s=self._timeout_s)
             if found.state == "passed":
-                self._progress(f"{', '.join(found.sites) or 'no site'}: version {rollout.target.version} is active")
+                if found.sites:
+                    self._progress(f"{', '.join(found.sites)}: version {rollout.target.version} is active")
                 return
             if found.state == "failed":
                 self._take_back(rollout, f"{', '.join(found.sites)}: {found.reason}")
@@ -188,8 +232,22 @@ class Rollouts:
     def _publish(self, event: str, rollout: Rollout, detail: str = "") -> Rollout:
         """Sign first, then tell: an event that is missing after a crash shows in the document's generation."""
         self._store.publish(rollout)
-        self._journal.write(event, rollout, detail)
+        self._tell(event, rollout, detail)
         return rollout
+
+    def _tell(self, event: str, rollout: Rollout, detail: str) -> None:
+        """Write an event; Unreachable says that the document counts all the same."""
+        try:
+            self._journal.write(event, rollout, detail)
+        except Unreachable as error:
+            way = "resume" if event == "wave" else "status"
+            what = f"{event}, {detail}" if detail else event
+            raise Unreachable(
+                f"generation {rollout.generation} of {rollout.asset_class} ({what}) is signed and "
+                f"takes effect; only its record on the topic fleet-events is missing: {error}",
+                hint=f"when Kafka is back: headwater fleet rollout {way} --class {rollout.asset_class}"
+                + ("; the same rollback again writes the record" if event in ("pinned", "cancelled") else ""),
+            ) from error
 
     def _of(self, asset_class: str) -> Rollout:
         found = self._store.current(asset_class)
