@@ -29,6 +29,8 @@ CATCHES: dict[str, set[str]] = {
     "scorer skips windows": {"demo.windows_unscored"},
     "scorer writes scores twice": {"demo.windows_scored_twice"},
     "scorer writes a wrong digest": {"demo.scores_wrong"},
+    "scorer swaps late": {"demo.swap_s"},
+    "nobody can read a pump": {"demo.readings_refused", "demo.machines_unscored"},
     "scorer raises no alarm": {"demo.faults_found", "demo.alarm_delay_s"},
 }
 assert CATCHES.keys() == sitecustomize.DEEDS.keys()

@@ -29,7 +29,8 @@ ROOT = Path(__file__).parents[2]
 DEADLINE_S = 340.0
 COUNTED_AS_NONE = {
     "demo.readings_lost": 0, "demo.readings_duplicated": 0, "demo.false_alarms": 0, "demo.bad_models_activated": 0,
-    "demo.windows_unscored": 0, "demo.windows_scored_twice": 0,
+    "demo.windows_unscored": 0, "demo.windows_scored_twice": 0, "demo.readings_unpublished": 0,
+    "demo.readings_refused": 0, "demo.machines_unscored": 0,
 }  # fmt: skip
 FROM_A_KEPT_SESSION = {"demo.readings_lost", "demo.readings_duplicated", "demo.edge_digests_wrong"}
 

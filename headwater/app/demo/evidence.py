@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from headwater.app.plant.publisher import Machine
 from headwater.contract.figures import Figure
 from headwater.contract.messages import Alarm
 
@@ -54,6 +55,7 @@ class Marks:
     """What the scenario noted while it ran."""
 
     kills: int = 0
+    published_at_rollout: dict[Machine, int] = field(default_factory=dict)  # readings before the first model was active
     killed_at: list[float] = field(default_factory=list)  # Unix seconds
     learned: list[Learned] = field(default_factory=list)
     refusals: dict[int, tuple[str, str]] = field(default_factory=dict)  # bad version: reason it must have, and has

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headwater.app.demo import count, promises
+from headwater.app.demo import count, demands, promises, swaps
 from headwater.app.demo.console import Steps
 from headwater.app.demo.evidence import Asset, Episode, Evidence
 from headwater.app.demo.labels import label_figures, labelled_spans
@@ -15,7 +15,6 @@ from headwater.contract.figures import Figure, figure
 from headwater.contract.windows import Charge
 
 ALARM_GOAL_S = 60.0
-SWAP_GOAL_S = 5.0
 MEMORY_GOAL_MB = 220.0
 MOST_TOLD = 3
 
@@ -41,7 +40,8 @@ def evidence(scenario: Scenario, steps: Steps) -> Evidence:
     alarms = (
         label_figures(scenario, found.episodes) if scenario.plan.plant is None else _alarms(scenario, found.episodes)
     )
-    found.figures = [*_transport(scenario, sites), *alarms, *_models(scenario, sites)]
+    scored = {asset for asset, trace in found.scores.items() if any(score is not None for score in trace.score)}
+    found.figures = [*_transport(scenario, sites), *alarms, *_models(scenario, sites, scored)]
     if scenario.options.data:
         found.notes.append("Labels were used for the counts of this table only; no model has seen them.")
     return found
@@ -58,6 +58,7 @@ class _Site:
         cloud = count.read_topics(remote, [topics.remote(site, topic) for topic in shipped])
         self.cloud = {topic: cloud[topics.remote(site, topic)] for topic in shipped}
         self.swaps = count.read_swaps(local)
+        self.dead_letters = count.read_topics(local, [topics.DEAD_LETTERS])[topics.DEAD_LETTERS]
         published = {m.asset: counted for m, counted in scenario.feed.published().items() if m.site == site}
         self.transport = count.transport(published, self.edge[topics.READINGS])
         self.copied = count.copied(self.edge, self.cloud)
@@ -74,6 +75,11 @@ class _Site:
         """Every swap, once a partition."""
         return [charge for charges in self.swaps.values() for charge in charges]
 
+    def slowest_swap_s(self, scenario: Scenario) -> float | None:
+        """See `swaps.swap_s`."""
+        written = sorted(r.timestamp_ms for records in self.edge[topics.READINGS].partitions.values() for r in records)
+        return swaps.slowest_s(scenario.watch.placements.of(self.name), written)
+
     def swap_times(self) -> list[tuple[str, int, int]]:
         """Site, version and sensor time of each swap, where readings followed it."""
         found: dict[tuple[int, int], int] = {}
@@ -87,11 +93,13 @@ class _Site:
 
 def _transport(scenario: Scenario, sites: dict[str, _Site]) -> list[Figure]:
     persistent = scenario.state.mqtt.persistent_sessions
+    feed = scenario.feed
     edge = [site.transport for site in sites.values()]
     copied = [site.copied for site in sites.values()]
     wrong = sum(t.wrong_digests for t in edge)
     return [
         told("demo.readings_published", sum(t.published for t in edge), "count"),
+        zero("demo.readings_unpublished", demands.unpublished(scenario.plan.readings(feed.tick), feed.published())),
         exactly("demo.kills", scenario.marks.kills, 2),
         promises.from_broker("demo.readings_lost", sum(t.lost for t in edge), persistent=persistent),
         promises.from_broker("demo.readings_duplicated", sum(t.duplicated for t in edge), persistent=persistent),
@@ -100,7 +108,16 @@ def _transport(scenario: Scenario, sites: dict[str, _Site]) -> list[Figure]:
         zero("demo.replication_duplicated", sum(c.duplicated for c in copied)),
         zero("demo.cloud_digests_wrong", sum(c.wrong_digests for c in copied)),
         zero("demo.status_differs", sum(site.status_differs for site in sites.values())),
+        _refused(scenario, sites),
     ]
+
+
+def _refused(scenario: Scenario, sites: dict[str, _Site]) -> Figure:
+    """Nothing that was published was broken: no dead letter is right, and nothing is left out but for an alarm."""
+    dead = sum(len(records) for site in sites.values() for records in site.dead_letters.partitions.values())
+    left_out = max((demands.left_out(learned) for learned in scenario.marks.learned), default=0)
+    note = f"{dead:,} dead letters, {left_out:,} left out of training" if dead or left_out else ""
+    return zero("demo.readings_refused", dead + left_out, note)
 
 
 def _alarms(scenario: Scenario, episodes: list[Episode]) -> list[Figure]:
@@ -125,23 +142,25 @@ def _alarms(scenario: Scenario, episodes: list[Episode]) -> list[Figure]:
     ]
 
 
-def _models(scenario: Scenario, sites: dict[str, _Site]) -> list[Figure]:
+def _models(scenario: Scenario, sites: dict[str, _Site], scored: set[Asset]) -> list[Figure]:
     marks = scenario.marks
-    charges = [charge for site in sites.values() for charge in site.charges()]
     activated = {(s.name, c.version) for s in sites.values() for c in s.charges()}
     activated |= {(s.name, version) for s in sites.values() for version in s.judged.versions}
     bad = {(site, version) for site, version in activated if version in marks.refusals}
     refused = [has for must, has in marks.refusals.values() if has == must]
     judged = [site.judged for site in sites.values()]
     measured = [mb for mb in marks.memory_mb.values() if mb is not None]
-    swap = max((charge.swap_ms for charge in charges), default=None)
+    took_s = [took for site in sites.values() if (took := site.slowest_swap_s(scenario)) is not None]
+    busy = len({machine.site for machine in scenario.plan.machines})
+    never = demands.never_scored(scenario.feed.published(), marks.published_at_rollout, scored)
     return [
         exactly("demo.versions_activated", len(activated - bad), 2 * len(sites)),
-        figure("demo.swap_s", None if swap is None else swap / 1000, "s", SWAP_GOAL_S),
+        figure("demo.swap_s", max(took_s) if len(took_s) >= busy > 0 else None, "s", swaps.GOAL_S),
         exactly("demo.bad_models_refused", len(refused), 2, ", ".join(has for _, has in marks.refusals.values())),
         zero("demo.bad_models_activated", len(bad)),
         told("demo.windows", sum(j.windows for j in judged), "count"),
         zero("demo.windows_unscored", sum(j.unscored for j in judged)),
+        zero("demo.machines_unscored", len(never), ", ".join(f"{m.site}/{m.asset}" for m in never[:MOST_TOLD])),
         zero("demo.windows_scored_twice", sum(j.twice for j in judged)),
         zero("demo.scores_wrong", sum(j.wrong for j in judged)),
         figure("demo.rollback_bytes", marks.rollback_bytes, "count", 0),

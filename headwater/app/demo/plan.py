@@ -47,6 +47,12 @@ class Plan:
     faults: tuple[tuple[str, str, FaultKind], ...] = ()  # site, asset, kind
     holds: bool = False  # the rows wait for the trainings: recordings end, a plant does not
     labels: Mapping[Machine, list[tuple[int, bool]]] = field(default_factory=dict)
+    rows: Mapping[Machine, int] = field(default_factory=dict)  # readings of each machine; a plant's do not end
+
+    def readings(self, tick: int) -> dict[Machine, int]:
+        """How many readings each machine must have published once the feed has ended after `tick` ticks."""
+        least = self.healthy + self.watch + self.faulty
+        return {machine: self.rows.get(machine, max(tick, least)) for machine in self.machines}
 
 
 def check_sites(text: str) -> tuple[str, ...]:
@@ -76,18 +82,22 @@ def recorded(options: Options, folder: Path) -> Plan:
     """Each recording as one asset, dealt to the sites in turn; the rows wait while a model is trained."""
     machines: dict[Machine, Iterator[Row]] = {}
     labels: dict[Machine, list[tuple[int, bool]]] = {}
+    counts: dict[Machine, int] = {}
     longest = 0
     for i, recording in enumerate(recordings(folder)):
         machine = Machine(options.sites[i % len(options.sites)], DATA_CLASS, recording.asset)
         rows = recording.rows[:MOST_ROWS]
-        longest = max(longest, len(rows))
+        longest, counts[machine] = max(longest, len(rows)), len(rows)
         machines[machine] = iter([(row.t, row.values) for row in rows])
         labels[machine] = [(row.t, row.label) for row in rows if row.label is not None]
     end = longest
     if end < 600:
         raise BadInput(f"the longest recording below {folder} has {end} rows", hint="at least 600 are needed")
     healthy = min(400, end // 3)
-    return Plan(machines, 40.0, 40.0, DATA_CLASS, healthy, 0, int(end * 0.85) - healthy, end, holds=True, labels=labels)
+    faulty = int(end * 0.85) - healthy
+    return Plan(
+        machines, 40.0, 40.0, DATA_CLASS, healthy, 0, faulty, end, holds=True, labels=labels, rows=counts
+    )  # fmt: skip
 
 
 def plan(options: Options) -> Plan:

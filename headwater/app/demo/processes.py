@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from headwater.app.demo.console import wait_for
 from headwater.app.stack.runner import FULL_BELOW_BYTES, check_room
+from headwater.app.stack.stack import Stack
 from headwater.contract.errors import HeadwaterError, Unreachable
 from headwater.transport.files import replace_durably
 
@@ -90,6 +91,19 @@ class Crew:
     def _log(self, name: str) -> TextIO:
         self._folder.mkdir(parents=True, exist_ok=True)
         return (self._folder / f"{name}.log").open("a")
+
+
+class Up:
+    """A stack that is stopped even when starting it was interrupted."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+
+    def __enter__(self) -> Stack:
+        return self._stack.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.down()
 
 
 def environment(config: Path) -> dict[str, str]:

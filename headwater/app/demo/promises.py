@@ -6,6 +6,7 @@ from headwater.contract.figures import Figure, figure
 
 TITLES = {
     "demo.readings_published": "Readings published by MQTT at QoS 1",
+    "demo.readings_unpublished": "Readings of the plan that were not published",
     "demo.kills": "Bridges and replicators killed under load",
     "demo.readings_lost": "Readings missing at the edge",
     "demo.readings_duplicated": "Readings twice at the edge",
@@ -14,6 +15,7 @@ TITLES = {
     "demo.replication_duplicated": "Records twice in the cloud",
     "demo.cloud_digests_wrong": "Assets whose payloads in the cloud differ from the edge's",
     "demo.status_differs": "Sites whose status in the cloud is not the edge's",
+    "demo.readings_refused": "Good readings refused",
     "demo.faults": "Faults that began",
     "demo.faults_found": "Faults found by an alarm",
     "demo.alarm_delay_s": "Slowest alarm, in sensor time after its fault was visible",
@@ -26,6 +28,7 @@ TITLES = {
     "demo.bad_models_activated": "Bad models activated",
     "demo.windows": "Windows that had to be scored",
     "demo.windows_unscored": "Windows not scored",
+    "demo.machines_unscored": "Machines not scored",
     "demo.windows_scored_twice": "Windows scored twice",
     "demo.scores_wrong": "Scores of another window, version or model than they should be",
     "demo.rollback_bytes": "Bytes downloaded for the rollback",

@@ -10,22 +10,22 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
-
 from headwater.app.demo import spoil
 from headwater.app.demo.console import Steps, wait_for
 from headwater.app.demo.evidence import Learned, Marks
 from headwater.app.demo.memory import proportional_mb
 from headwater.app.demo.plan import Options, Plan
-from headwater.app.demo.processes import CommandFailed, Crew, command, wait_for_file
+from headwater.app.demo.processes import CommandFailed, Crew, Up, command, wait_for_file
+from headwater.app.demo.swaps import Placements
 from headwater.app.demo.watch import Watch
-from headwater.app.demo.wiring import mqtt_settings, object_settings, write_cloud, write_site
+from headwater.app.demo.wiring import mqtt_settings, store_of, write_cloud, write_site
 from headwater.app.plant.publisher import Feed
 from headwater.app.stack.stack import Stack
 from headwater.app.stack.state import StackState
 from headwater.contract import refusals
+from headwater.contract.desired import DESIRED_FILE
 from headwater.contract.manifest import Manifest
-from headwater.transport.objects import ObjectSettings, ObjectStore, open_store
+from headwater.transport.objects import ObjectStore
 
 WAVES = "0.5,1.0"
 DRAIN_S = 60.0
@@ -63,7 +63,7 @@ class Scenario:
         names = [*self.options.sites, "cloud"]
         stack = Stack(self.folder / "stack", names, mosquitto=self.options.mosquitto)
         with self.steps.waiting(f"starting Kafka for {', '.join(names)}, an MQTT broker and an S3 server"):
-            self.stack = self._exit.enter_context(_Up(stack))
+            self.stack = self._exit.enter_context(Up(stack))
         self.state: StackState = self.stack.state
         self.steps.say(f"services answer after {time.monotonic() - started:.1f} s")
         if not self.state.mqtt.persistent_sessions:
@@ -74,7 +74,7 @@ class Scenario:
         self.cloud = write_cloud(self.folder, self.state, self.keys)
         command(["fleet", "keys", "init"], self.cloud)
         self.steps.say("signing keys made, root of trust published; the edges get root.json alone")
-        self.store: ObjectStore = open_store(_secret(object_settings(self.state)))
+        self.store: ObjectStore = store_of(self.state)
         self.crew = self._exit.enter_context(Crew(self.folder / "logs"))
         self.sites = {
             site: write_site(self.folder, site, self.plan.asset_class, self.state, self.keys / "root.json")
@@ -87,7 +87,8 @@ class Scenario:
             wait_for_file(self._ready(site), f"the bridge of {site}", self.crew)
         for site, config in self.sites.items():
             self.crew.start(f"{site}-replicator", ["replicate", "run"], config)
-        self.watch = self._exit.enter_context(Watch(self.state.clusters))
+        placements = Placements({site: self._edge(site) / DESIRED_FILE for site in self.sites})
+        self.watch = self._exit.enter_context(Watch(self.state.clusters, placements))
         self.feed = Feed(mqtt_settings(self.state), self.plan.machines, self.plan.speed)
         self._exit.callback(self.feed.abandon)
         self.steps.say(f"edge agents, replicators and the trainer run at {', '.join(self.sites)}")
@@ -130,6 +131,7 @@ class Scenario:
         self._settle()
         self._train("the first")
         self._roll_out(1)
+        self.marks.published_at_rollout = {m: count for m, (count, _) in self.feed.published().items()}
         self.feed.play(self.plan.speed)
         self.feed.hold_at(None)
         self._until_tick(self.feed.tick + self.plan.watch, "healthy readings with a model")
@@ -199,7 +201,7 @@ class Scenario:
             expected[machine.site] += count
 
         def settled() -> bool:
-            self.crew.check()
+            self._alive()
             self.watch.check()
             arrived = self.watch.arrived()
             complete = all(arrived.get(f"{site}.readings", 0) >= expected[site] for site in self.sites)
@@ -213,7 +215,7 @@ class Scenario:
         with self.steps.waiting(
             f"{which} retrain request; the trainer reads an exact offset range of the cloud topics"
         ):
-            run: dict[str, Any] = command(arguments, self.cloud, meanwhile=self.crew.check)
+            run: dict[str, Any] = command(arguments, self.cloud, meanwhile=self._alive)
         manifest = self._manifest(int(run["version"]))
         took = time.monotonic() - started
         data = manifest.dataset
@@ -228,14 +230,14 @@ class Scenario:
     def _roll_out(self, version: int) -> None:
         started = time.monotonic()
         with self.steps.waiting(f"rollout of version {version} in two waves"):
-            command(self._start(version), self.cloud, meanwhile=self.crew.check)
+            command(self._start(version), self.cloud, meanwhile=self._alive)
         ready = {site: self.watch.version(site, self.plan.asset_class) for site in self.sites}
         self.steps.say(f"version {version} is active at {', '.join(ready)} after {time.monotonic() - started:.1f} s")
 
     def _refused(self, version: int, what: str, reason: str) -> None:
         """Roll out a bad version and note with which reason code the sites report that they refused it."""
         try:
-            command(self._start(version), self.cloud, meanwhile=self.crew.check)
+            command(self._start(version), self.cloud, meanwhile=self._alive)
         except CommandFailed as error:
             self.steps.say(f"{what} (version {version}): {error.reason}")
         else:
@@ -262,12 +264,19 @@ class Scenario:
             return 0
 
     def _ready(self, site: str) -> Path:
-        return self.folder / "home" / "edge" / site / "bridge.ready"
+        return self._edge(site) / "bridge.ready"
+
+    def _edge(self, site: str) -> Path:
+        return self.folder / "home" / "edge" / site
+
+    def _alive(self) -> None:
+        """Raise what ended a process of ours, or the feed."""
+        self.crew.check()
+        self.feed.check()
 
     def _until_tick(self, tick: int, what: str) -> None:
         def there() -> bool:
-            self.feed.check()
-            self.crew.check()
+            self._alive()
             return self.feed.tick >= tick or self.feed.done
 
         seconds = max(0, tick - self.feed.tick) / self.plan.speed
@@ -280,20 +289,3 @@ class Scenario:
                 return there()
 
             wait_for(what, shown, deadline_s=seconds * 3 + 30)
-
-
-class _Up:
-    """A stack that is stopped even when starting it was interrupted."""
-
-    def __init__(self, stack: Stack) -> None:
-        self._stack = stack
-
-    def __enter__(self) -> Stack:
-        return self._stack.__enter__()
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.down()
-
-
-def _secret(values: dict[str, Any]) -> ObjectSettings:
-    return ObjectSettings(**{**values, "secret_key": SecretStr(values["secret_key"])})

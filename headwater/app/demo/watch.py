@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 
+from headwater.app.demo.swaps import Placements
 from headwater.contract import messages, topics
 from headwater.contract.errors import Defect, HeadwaterError
 from headwater.contract.messages import Alarm, Status
@@ -18,10 +19,12 @@ EVERY_S = 0.2
 class Watch:
     """A thread that polls; what it saw can be read at any time. Leaving the context ends it."""
 
-    def __init__(self, clusters: Mapping[str, str]) -> None:
+    def __init__(self, clusters: Mapping[str, str], placements: Placements) -> None:
         self._cloud = clusters["cloud"]
         self._edges = {site: brokers for site, brokers in clusters.items() if site != "cloud"}
         self._read: dict[tuple[str, int], int] = {}  # alarms: next offset by topic and partition
+        self._scores: dict[str, Mapping[int, int]] = {}  # by site: ends of the edge's scores at the last look
+        self.placements = placements
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._poll()), name="watch", daemon=True)
         self.since = time.time()
@@ -93,6 +96,7 @@ class Watch:
                 await edge.close()
 
     async def _look(self, site: str, edge: Cluster, cloud: Cluster) -> None:
+        await self._swaps(site, edge)
         for topic in (topics.READINGS, topics.SCORES, topics.ALARMS):
             name = topics.remote(site, topic)
             end = sum((await cloud.offsets(name, "latest")).values())
@@ -108,6 +112,17 @@ class Watch:
             status = messages.decode(newest.value, Status)
             if site not in self.status or self.status[site].seq != status.seq:
                 self.status[site], self._reported = status, time.monotonic()
+
+    async def _swaps(self, site: str, edge: Cluster) -> None:
+        """Note when the first score of each placed version is in the log; scores are read while one is missing."""
+        self.placements.look(site)
+        ends = await edge.offsets(topics.SCORES, "latest")
+        if self.placements.waits(site):
+            before = self._scores.get(site, {})
+            for partition, end in ends.items():
+                async for records in read_records(edge, topics.SCORES, partition, before.get(partition, 0), end):
+                    self.placements.scored(site, records, time.time_ns() // 1_000_000)
+        self._scores[site] = ends
 
     async def _alarms(self, topic: str, cloud: Cluster) -> None:
         for partition, end in (await cloud.offsets(topic, "latest")).items():

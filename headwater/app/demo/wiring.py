@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import SecretStr
+
 from headwater.app.demo.processes import write_toml
 from headwater.app.stack.state import StackState
 from headwater.transport.mqtt.settings import MqttSettings
+from headwater.transport.objects import ObjectSettings, ObjectStore, open_store
 
 
 def object_settings(state: StackState) -> dict[str, Any]:
@@ -20,6 +23,12 @@ def object_settings(state: StackState) -> dict[str, Any]:
         "access_key": s3.access_key,
         "secret_key": s3.secret_key,
     }
+
+
+def store_of(state: StackState) -> ObjectStore:
+    """The same, opened."""
+    values = object_settings(state)
+    return open_store(ObjectSettings(**{**values, "secret_key": SecretStr(values["secret_key"])}))
 
 
 def mqtt_settings(state: StackState) -> MqttSettings:

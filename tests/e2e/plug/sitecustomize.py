@@ -16,6 +16,8 @@ from types import ModuleType
 from typing import Any
 
 Deed = Callable[[Any], None]
+LATE_S = 10.0
+HEALTHY_PUMP = b"pump-5"  # at both sites; with seed 1 no fault begins there
 
 
 def tell(what: str) -> None:
@@ -168,6 +170,33 @@ def raise_nothing(module: Any) -> None:
     module.step = step
 
 
+def swap_late(module: Any) -> None:
+    """The scorer sleeps before it lets another version take charge."""
+    right = module._take_charge
+
+    @functools.wraps(right)
+    async def take_charge(*arguments: Any) -> None:
+        tell("a swap was late")
+        await module.asyncio.sleep(LATE_S)
+        await right(*arguments)
+
+    module._take_charge = take_charge
+
+
+def refuse_a_pump(module: Any) -> None:
+    """Whoever reads takes every reading of one pump for unusable: scorers, trainer, and the demo that counts."""
+    right = module.arrival
+
+    @functools.wraps(right)
+    def arrival(offset: int, key: Any, value: Any, given: Any) -> Any:
+        if bytes(key or b"") == HEALTHY_PUMP:
+            tell("a good reading was refused")
+            raise module.Unusable(module.BAD_PAYLOAD, "not a reading: it is of this pump")
+        return right(offset, key, value, given)
+
+    module.arrival = arrival
+
+
 # By deed: in whose processes (a word of the command line), and to which modules.
 DEEDS: Mapping[str, tuple[str, Mapping[str, Deed]]] = {
     "nothing": ("", {}),
@@ -190,6 +219,8 @@ DEEDS: Mapping[str, tuple[str, Mapping[str, Deed]]] = {
     "scorer skips windows": ("scorer", {"edge_agent.scorer.judge": skip_windows}),
     "scorer writes scores twice": ("scorer", {"edge_agent.scorer.ledger": score_twice}),
     "scorer writes a wrong digest": ("scorer", {"edge_agent.scorer.outputs": name_another_model}),
+    "scorer swaps late": ("scorer", {"edge_agent.scorer.swap": swap_late}),
+    "nobody can read a pump": ("", {"headwater.contract.arrival": refuse_a_pump}),
     "scorer raises no alarm": ("scorer", {"edge_agent.scorer.judge": raise_nothing}),
 }
 
