@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from cloud_trainer.dataset import IN_ALARM
+from headwater.app.demo.count import Log
 from headwater.app.demo.evidence import Asset, Learned
+from headwater.app.demo.promises import zero
 from headwater.app.plant.publisher import Machine
 from headwater.contract import topics
+from headwater.contract.figures import Figure
 
 ENOUGH = 100  # readings of a machine after the first rollout: five windows of 20, whatever the step
 Published = Mapping[Machine, tuple[int, str]]  # readings, and the SHA-256 of their payloads in order
@@ -36,6 +39,14 @@ def left_out(learned: Learned) -> int:
     ]
     there = sum(end - start for start, end in ranges)
     return max(0, there - learned.records - learned.excluded.get(IN_ALARM, 0))
+
+
+def refused(dead_letters: Iterable[Log], learned: Iterable[Learned]) -> Figure:
+    """Dead letters of all sites, none of which is right, and what the training that left out most left out."""
+    dead = sum(len(records) for log in dead_letters for records in log.partitions.values())
+    out = max(map(left_out, learned), default=0)
+    note = f"{dead:,} dead letters, {out:,} left out of training" if dead or out else ""
+    return zero("demo.readings_refused", dead + out, note)
 
 
 def never_scored(published: Published, at_rollout: Mapping[Machine, int], scored: Collection[Asset]) -> list[Machine]:

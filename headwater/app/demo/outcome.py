@@ -108,16 +108,8 @@ def _transport(scenario: Scenario, sites: dict[str, _Site]) -> list[Figure]:
         zero("demo.replication_duplicated", sum(c.duplicated for c in copied)),
         zero("demo.cloud_digests_wrong", sum(c.wrong_digests for c in copied)),
         zero("demo.status_differs", sum(site.status_differs for site in sites.values())),
-        _refused(scenario, sites),
+        demands.refused([site.dead_letters for site in sites.values()], scenario.marks.learned),
     ]
-
-
-def _refused(scenario: Scenario, sites: dict[str, _Site]) -> Figure:
-    """Nothing that was published was broken: no dead letter is right, and nothing is left out but for an alarm."""
-    dead = sum(len(records) for site in sites.values() for records in site.dead_letters.partitions.values())
-    left_out = max((demands.left_out(learned) for learned in scenario.marks.learned), default=0)
-    note = f"{dead:,} dead letters, {left_out:,} left out of training" if dead or left_out else ""
-    return zero("demo.readings_refused", dead + left_out, note)
 
 
 def _alarms(scenario: Scenario, episodes: list[Episode]) -> list[Figure]:

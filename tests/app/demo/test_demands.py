@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from headwater.app.demo.demands import ENOUGH, left_out, never_scored, unpublished
+from headwater.app.demo.count import Log
+from headwater.app.demo.demands import ENOUGH, left_out, never_scored, refused, unpublished
 from headwater.app.demo.evidence import Learned
 from headwater.app.demo.plan import MOST_ROWS, Options, recorded, simulated
 from headwater.app.plant.publisher import Machine
+from headwater.contract import headers
+from headwater.transport.kafka_batch import Record
 
 ONE, TWO = Machine("lyon", "pump", "pump-1"), Machine("lyon", "pump", "pump-2")
 LEARNED = Learned(
@@ -53,6 +56,16 @@ def test_what_a_training_left_out_is_counted_told_or_not() -> None:
     assert left_out(LEARNED) == 0
     assert left_out(replace(LEARNED, records=85, excluded={"in-alarm": 10, "undecodable": 5})) == 5
     assert left_out(replace(LEARNED, records=80)) == 10
+
+
+def test_every_dead_letter_is_a_good_reading_refused() -> None:
+    """Nothing broken was published, whatever reason a dead letter gives."""
+    letter = Record(0, 0, b"pump-5", b"{}", ((headers.REASON, b"bad-payload"),))
+    shorter = replace(LEARNED, records=80)
+
+    assert refused([Log({0: [], 1: []})], [LEARNED]).met
+    found = refused([Log({0: [letter], 1: []}), Log({0: [letter, letter]})], [LEARNED, shorter, LEARNED])
+    assert (found.value, found.met, found.note) == (13, False, "3 dead letters, 10 left out of training")
 
 
 def test_a_machine_without_a_score_is_named() -> None:
