@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from headwater.transport.mqtt.packets import Publish
 
 FAR = 49_152  # messages, of 65,535 packet ids: one that many back may be under way, its id is not yet used again
 _IDS = 1 << 16
+_LAST_ID = _IDS - 1
 
 
 class _Index(NamedTuple):
@@ -28,6 +30,31 @@ class _Index(NamedTuple):
     def empty(cls) -> _Index:
         """Knows nothing; 1 MB."""
         return cls(array("q", bytes(8 * _IDS)), array("q", bytes(8 * _IDS)))
+
+
+class Reach(NamedTuple):
+    """Packet ids, oldest and newest, of messages one behind the other, from a broker that counts ids upwards."""
+
+    oldest: int
+    newest: int
+
+    def covers(self, packet_id: bytes, margin: int) -> bool:
+        """Whether an open message of this id is newer than the oldest, by `margin`, or than all."""
+        behind = (self.newest - int.from_bytes(packet_id, "big")) % _LAST_ID
+        return behind > FAR or behind + margin < (self.newest - self.oldest) % _LAST_ID
+
+
+def reach_of(ids: Sequence[int], most: int) -> Reach | None:
+    """What these ids, in the order of receipt, reach back to; None where the broker does not seem to count upwards.
+
+    A life that ended leaves up to `most` of them out of their order. The lowest free ids come again and again.
+    """
+    if len(ids) < 2 * most or len(set(ids)) < len(ids):
+        return None
+    near = 4 * most
+    if any(near < (after - before) % _LAST_ID < _LAST_ID - near for before, after in pairwise(ids)):
+        return None
+    return Reach(ids[0], ids[-1])
 
 
 class Far:

@@ -35,7 +35,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import NamedTuple
 
-from edge_agent.bridge.far import FAR, Far
+from edge_agent.bridge.far import FAR, Far, Reach, reach_of
 from headwater.contract import headers
 from headwater.contract.errors import BadInput
 from headwater.transport.kafka_batch.records import Record
@@ -96,6 +96,12 @@ class Recogniser:
         last = mine[-1]
         self.floor = max(0, last.sequence - 4 * self._most)
         self._started, self.sequence, self.session = last.started, last.sequence, last.session
+        known_ids = {
+            mark.sequence: int.from_bytes(mark.packet_id, "big")
+            for mark in mine
+            if mark.started == last.started and mark.packet_id and mark.sequence > self.floor
+        }
+        self.reach: Reach | None = reach_of(list(known_ids.values()), self._most)
         for mark in mine:
             if mark.started == last.started and mark.packet_id and last.sequence - mark.sequence < FAR:
                 known = self.young.get(mark.packet_id)
@@ -113,6 +119,7 @@ class Recogniser:
         self.session = f"{self.client_id}@{self._started}"
         self.sequence = self.floor = 0
         self.far = Far()
+        self.reach = None
         self.young: dict[bytes, Entry] = {}
         self._old: dict[bytes, Entry] = {}
         self._old_until = 0  # all places in it are below
@@ -147,6 +154,8 @@ class Recogniser:
     def is_out_of_sight(self, message: Publish) -> bool:
         """Whether a former life may have taken in this first redelivery, or one behind it, and nobody here knows."""
         if not self.floor or not message[0] & DUP:
+            return False
+        if self.reach is not None and self.reach.covers(message[2], self._most):
             return False
         entry = self.find(message)
         return entry is None or entry[2] <= self.floor

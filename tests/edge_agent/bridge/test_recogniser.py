@@ -114,6 +114,7 @@ class Log:
     def __init__(self) -> None:
         self.partitions: dict[tuple[str, int], list[Record]] = {}
         self.under_way: list[tuple[tuple[str, int], list[Record], Done]] = []
+        self.starts = self.looks = 0  # of lives that wrote here, and how often one read far back
 
     def push(self, topic: str, partition: int, section: Section, done: Done) -> None:
         data = encode_records(section.data, section.count, section.first_ms, section.newest_ms, "none", -1, -1, -1)
@@ -152,6 +153,7 @@ class Life:
             receive_maximum=WINDOW,
         )
         self._recogniser, self._log = recogniser, log
+        log.starts += 1
         self._deep = Deep(self, recogniser, self._look_back)
         self._next = broker.connect()
         self.bridge.take(self._next)
@@ -165,6 +167,7 @@ class Life:
         return self._next
 
     async def _look_back(self) -> None:
+        self._log.looks += 1
         for record in self._log.tails(FAR):
             if (mark := mark_of(record, "client")) is not None and mark.session == self._recogniser.session:
                 self._recogniser.far.log(mark.packet_id, mark.sequence, mark.digest)
@@ -240,6 +243,17 @@ async def test_a_broker_that_sends_too_far_ahead_repeats_nothing(seed: int) -> N
 
     assert broker.sent > 30 * WINDOW
     assert fate(log.readings(), broker.sent) == NOTHING_WRONG
+
+
+async def test_a_usual_start_does_not_read_far_back() -> None:
+    """What was never written is told by its id from what was written long ago, where a broker counts ids upwards."""
+    chance = random.Random(7)
+    broker, log = Broker(chance, lowest_ids=False), Log()
+
+    await live(chance, broker, log, 1500)
+
+    assert log.starts > 20
+    assert log.looks == 0
 
 
 @pytest.mark.parametrize("seed", range(4))
