@@ -22,6 +22,7 @@ from headwater.transport.settings import load
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
+    add_completion=False,
     help="Train models from an exact range of what the plants sent.\n\n"
     "Example:  headwater train request --class pump --wait",
 )

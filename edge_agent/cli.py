@@ -37,17 +37,32 @@ def run(site: str | None = SITE) -> None:
 
 
 @app.command()
-def setup(site: str | None = SITE, dry_run: bool = typer.Option(False, "--dry-run", help="Only name them.")) -> None:
+def setup(
+    site: str | None = SITE,
+    dry_run: bool = typer.Option(False, "--dry-run", help="Only name them."),
+    as_json: bool = AS_JSON,
+) -> None:
     """Create the topics of the edge and of its routes that are missing; waits for Kafka. `run` does it too.
 
     Example:  headwater edge setup --dry-run
     """
     settings = _load(site)
-    if dry_run:
+    made: list[str] = []
+    if not dry_run:
+        from edge_agent.parts import setup_topics
+        from headwater.transport import logs
+
+        logs.configure(part="setup")
+        made = setup_topics(settings)
+    if as_json:
+        topics = [{"name": s.name, "partitions": s.partitions, "configs": dict(s.configs)} for s in settings.topics]
+        typer.echo(json.dumps({"topics": topics, "created": made, "done": not dry_run}, indent=2))
+    elif dry_run:
         for spec in settings.topics:
-            typer.echo(f"{spec.name}: {spec.partitions} partitions, {spec.configs}")
-        return
-    _run_part("setup")
+            configs = ", ".join(f'{name} = "{value}"' for name, value in spec.configs.items())
+            typer.echo(f"{spec.name}: {spec.partitions} partitions, {configs}")
+    else:
+        typer.echo(f"created {', '.join(made)}" if made else f"all {len(settings.topics)} topics were there already")
 
 
 @app.command()

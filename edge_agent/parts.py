@@ -39,9 +39,18 @@ def run_part(part: str, *, once: bool = False) -> None:
 
 
 def _setup(settings: EdgeSettings) -> None:
-    """Create the topics that are missing; waits for Kafka. A process of its own, so that librdkafka goes with it."""
+    """A process of its own, so that librdkafka goes with it."""
     import structlog
 
+    made = setup_topics(settings)
+    structlog.get_logger(__name__).info("topics ready", site=settings.site, created=made)
+
+
+def setup_topics(settings: EdgeSettings) -> list[str]:
+    """Create the topics that are missing, and return their names; waits for Kafka.
+
+    BadSetting where one is there in another form.
+    """
     from headwater.transport.kafka import ensure_topics
     from headwater.transport.retry import retrying_sync
 
@@ -51,8 +60,7 @@ def _setup(settings: EdgeSettings) -> None:
         except Conflict as error:  # other than the rest, waiting does not cure it
             raise BadSetting(str(error), hint=error.hint) from error
 
-    made = retrying_sync(f"creating topics at {settings.kafka.brokers}", create)
-    structlog.get_logger(__name__).info("topics ready", site=settings.site, created=made)
+    return retrying_sync(f"creating topics at {settings.kafka.brokers}", create)
 
 
 def _bridge(settings: EdgeSettings) -> None:
@@ -77,6 +85,6 @@ def _updater(settings: EdgeSettings) -> None:
 
 
 def _updater_once(settings: EdgeSettings) -> None:
-    from edge_agent.updater.cycle import once
+    from edge_agent.updater.cycle import demand
 
-    once(settings.for_updater, settings.site, settings.folder)
+    demand(settings.for_updater, settings.site, settings.folder)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
+    add_completion=False,
     help="Which MQTT messages become which Kafka records; tried here without a broker.\n\n"
     "Example:  headwater edge route list",
 )
@@ -57,7 +58,8 @@ def try_message(
 ) -> None:
     """Say what would become of a message: its route, Kafka topic, key, partition, headers and readings, or why not.
 
-    Nothing is connected to. Exits with 2 when the message would be refused.
+    Nothing is connected to. Exits with 0 when the message would do what it is for, with 2 when it would not: refused,
+    never received, or written as a record of `readings` that the scorer will refuse.
 
     Example:  headwater edge route test lyon/pump/pump-3 '{"v":1,"t":1763718300000,"values":{"flow":31.2}}'
     """
@@ -74,7 +76,7 @@ def try_message(
     )
     for line in [json.dumps(found, indent=2)] if as_json else _lines(found):
         typer.echo(line)
-    if found["refusal"] is not None:
+    if found["refusal"] is not None or not found["arrives"] or any("problem" in each for each in found["records"]):
         raise typer.Exit(BadInput.exit_code)
 
 
@@ -82,6 +84,7 @@ def try_message(
 def reload_routes(
     site: str | None = SITE,
     wait_s: float = typer.Option(30.0, "--wait", min=0.1, help="Longest wait for the bridge, in seconds."),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Make the running bridge read its settings again, without losing a message, and say what became of it.
 
@@ -93,7 +96,8 @@ def reload_routes(
     from edge_agent.bridge.reload import demand
 
     settings = _load(site)
-    typer.echo(demand(settings.folder, settings.site, wait_s))
+    says = demand(settings.folder, settings.site, wait_s)
+    typer.echo(json.dumps({"site": settings.site, "done": True, "says": says}, indent=2) if as_json else says)
 
 
 def _lines(found: dict[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
+    add_completion=False,
     help="Ship a site's topics from its own Kafka cluster to the cloud's, each record exactly once.\n\n"
     "Example:  headwater replicate run",
 )

@@ -7,17 +7,17 @@ import json
 from typing import Any
 
 import typer
-from pydantic import BaseModel, SecretStr
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from pydantic import BaseModel
 
 from headwater.app.parts import SETTINGS, settings_model
-from headwater.contract.errors import BadInput, BadSetting, HeadwaterError
+from headwater.app.values import defaults, plain, toml
+from headwater.contract.errors import BadInput, BadSetting
 from headwater.transport import settings
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
+    add_completion=False,
     help="Show, check and explain settings.\n\nExample:  headwater config check",
 )
 PART = typer.Argument("edge", help=f"One of: {', '.join(SETTINGS)}.")
@@ -26,7 +26,7 @@ AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
 
 @app.command()
 def show(part: str = PART, as_json: bool = AS_JSON) -> None:
-    """Print every setting of a part with its value; secrets are never printed.
+    """Print every setting of a part with its value, as TOML has it; secrets are never printed.
 
     Example:  headwater config show edge
     """
@@ -38,75 +38,92 @@ def show(part: str = PART, as_json: bool = AS_JSON) -> None:
             _print(_without_values(part, model))
         raise
     if as_json:
-        typer.echo(json.dumps(values, indent=2))
+        typer.echo(json.dumps({name: plain(value) for name, value in values.items()}, indent=2))
     else:
-        _print(values)
+        _print({name: toml(value) for name, value in values.items()})
 
 
 @app.command()
-def check(part: str = typer.Argument("", help="A part; all that are configured when left out.")) -> None:
-    """Check settings without starting anything; says what is wrong, where it was set, and the nearest right name.
+def check(
+    part: str = typer.Argument("", help="A part; all that are configured when left out."), as_json: bool = AS_JSON
+) -> None:
+    """Check settings without starting anything; says all that is wrong, where it was set, and the nearest right name.
 
     Example:  headwater config check edge
     """
-    failed: HeadwaterError | None = None
     configured = [name for name in SETTINGS if settings.is_configured(name)]
     if not part and not configured:
         raise BadInput(
             "nothing is configured", hint=f"set HEADWATER_EDGE__SITE or the like, or write {settings.DEFAULT_FILE}"
         )
-    for name in [part] if part else SETTINGS:
-        if not part and name not in configured:
-            typer.echo(f"{name}: not configured")
-            continue
-        model = settings_model(name)
-        try:
-            settings.load(name, model)
-        except HeadwaterError as error:
-            typer.echo(f"{name}: {error}" + (f" ({error.hint})" if error.hint else ""))
-            failed = error
-        else:
-            typer.echo(f"{name}: good")
-    if failed is not None:
-        raise typer.Exit(failed.exit_code)
+    found: dict[str, list[BadSetting] | None] = {
+        name: settings.problems(name, settings_model(name)) if part or name in configured else None
+        for name in ([part] if part else SETTINGS)
+    }
+    if as_json:
+        typer.echo(json.dumps({"parts": {name: _judged(problems) for name, problems in found.items()}}, indent=2))
+    else:
+        for name, problems in found.items():
+            for line in _verdict(problems):
+                typer.echo(f"{name}: {line}")
+    if any(found.values()):
+        raise typer.Exit(BadSetting.exit_code)
 
 
 @app.command()
-def explain(name: str = typer.Argument(help="A setting, such as edge.kafka.brokers.")) -> None:
-    """Say what a setting means, its default, and how to set it.
+def explain(
+    name: str = typer.Argument(help="A setting or a section, such as edge.kafka.brokers or edge.kafka."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Say what a setting means, its default, and how to set it; of a section, all of its settings.
 
     Example:  headwater config explain edge.kafka.brokers
     """
     part = name.partition(".")[0]
-    known = {dotted: (variable, field) for variable, dotted, field in settings.variables(part, settings_model(part))}
-    if name not in known:
+    told = defaults(part, settings_model(part))
+    known = {
+        dotted: {"name": dotted, "meaning": field.description, "default": told[dotted], "environment": variable}
+        for variable, dotted, field in settings.variables(part, settings_model(part))
+    }
+    inside = [each for dotted, each in known.items() if dotted.startswith(f"{name}.")]
+    if name not in known and not inside:
         near = difflib.get_close_matches(name, known, n=1)
         raise BadInput(f"there is no setting {name}", hint=f"did you mean {near[0]}?" if near else "")
-    variable, field = known[name]
-    typer.echo(f"{name}\n  {field.description or 'no description'}\n  default: {default_text(field)}")
-    table, _, key = name.rpartition(".")
-    typer.echo(f"  environment: {variable}\n  headwater.toml: [{table}] {key} = ...")
+    if as_json:
+        typer.echo(json.dumps({"section": name, "settings": inside} if inside else known[name], indent=2))
+    elif inside:
+        typer.echo(f"[{name}]")
+        for each in inside:
+            typer.echo(f"{each['name']} = {each['default']}\n  {each['meaning']}")
+    else:
+        one, (table, _, key) = known[name], name.rpartition(".")
+        typer.echo(f"{name}\n  {one['meaning']}\n  default: {one['default']}")
+        typer.echo(f"  environment: {one['environment']}\n  headwater.toml: [{table}] {key} = ...")
 
 
-def default_text(field: FieldInfo) -> str:
-    """A default as people read it; `(must be set)` where there is none."""
-    if field.is_required():
-        return "(must be set)"
-    default = field.get_default(call_default_factory=True, validated_data={})
-    return "(must be set)" if default is PydanticUndefined else "(none)" if default is None else str(default)
+def _judged(problems: list[BadSetting] | None) -> dict[str, Any]:
+    if problems is None:
+        return {"state": "not configured"}
+    told = [{"says": str(problem), "what_to_do": problem.hint} for problem in problems]
+    return {"state": "wrong", "problems": told} if told else {"state": "good"}
 
 
-def _print(values: dict[str, Any]) -> None:
+def _verdict(problems: list[BadSetting] | None) -> list[str]:
+    if problems is None:
+        return ["not configured"]
+    return [f"{problem} ({problem.hint})" if problem.hint else str(problem) for problem in problems] or ["good"]
+
+
+def _print(values: dict[str, str]) -> None:
     width = max(map(len, values))
     for name, value in values.items():
         typer.echo(f"{name:<{width}}  {value}")
 
 
-def _without_values(part: str, model: type[BaseModel]) -> dict[str, Any]:
+def _without_values(part: str, model: type[BaseModel]) -> dict[str, str]:
     """Every setting with its default, for settings that do not load; says which are missing."""
     return {
-        name: "(set)" if settings.is_given(part, name) else default_text(field)
-        for _, name, field in settings.variables(part, model)
+        name: "(set)" if settings.is_given(part, name) else default for name, default in defaults(part, model).items()
     }
 
 
@@ -114,11 +131,5 @@ def _flat(model: BaseModel, prefix: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name in type(model).model_fields:
         value = getattr(model, name)
-        if isinstance(value, BaseModel):
-            values |= _flat(value, f"{prefix}.{name}")
-        elif isinstance(value, SecretStr):
-            values[f"{prefix}.{name}"] = "(secret, set)"
-        else:
-            plain = isinstance(value, str | int | float | bool | None)
-            values[f"{prefix}.{name}"] = value if plain else str(value)
+        values |= _flat(value, f"{prefix}.{name}") if isinstance(value, BaseModel) else {f"{prefix}.{name}": value}
     return values

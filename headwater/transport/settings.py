@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from headwater.contract.errors import BadSetting
@@ -29,6 +30,7 @@ SECTIONS = ("edge", "replicator", "trainer", "fleet")
 PREFIX = "HEADWATER_"
 DEFAULT_FILE = "headwater.toml"
 PLAIN_VARIABLES = ("HOME", "CONFIG", "SECRETS", "DATA", "MOSQUITTO")  # read elsewhere, not settings of a part
+_EXTRA = "extra_forbidden"  # pydantic's word
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -42,10 +44,10 @@ def load(section: str, model: type[Model], overrides: Mapping[str, Any] | None =
 
     `overrides` are nested like the model and win over everything: they come from the command line.
     """
-    path = _file()
-    table = _table(path, section)
-    _refuse_unknown(table, model, section, str(path))
-    _refuse_unknown_variables(section, model)
+    table = _table(_file(), section)
+    unknown = next(_unknown_names(table, section, model), None)
+    if unknown is not None:
+        raise unknown
     loader = _loader(section, model, table, _secrets(section, model))
     try:
         loaded = loader(**(overrides or {}))
@@ -54,6 +56,31 @@ def load(section: str, model: type[Model], overrides: Mapping[str, Any] | None =
     except SettingsError:
         raise _not_json(section, model) from None  # its cause holds the value, which may be a secret
     return model.model_validate(loaded.model_dump(exclude_unset=True, round_trip=True))
+
+
+def problems(section: str, model: type[BaseModel]) -> list[BadSetting]:
+    """All that is wrong with the settings of a part, names that do not exist first; empty when they would load."""
+    try:
+        table = _table(_file(), section)
+        found = list(_unknown_names(table, section, model))
+        _loader(section, model, table, _secrets(section, model))()
+    except BadSetting as error:  # what cannot even be read
+        return [error]
+    except ValidationError as error:
+        told = " ".join(map(str, found)).upper().replace("__", ".")
+        return found + [
+            _explanation(each, section, model)
+            for each in error.errors(include_input=False, include_url=False)
+            if each["type"] != _EXTRA or f"{section}.{'.'.join(map(str, each['loc']))}".upper() not in told
+        ]
+    except SettingsError:
+        return [*found, _not_json(section, model)]
+    return found
+
+
+def _unknown_names(table: Mapping[str, Any], section: str, model: type[BaseModel]) -> Iterator[BadSetting]:
+    yield from _unknown(table, model, section, str(_file()))
+    yield from _unknown_variables(section, model)
 
 
 def is_given(section: str, dotted: str) -> bool:
@@ -163,16 +190,17 @@ def nested(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _refuse_unknown(table: Mapping[str, Any], model: type[BaseModel], where: str, source: str) -> None:
+def _unknown(table: Mapping[str, Any], model: type[BaseModel], where: str, source: str) -> Iterator[BadSetting]:
     for name, value in table.items():
         field = model.model_fields.get(name)
         if field is None:
-            raise BadSetting(
+            yield BadSetting(
                 f"{source}: there is no setting {where}.{name}", hint=_nearest(name, model.model_fields, where + ".")
             )
+            continue
         inner = nested(field.annotation)
         if inner is not None and isinstance(value, dict):
-            _refuse_unknown(value, inner, f"{where}.{name}", source)
+            yield from _unknown(value, inner, f"{where}.{name}", source)
 
 
 def variables(section: str, model: type[BaseModel]) -> Iterator[tuple[str, str, Any]]:
@@ -185,7 +213,7 @@ def variables(section: str, model: type[BaseModel]) -> Iterator[tuple[str, str, 
             yield from variables(f"{section}.{name}", inner)
 
 
-def _refuse_unknown_variables(section: str, model: type[BaseModel]) -> None:
+def _unknown_variables(section: str, model: type[BaseModel]) -> Iterator[BadSetting]:
     known = {variable for variable, _, _ in variables(section, model)}
     mine = f"{PREFIX}{section.upper()}__"
     others = tuple(f"{PREFIX}{other.upper()}__" for other in SECTIONS if other != section)
@@ -196,7 +224,7 @@ def _refuse_unknown_variables(section: str, model: type[BaseModel]) -> None:
             continue
         if upper.startswith(mine) and any(k.startswith(upper + "__") for k in known):
             continue  # a whole table as JSON
-        raise BadSetting(
+        yield BadSetting(
             f"environment: {variable} is not a setting of Headwater", hint=_nearest(upper, [*known, *plain])
         )
 
@@ -228,20 +256,23 @@ def _takes_many(annotation: Any) -> bool:
 
 
 def _explained(error: ValidationError, section: str, model: type[BaseModel]) -> BadSetting:
-    first = error.errors(include_input=False, include_url=False)[0]
-    name = ".".join([section, *(str(part) for part in first["loc"])])
-    plain = next((at for at, part in enumerate(first["loc"]) if isinstance(part, int)), len(first["loc"]))
-    variable = PREFIX + "__".join([section, *(str(part) for part in first["loc"][:plain])]).upper()
-    if first["type"] == "extra_forbidden":
-        *inside, wrong = first["loc"]
-        inner = _model_at(model, inside)
-        hint = _nearest(str(wrong), inner.model_fields) if inner is not None else ""
-        return BadSetting(f"there is no setting {name}", hint=hint or "see docs/settings.md for all of them")
-    if first["type"] == "missing":
-        return BadSetting(f"the setting {name} is missing", hint=f"set {variable}, or put it into headwater.toml")
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    hint = f"it can be set by {variable}" + (", as JSON" if plain < len(first["loc"]) else "")
-    return BadSetting(f"the setting {name}: {first['msg']}{more}", hint=hint)
+    return _explanation(error.errors(include_input=False, include_url=False)[0], section, model, more)
+
+
+def _explanation(wrong: ErrorDetails, section: str, model: type[BaseModel], more: str = "") -> BadSetting:
+    name = ".".join([section, *(str(part) for part in wrong["loc"])])
+    plain = next((at for at, part in enumerate(wrong["loc"]) if isinstance(part, int)), len(wrong["loc"]))
+    variable = PREFIX + "__".join([section, *(str(part) for part in wrong["loc"][:plain])]).upper()
+    if wrong["type"] == _EXTRA:
+        *inside, name_of = wrong["loc"]
+        inner = _model_at(model, inside)
+        hint = _nearest(str(name_of), inner.model_fields) if inner is not None else ""
+        return BadSetting(f"there is no setting {name}", hint=hint or "see docs/settings.md for all of them")
+    if wrong["type"] == "missing":
+        return BadSetting(f"the setting {name} is missing", hint=f"set {variable}, or put it into headwater.toml")
+    hint = f"it can be set by {variable}" + (", as JSON" if plain < len(wrong["loc"]) else "")
+    return BadSetting(f"the setting {name}: {wrong['msg']}{more}", hint=hint)
 
 
 def _model_at(model: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel] | None:

@@ -40,6 +40,7 @@ def test_every_command_explains_itself_with_an_example() -> None:
         done = headwater(*path, "--help")
         assert done.returncode == 0, path
         assert len(done.stdout.splitlines()) > 4, path
+        assert "-completion" not in done.stdout, path
         if path:  # the root says where to start
             assert re.search(r"^ *Example: +\S*.*headwater ", done.stdout, re.MULTILINE), path
 
@@ -99,6 +100,12 @@ def test_logs_of_a_stack_that_never_was(tmp_path: Path) -> None:
     done = headwater("stack", "logs", "mqtt", "--home", str(tmp_path / "stack"))
     assert done.returncode == 2
     assert done.stderr.startswith("headwater: nothing was ever started here\n")
+
+
+def test_logs_without_a_name_list_the_names(tmp_path: Path) -> None:
+    """Nothing was started: that is said, and it is no error."""
+    done = headwater("stack", "logs", "--home", str(tmp_path / "stack"))
+    assert (done.returncode, done.stdout[:31]) == (0, "no service was ever started her")
 
 
 def test_secrets_never_print(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from headwater.app.config import default_text
 from headwater.app.doctor.kafka import DOCTOR_TOPIC
 from headwater.app.parts import SETTINGS, settings_model
+from headwater.app.values import defaults
 from headwater.contract import topics
 from headwater.contract.errors import HeadwaterError
 from headwater.contract.refusals import MEANINGS
@@ -32,9 +32,11 @@ def settings_page() -> str:
     ]
     for part in SETTINGS:
         lines += ["", f"## {part}", "| variable | default | meaning |", "|---|---|---|"]
-        for variable, _, field in variables(part, settings_model(part)):
-            meaning = (field.description or "").replace("|", "\\|")
-            lines.append(f"| `{variable}` | {default_text(field)} | {meaning} |")
+        texts = defaults(part, settings_model(part))
+        for variable, dotted, field in variables(part, settings_model(part)):
+            meaning, default = (field.description or "").replace("|", "\\|"), texts[dotted]
+            shown = default if default.startswith("(") else f"`{default}`"
+            lines.append(f"| `{variable}` | {shown} | {meaning} |")
     return "\n".join([*lines, ""])
 
 

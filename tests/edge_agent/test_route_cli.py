@@ -89,7 +89,9 @@ def test_a_refusal_says_why_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_never_arrives_and_what_nobody_reads_is_said() -> None:
     """A topic outside of the subscription, and a record of `readings` that is no reading."""
     assert not tried("osaka/pump/p1", GOOD)["arrives"]
-    assert "the scorer will refuse it" in run("test", "lyon/pump/p1", "31.2").stdout
+    assert run("test", "osaka/pump/p1", GOOD).exit_code == 2
+    refused = run("test", "lyon/pump/p1", "31.2")
+    assert (refused.exit_code, "the scorer will refuse it" in refused.stdout) == (2, True)
 
 
 def test_a_payload_comes_from_a_file_or_the_standard_input(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from headwater.contract.errors import BadSetting, HeadwaterError
 from headwater.transport import logs
 from headwater.transport.settings import DEFAULT_FILE, is_configured, load
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 SIGNS = {"good": "ok  ", "warning": "warn", "bad": "FAIL"}
 _CONFIGURE = f"set HEADWATER_EDGE__SITE or the like, or write {DEFAULT_FILE}; or try `headwater demo`"
 PARTS_HELP = f"Parts to check: {', '.join(SETTINGS)}. All configured ones if none."

@@ -88,15 +88,20 @@ def status(home: Path | None = _HOME, as_json: bool = _JSON) -> None:
 
 @app.command()
 def logs(
-    service: str = typer.Argument(help="A cluster's name, `mqtt` or `s3`."),
+    service: str = typer.Argument("", help="A cluster's name, `mqtt` or `s3`; without it the names are listed."),
     home: Path | None = _HOME,
     lines: int = typer.Option(100, "--lines", "-n", min=1, help="How many lines from the end."),
 ) -> None:
-    """Print the end of one service's log.
+    """Print the end of one service's log; without a name, the names of the services.
 
     Example:  headwater stack logs cloud -n 20
     """
-    typer.echo(_stack(home).logs(service, lines))
+    stack = _stack(home)
+    if service:
+        typer.echo(stack.logs(service, lines))
+        return
+    names = [each.name for each in stack.status()]
+    typer.echo("\n".join(names) if names else "no service was ever started here; `headwater stack up` starts them")
 
 
 @app.command()
