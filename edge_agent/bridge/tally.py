@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from edge_agent.refusal_log import RefusalLog
+
 _MOST_TOPICS = 10_000  # counted at a time; a publisher may make up any number of them
 
 
@@ -33,6 +35,7 @@ class Tally:
         self._received: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._errors: dict[str, str] = {}
+        self._log = RefusalLog()
 
     def took(self, messages: Sequence[Any], topic_at: int) -> None:
         """Messages of one read; their MQTT topics are at index `topic_at` of each."""
@@ -44,9 +47,11 @@ class Tally:
             self._fold()
 
     def refused(self, route: str, why: str) -> None:
-        """One message goes to dead-letters."""
+        """One message goes to dead-letters; `why` begins with the reason code."""
         self._refused[route] += 1
         self._errors[route] = why
+        reason, _, detail = why.partition(": ")
+        self._log.note(reason, detail)
 
     def counts(self) -> dict[str, RouteCount]:
         """By route; "" is what no route fits, and is there if anything was."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from edge_agent.refusal_log import RefusalLog
 from edge_agent.scorer import outputs
 from edge_agent.scorer.judge import Verdicts
 from edge_agent.scorer.metrics import Counts
@@ -27,6 +28,7 @@ class Ledger:
         self._writer = writer
         self._counts = counts
         self._runtime = runtime.encode()
+        self._refusals = RefusalLog()
 
     async def settle(self, verdicts: Sequence[tuple[Partition, Verdicts]], now_ms: int) -> None:
         """Dead letters and alarms first, then scores: a score in the log says that its alarm is there as well."""
@@ -62,6 +64,10 @@ class Ledger:
         base = await self._writer.write(topics.DEAD_LETTERS, partition.number, outs)
         partition.dead_letters_from = base + 1
         self._counts.dead_letters += len(outs)
+        for each in verdicts.dead_letters:
+            self._refusals.note(
+                each.reason, f"readings[{partition.number}], offset {each.source.offset}: {each.detail}"
+            )
 
     async def _alarms(self, partition: Partition, verdicts: Verdicts, now_ms: int) -> None:
         outs = [outputs.alarm(each, now_ms) for each in verdicts.alarms]
