@@ -10,6 +10,7 @@ COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --generate-hashes
 help:
 	@echo 'make demo     The whole loop on this machine: sensors, alarms, training, a signed rollout. Two minutes.'
 	@echo '              DATA=FOLDER real recordings instead of the simulator   SITES=a,b,c   SEED=N'
+	@echo '              SPEED=N replays N rows of each recording a second, 10 to 100 (40)'
 	@echo '              KEEP=1 leaves the services running                     JSON=1 prints figures as JSON'
 	@echo 'make test     Style, types, layers, and all tests. CI=true demands every real service.'
 	@echo '              ARGS="-k stack" goes to pytest.'
@@ -35,7 +36,7 @@ test: setup
 
 demo: setup
 	@.venv/bin/headwater demo $(if $(DATA),--data '$(DATA)') $(if $(SITES),--sites '$(SITES)') \
-	  $(if $(SEED),--seed '$(SEED)') $(if $(KEEP),--keep) $(if $(JSON),--json)
+	  $(if $(SEED),--seed '$(SEED)') $(if $(SPEED),--speed '$(SPEED)') $(if $(KEEP),--keep) $(if $(JSON),--json)
 
 # Finished chapters are kept in build/chaos; the same seed goes on behind them.
 chaos: setup

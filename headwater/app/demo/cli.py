@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 from shlex import quote
 
@@ -17,7 +18,7 @@ from headwater import __version__
 from headwater.app.demo import outcome, promises, report
 from headwater.app.demo.console import Steps
 from headwater.app.demo.evidence import Evidence
-from headwater.app.demo.plan import Options, check_sites, plan
+from headwater.app.demo.plan import LEAST_SPEED, MOST_SPEED, Options, check_sites, plan
 from headwater.app.demo.plots import all_plots
 from headwater.app.demo.scenario import Scenario
 from headwater.app.stack.cli import end_in_order
@@ -39,7 +40,14 @@ def demo(
     data: Path = typer.Option(None, help="Folder of recordings (CSV as in SKAB) instead of simulated pumps."),
     sites: str = typer.Option("lyon,osaka", help="Names of the plants, two or more."),
     seed: int = typer.Option(1, min=0, help="Seed of the simulated plants."),
-    keep: bool = typer.Option(False, "--keep", help="Leave everything running and print the addresses."),
+    keep: bool = typer.Option(False, "--keep", help="Leave the services running and print their addresses."),
+    speed: float = typer.Option(
+        None,
+        min=LEAST_SPEED,
+        max=MOST_SPEED,
+        help="Rows that are replayed of each recording a second.",
+        show_default="40",
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object; the steps go to standard error."),
     report_to: Path = typer.Option(Path("demo-report.html"), "--report", help="Where the HTML report is written."),
     mosquitto: str = typer.Option(None, help="Program to use as MQTT broker; '' pretends that there is none."),
@@ -57,7 +65,7 @@ def demo(
     steps = Steps(quiet=as_json)
     names, report_to = check_sites(sites), _writable(report_to)
     end_in_order()
-    options = Options(names, seed, data, keep, _folder(home), report_to, mosquitto)
+    options = Options(names, seed, data, keep, _folder(home), report_to, mosquitto, speed=speed)
     found, pictures, scenario = _run(options, steps)
     if as_json:
         print(canonical_json(_object(found, seed)).decode(), flush=True)
@@ -109,11 +117,13 @@ def _writable(report_to: Path) -> Path:
 
 
 def _run(options: Options, steps: Steps) -> tuple[Evidence, Pictures, Scenario]:
-    started = time.monotonic()
+    started, begun = time.monotonic(), datetime.now().astimezone()
     scenario: Scenario | None = None
     done = False
     try:
         scenario = Scenario(options, plan(options), steps)
+        for line in scenario.plan.cuts:
+            steps.say(line)
         scenario.run()
         found = outcome.evidence(scenario, steps)
         done = True
@@ -129,13 +139,26 @@ def _run(options: Options, steps: Steps) -> tuple[Evidence, Pictures, Scenario]:
                 scenario.close()
             shutil.rmtree(options.home, ignore_errors=True)
     pictures = all_plots(found)
-    found.figures.append(figure("demo.total_s", time.monotonic() - started, "s", TOTAL_GOAL_S))
+    found.about = _about(scenario, begun)
+    goal = TOTAL_GOAL_S if options.speed is None else None  # promised at the speed that we chose
+    found.figures.append(figure("demo.total_s", time.monotonic() - started, "s", goal))
     for name, version in found.programs.items():
         steps.print(f"  {name}: {version}")
     steps.table(found.figures, promises.TITLES)
     for note in found.notes:
         steps.print(note)
     return found, pictures, scenario
+
+
+def _about(scenario: Scenario, begun: datetime) -> dict[str, str]:
+    """What the report says first."""
+    options, plan_, machines = scenario.options, scenario.plan, len(scenario.plan.machines)
+    return {
+        "date": f"{begun:%Y-%m-%d %H:%M %Z}",
+        "seed": "none; recordings are replayed as they are" if options.data else str(options.seed),
+        "speed-up": f"{plan_.speed:.0f} times real time, where a row is a second",
+        "load": f"{machines} machines, up to {machines * plan_.speed:,.0f} readings a second",
+    }
 
 
 def _keep_logs(home: Path, steps: Steps, error: HeadwaterError | OSError) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from headwater.app.plant.publisher import Machine
@@ -9,6 +10,12 @@ from headwater.contract.figures import Figure
 from headwater.contract.messages import Alarm
 
 Asset = tuple[str, str]  # site, asset
+
+
+def left_out(excluded: Mapping[str, int]) -> str:
+    """How many records a training left out, and why."""
+    why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(excluded.items()) if count)
+    return f"{sum(excluded.values()):,} left out" + (f" ({why})" if why else "")
 
 
 @dataclass
@@ -38,7 +45,7 @@ class Learned:
     records: int
     excluded: dict[str, int]
     dataset_sha256: str
-    seconds: float
+    seconds: float  # from the request to its publication
     thresholds: dict[str, float]
 
 
@@ -56,7 +63,7 @@ class Marks:
 
     kills: int = 0
     published_at_rollout: dict[Machine, int] = field(default_factory=dict)  # readings before the first model was active
-    killed_at: list[float] = field(default_factory=list)  # Unix seconds
+    killed_at: list[tuple[float, str]] = field(default_factory=list)  # Unix seconds, and what
     learned: list[Learned] = field(default_factory=list)
     refusals: dict[int, tuple[str, str]] = field(default_factory=dict)  # bad version: reason it must have, and has
     rollback_bytes: int | None = None
@@ -68,6 +75,7 @@ class Evidence:
     """Everything that the table and the report are made of."""
 
     title: str = ""
+    about: dict[str, str] = field(default_factory=dict)  # what was asked for, and when
     programs: dict[str, str] = field(default_factory=dict)
     figures: list[Figure] = field(default_factory=list)
     readings: dict[Asset, Trace] = field(default_factory=dict)
@@ -76,6 +84,6 @@ class Evidence:
     faults: dict[Asset, list[tuple[int, int]]] = field(default_factory=dict)  # from, to in ms: the truth
     swaps: list[tuple[str, int, int]] = field(default_factory=list)  # site, version, sensor time in ms
     lag: dict[str, list[tuple[float, int]]] = field(default_factory=dict)  # site: seconds, records
-    kills: list[float] = field(default_factory=list)  # seconds on the same clock
+    kills: list[tuple[float, str]] = field(default_factory=list)  # seconds on the same clock, and of what
     learned: list[Learned] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -29,10 +29,10 @@ def evidence(scenario: Scenario, steps: Steps) -> Evidence:
         episodes=[e for site in sites.values() for e in site.episodes],
         faults=_fault_spans(scenario),
         lag=scenario.watch.lag,
-        kills=[at - scenario.watch.since for at in scenario.marks.killed_at],
+        kills=[(at - scenario.watch.since, what) for at, what in scenario.marks.killed_at],
         learned=scenario.marks.learned,
     )
-    watched = set(found.faults) or {(e.alarm.site, e.alarm.asset) for e in found.episodes[:4]}
+    watched = {(machine.site, machine.asset) for machine in scenario.plan.machines}
     for name, site in sites.items():
         found.readings |= count.traces(name, site.edge[topics.READINGS], watched)
         found.scores |= count.score_traces(name, site.edge[topics.SCORES])
@@ -43,6 +43,7 @@ def evidence(scenario: Scenario, steps: Steps) -> Evidence:
     scored = {asset for asset, trace in found.scores.items() if any(score is not None for score in trace.score)}
     found.figures = [*_transport(scenario, sites), *alarms, *_models(scenario, sites, scored)]
     if scenario.options.data:
+        found.notes += scenario.plan.cuts
         found.notes.append("Labels were used for the counts of this table only; no model has seen them.")
     return found
 

@@ -28,6 +28,7 @@ class Options:
     home: Path
     report: Path
     mosquitto: str | None = None
+    speed: float | None = None  # of recordings
     pumps: int = 6
 
 
@@ -47,6 +48,7 @@ class Plan:
     faults: tuple[tuple[str, str, FaultKind], ...] = ()  # site, asset, kind
     holds: bool = False  # the rows wait for the trainings: recordings end, a plant does not
     labels: Mapping[Machine, list[tuple[int, bool]]] = field(default_factory=dict)
+    cuts: tuple[str, ...] = ()  # a sentence for each recording that is not replayed whole
     rows: Mapping[Machine, int] = field(default_factory=dict)  # readings of each machine; a plant's do not end
 
     def readings(self, tick: int) -> dict[Machine, int]:
@@ -76,6 +78,7 @@ def simulated(options: Options) -> Plan:
 
 MOST_ROWS = 1300  # of a recording, so that the demo stays within two minutes; longer ones are cut, and said to be
 DATA_CLASS = "rig"
+SPEED, LEAST_SPEED, MOST_SPEED = 40.0, 10.0, 100.0  # rows of each recording a second
 
 
 def recorded(options: Options, folder: Path) -> Plan:
@@ -83,10 +86,14 @@ def recorded(options: Options, folder: Path) -> Plan:
     machines: dict[Machine, Iterator[Row]] = {}
     labels: dict[Machine, list[tuple[int, bool]]] = {}
     counts: dict[Machine, int] = {}
+    cuts: list[str] = []
+    speed = options.speed or SPEED
     longest = 0
     for i, recording in enumerate(recordings(folder)):
         machine = Machine(options.sites[i % len(options.sites)], DATA_CLASS, recording.asset)
         rows = recording.rows[:MOST_ROWS]
+        if len(rows) < len(recording.rows):
+            cuts.append(f"{machine.site}/{machine.asset}: {len(rows):,} of {len(recording.rows):,} rows are replayed")
         longest, counts[machine] = max(longest, len(rows)), len(rows)
         machines[machine] = iter([(row.t, row.values) for row in rows])
         labels[machine] = [(row.t, row.label) for row in rows if row.label is not None]
@@ -96,10 +103,23 @@ def recorded(options: Options, folder: Path) -> Plan:
     healthy = min(400, end // 3)
     faulty = int(end * 0.85) - healthy
     return Plan(
-        machines, 40.0, 40.0, DATA_CLASS, healthy, 0, faulty, end, holds=True, labels=labels, rows=counts
-    )  # fmt: skip
+        machines,
+        speed,
+        speed,
+        DATA_CLASS,
+        healthy,
+        0,
+        faulty,
+        end,
+        holds=True,
+        labels=labels,
+        rows=counts,
+        cuts=tuple(cuts),
+    )
 
 
 def plan(options: Options) -> Plan:
-    """The plan for these options."""
+    """The plan for these options; BadInput for a speed of anything but recordings."""
+    if options.data is None and options.speed is not None:
+        raise BadInput("--speed is of recordings, and there are none", hint="name their folder with --data")
     return simulated(options) if options.data is None else recorded(options, options.data)

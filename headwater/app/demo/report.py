@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headwater import __version__
 from headwater.app.demo.console import counted_text, goal_text, verdict_of
-from headwater.app.demo.evidence import Evidence
+from headwater.app.demo.evidence import Evidence, left_out
 from headwater.transport.files import replace_durably
 
 STYLE = """
@@ -24,6 +24,7 @@ def write(evidence: Evidence, pictures: list[tuple[str, str, str]], titles: dict
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
         f"<title>{html.escape(evidence.title)}</title><style>{STYLE}</style></head><body>",
         f"<h1>{html.escape(evidence.title)}</h1>",
+        _about(evidence),
         "<h2>Promised and counted</h2>",
         _figures(evidence, titles),
     ]
@@ -31,6 +32,15 @@ def write(evidence: Evidence, pictures: list[tuple[str, str, str]], titles: dict
         parts.append(f"<h2>{html.escape(title)}</h2><p class='dim'>{html.escape(text)}</p>{svg}")
     parts += [_models(evidence), _programs(evidence), "</body></html>"]
     replace_durably(path, "\n".join(parts).encode())
+
+
+def _about(evidence: Evidence) -> str:
+    """The verdict in a sentence, then what was asked for and when."""
+    missed = [figure for figure in evidence.figures if verdict_of(figure) == "missed"]
+    promised = sum(bool(verdict_of(figure)) for figure in evidence.figures)
+    said = f"{len(missed)} of {promised} promises missed" if missed else f"All {promised} promises hold"
+    facts = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in evidence.about.items())
+    return f"<p class='{'bad' if missed else 'good'}'><b>{said}.</b></p><table>{facts}</table>"
 
 
 def _figures(evidence: Evidence, titles: dict[str, str]) -> str:
@@ -53,10 +63,12 @@ def _figures(evidence: Evidence, titles: dict[str, str]) -> str:
 def _models(evidence: Evidence) -> str:
     rows = "".join(
         f"<tr><td>v{one.version}</td><td class='n'>{one.records:,}</td><td class='n'>{one.seconds:.1f} s</td>"
+        f"<td>{html.escape(left_out(one.excluded))}</td>"
         f"<td class='n'>{one.thresholds.get('', 0):.2f}</td><td><code>{one.dataset_sha256}</code></td></tr>"
         for one in evidence.learned
     )
-    head = "<tr><th>model</th><th>records</th><th>training</th><th>threshold</th><th>SHA-256 of the dataset</th></tr>"
+    head = "<tr><th>model</th><th>records</th><th>request to publication</th><th></th><th>threshold</th>"
+    head += "<th>SHA-256 of the dataset</th></tr>"
     return f"<h2>Models</h2><table>{head}{rows}</table>"
 
 

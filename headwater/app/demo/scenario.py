@@ -12,7 +12,7 @@ from typing import Any
 
 from headwater.app.demo import spoil
 from headwater.app.demo.console import Steps, wait_for
-from headwater.app.demo.evidence import Learned, Marks
+from headwater.app.demo.evidence import Learned, Marks, left_out
 from headwater.app.demo.memory import proportional_mb
 from headwater.app.demo.plan import Options, Plan
 from headwater.app.demo.processes import CommandFailed, Crew, Up, command, wait_for_file
@@ -106,7 +106,7 @@ class Scenario:
             self._messages_on_their_way()
             pid = self._bridge(sites[0])
             os.kill(pid, signal.SIGKILL)
-        self.marks.killed_at.append(time.time())
+        self.marks.killed_at.append((time.time(), f"bridge of {sites[0]}"))
         self.steps.say(
             f"killed the bridge of {sites[0]} under load (SIGKILL, pid {pid}); its supervisor starts another"
         )
@@ -115,7 +115,7 @@ class Scenario:
         self._until_tick(self.plan.healthy // 2, "healthy readings")
         with self.stack.held("cloud"):
             self._messages_on_their_way()
-            self.marks.killed_at.append(time.time())
+            self.marks.killed_at.append((time.time(), f"replicator of {sites[-1]}"))
             self.marks.kills += self.crew.kill_and_restart(f"{sites[-1]}-replicator")
         self.steps.say(f"killed the replicator of {sites[-1]} under load (SIGKILL); started again")
         self._until_tick(self.plan.healthy, "healthy readings")
@@ -222,9 +222,9 @@ class Scenario:
         self.marks.learned.append(
             Learned(manifest.version, data.offsets, data.records, data.excluded, data.sha256, took, manifest.thresholds)
         )
-        left_out = sum(data.excluded.values())
         self.steps.say(
-            f"version {manifest.version} published: {data.records:,} records used, {left_out:,} left out, {took:.1f} s"
+            f"version {manifest.version} published {took:.1f} s after its request: {data.records:,} records used, "
+            f"{left_out(data.excluded)}"
         )
 
     def _roll_out(self, version: int) -> None:
