@@ -18,7 +18,7 @@ from edge_agent.updater.memory import Memory, note_failure
 from edge_agent.updater.settings import UpdaterSettings
 from edge_agent.updater.shelf import Shelf
 from headwater.contract.desired import Desired, UpdaterState, Wanted
-from headwater.contract.errors import BadSetting, Conflict, HeadwaterError, Untrusted
+from headwater.contract.errors import BadSetting, Conflict, GateFailed, HeadwaterError, Untrusted
 from headwater.contract.manifest import MANIFEST_FILE, model_path
 from headwater.contract.messages import Refusal
 from headwater.contract.refusals import REVOKED
@@ -39,10 +39,37 @@ def once(settings: UpdaterSettings, site: str, state: Path, store: ObjectStore |
     Raises Conflict when another updater works on the state folder, BadSetting without a root.json, Permanent when
     the disk cannot be written.
     """
+    return _looked(settings, site, state, store)[0]
+
+
+def demand(settings: UpdaterSettings, site: str, state: Path, store: ObjectStore | None = None) -> Desired:
+    """Look once, and raise afterwards what kept this site from running what it should.
+
+    As `once`; further Unreachable, Untrusted and the like for the moment's problem, GateFailed when the version that
+    the newest rollout asks for was refused, now or at an earlier look.
+    """
+    found, problem = _looked(settings, site, state, store)
+    if problem is not None:
+        raise problem
+    for refusal in found.refused:
+        if found.generations.get(refusal.asset_class) == refusal.generation:
+            raise GateFailed(
+                f"{site} refused version {refusal.version} of {refusal.asset_class}: {refusal.reason} "
+                f"({refusal.detail})",
+                hint="what ran before keeps running; the next rollout document is tried anew",
+                reason=refusal.reason,
+            )
+    return found
+
+
+def _looked(
+    settings: UpdaterSettings, site: str, state: Path, store: ObjectStore | None
+) -> tuple[Desired, HeadwaterError | None]:
     with _alone(state):
         try:
             client = Client(store or open_store(settings.objects), state / "trust", _root(settings, state))
-            return Cycle(settings, site, state, client).run()
+            cycle = Cycle(settings, site, state, client)
+            return cycle.run(), cycle.problem
         except HeadwaterError as error:
             note_failure(state, plan.phase_after(error), str(error))
             raise
@@ -62,6 +89,7 @@ class Cycle:
         self._settings = settings
         self._site = site
         self._client = client
+        self.problem: HeadwaterError | None = None  # of the last run
         self._clock_ms = clock_ms
         self._shelf = Shelf(state)
         self._memory = Memory(state)
@@ -77,6 +105,7 @@ class Cycle:
         if problem is not None:
             _log.warning("no newer model", site=self._site, why=str(problem), freshness=refreshed.freshness)
         self._write(self._state(refreshed, problem))
+        self.problem = problem
         return self._memory.desired
 
     def _followed(self, asset_class: str) -> HeadwaterError | None:

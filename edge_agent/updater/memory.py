@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from headwater.contract.canonical import canonical_json
-from headwater.contract.desired import DESIRED_FILE, Desired, decode_desired
+from headwater.contract.desired import DESIRED_FILE, Desired, Freshness, UpdaterState, decode_desired
 from headwater.contract.errors import BadInput, Permanent
 from headwater.transport.files import file_error, replace_durably
 
@@ -101,7 +101,8 @@ def note_failure(state: Path, phase: Literal["idle", "waiting", "stuck"], why: s
     with suppress(Permanent):
         before = _read_desired(path)
         now_ms = time.time_ns() // 1_000_000
-        told = msgspec.structs.replace(before.updater, phase=phase, last_error=why, checked_at=now_ms)
+        freshness: Freshness = "unverified" if phase == "stuck" else before.updater.freshness
+        told = UpdaterState(phase, why, before.updater.fetched_bytes, freshness, now_ms)
         after = msgspec.structs.replace(before, updater=told)
         if _is_news(after, before):
             replace_durably(path, after.encode())

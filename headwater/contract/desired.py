@@ -18,7 +18,7 @@ from headwater.contract.names import check_name
 DESIRED_FILE = "desired.json"
 MAX_DESIRED_BYTES = 1 << 20
 
-Freshness = Literal["never", "fresh", "stale", "frozen", "unreachable"]
+Freshness = Literal["never", "fresh", "stale", "frozen", "unreachable", "unverified"]
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -44,7 +44,8 @@ class UpdaterState(msgspec.Struct, frozen=True):
     """How the last cycle went; copied into `Status.updater`.
 
     `freshness`: fresh; stale (no good refresh for 48 h although the store answers); frozen (signed metadata expired
-    while the store answers); unreachable; never (before the first cycle).
+    while the store answers); unreachable; unverified (the root cannot be read, or what the store serves does not
+    follow from it); never (before the first cycle).
     `phase`: idle; waiting (`last_error` may heal by itself, such as a store that is away); stuck (somebody has to do
     something here: no root of trust, signatures that it does not vouch for, keys that the store refuses).
     """

@@ -6,8 +6,9 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from tuf.api.exceptions import DownloadHTTPError, ExpiredMetadataError, RepositoryError
@@ -41,7 +42,13 @@ class Floor(msgspec.Struct, frozen=True):
 
     root: int = 0
     timestamp: int = 0
-    good_at: int = 0  # ms, the last refresh that succeeded
+    good_at: int = 0  # ms, the last refresh that succeeded, by this machine's clock
+    signed_at: int = 0  # ms, when that timestamp was signed, by the publisher's clock
+
+    @property
+    def earliest(self) -> int:
+        """What the clock must have reached, in ms: both clocks had passed it, so that neither alone misleads."""
+        return min(self.good_at, self.signed_at)
 
 
 class Refreshed(NamedTuple):
@@ -59,9 +66,11 @@ def freshness_of(problem: HeadwaterError | None, good_at: int, now: int) -> Fres
         return "unreachable"
     if problem.reason == EXPIRED:
         return "frozen"
+    if isinstance(problem, (Untrusted, BadInput)):
+        return "unverified"
     if not good_at:
         return "never"
-    return "stale" if now - good_at > STALE_AFTER_MS else "fresh"
+    return "stale" if abs(now - good_at) > STALE_AFTER_MS else "fresh"
 
 
 class Client:
@@ -88,11 +97,11 @@ class Client:
 
     def refresh(self) -> Refreshed:
         """Read and verify the newest metadata (2 requests when nothing changed). Every failure is in the answer."""
-        floor, now = self._floor(), self._clock_ms()
+        floor, now = Floor(), self._clock_ms()
         self._updater = None
         try:
-            if now < floor.good_at - _CLOCK_SLACK_MS:
-                raise Refused("the clock of this machine has gone back by more than a day", hint="set it, then retry")
+            floor = self._floor()
+            self._check_clock(now, floor)
             updater = self._verified()
             seen = self._seen(now)
             _refuse_older(seen, floor)
@@ -102,6 +111,15 @@ class Client:
         except HeadwaterError as problem:
             return Refreshed(freshness_of(problem, floor.good_at, now), problem)
         return Refreshed("fresh", None)
+
+    def _check_clock(self, now: int, floor: Floor) -> None:
+        """Refused when it has gone back: what has expired since would be accepted."""
+        if now < floor.earliest - _CLOCK_SLACK_MS:
+            raise Refused(
+                f"the clock of this machine has gone back: metadata was signed and seen at {_utc(floor.earliest)} UTC",
+                hint=f"set it, then retry; if it is right, and the clocks here and where models are signed both ran "
+                f"ahead once, delete {self._floor_path} (the cache beside it still refuses older metadata)",
+            )
 
     def target(self, path: str) -> TargetInfo | None:
         """What is signed about a file, or None.
@@ -164,17 +182,24 @@ class Client:
         return updater
 
     def _seen(self, now: int) -> Floor:
-        def version(name: str) -> int:
-            return int(json.loads((self._cache / name).read_bytes())["signed"]["version"])
+        def read(name: str) -> dict[str, Any]:
+            signed: dict[str, Any] = json.loads((self._cache / name).read_bytes())["signed"]
+            return signed
 
         with _errors("signed metadata", self._cache):
-            return Floor(version("root.json"), version("timestamp.json"), now)
+            root, timestamp = read("root.json"), read("timestamp.json")
+        signed_at = datetime.fromisoformat(timestamp["expires"]) - timedelta(days=PLANS["timestamp"].days)
+        return Floor(int(root["version"]), int(timestamp["version"]), now, int(signed_at.timestamp() * 1000))
 
     def _floor(self) -> Floor:
         try:
             return msgspec.json.decode(self._floor_path.read_bytes(), type=Floor)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
             return Floor()
+        except OSError as error:
+            raise BadInput(
+                f"{self._floor_path} cannot be read: {error.strerror}", hint="check what it is, its owner and its mode"
+            ) from error
 
 
 class _Fetcher(FetcherInterface):
@@ -197,8 +222,13 @@ class _Fetcher(FetcherInterface):
 
 
 def _is_news(seen: Floor, floor: Floor) -> bool:
-    """Whether the floor is worth writing: it rose, or its time is a minute old (frequent looks spare the flash)."""
-    return (seen.root, seen.timestamp) != (floor.root, floor.timestamp) or seen.good_at - floor.good_at > _GOOD_EVERY_MS
+    """Whether the floor is worth writing: it rose, or its time is a minute off (frequent looks spare the flash)."""
+    same = (seen.root, seen.timestamp, seen.signed_at) == (floor.root, floor.timestamp, floor.signed_at)
+    return not same or abs(seen.good_at - floor.good_at) > _GOOD_EVERY_MS
+
+
+def _utc(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="minutes")[:16]
 
 
 def _refuse_older(seen: Floor, floor: Floor) -> None:

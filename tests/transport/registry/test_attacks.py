@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -311,22 +310,14 @@ def test_nothing_is_read_before_a_refresh(repo: Repo) -> None:
         client.read(MODEL, max_bytes=100)
 
 
-def test_a_clock_that_went_back_activates_nothing(repo: Repo, tmp_path: Path) -> None:
-    """A machine that believes in last year would accept what has expired since."""
-    state = tmp_path / "state"
-    fetch(repo.client(state), tmp_path / "before")
-    last_year = time.time_ns() // 1_000_000 - 365 * 86_400_000
-    problem = Client(repo.store, state, repo.root, clock_ms=lambda: last_year).refresh().problem
-    assert isinstance(problem, Refused)
-    assert "clock" in str(problem)
-
-
 def test_freshness_has_a_word_for_each_outcome() -> None:
-    """Fresh, stale after 48 h, frozen by expiry, unreachable, never."""
-    bad, old = Untrusted("x", reason="bad-signature"), Untrusted("x", reason="expired")
+    """Fresh, stale after 48 h, frozen by expiry, unreachable, unverified, never."""
+    foreign, old = Untrusted("x", reason="bad-signature"), Untrusted("x", reason="expired")
+    bad = Refused("x")
     assert freshness_of(None, 0, 5) == "fresh"
     assert freshness_of(Unreachable("x"), 5, 5) == "unreachable"
     assert freshness_of(old, 5, 5) == "frozen"
+    assert freshness_of(foreign, 5, 5) == "unverified"
     assert freshness_of(bad, 0, 5) == "never"
     assert freshness_of(bad, 5, 5 + STALE_AFTER_MS) == "fresh"
     assert freshness_of(bad, 5, 6 + STALE_AFTER_MS) == "stale"
