@@ -11,14 +11,17 @@ import msgspec
 
 
 class Figure(msgspec.Struct, frozen=True, omit_defaults=False):
-    """One counted value; `value` is None, and `met` False, where nothing was promised or could be counted."""
+    """One counted value; `value` is None, and `met` False, where what has a goal could not be promised or counted.
+
+    Without a goal `met` is None, and `better` only where a lower or higher value is better at all.
+    """
 
     name: str
     value: float | int | None
     unit: str
     goal: float | int | None
-    better: Literal["lower", "higher"]
-    met: bool
+    better: Literal["lower", "higher"] | None
+    met: bool | None
     spread: tuple[float, float] | None = None
     note: str = ""
 
@@ -29,15 +32,13 @@ def figure(
     unit: str,
     goal: float | int | None,
     *,
-    better: Literal["lower", "higher"] = "lower",
+    better: Literal["lower", "higher"] | None = None,
     spread: tuple[float, float] | None = None,
     note: str = "",
 ) -> Figure:
-    """A figure, met when its value is on the right side of its goal; without a goal, met by having a value."""
-    if value is None:
-        met = False
-    elif goal is None:
-        met = True
-    else:
-        met = value <= goal if better == "lower" else value >= goal
+    """A figure, met when its value is on the right side of its goal: `better` is "lower" unless said otherwise."""
+    if goal is None:
+        return Figure(name, value, unit, None, better, None, spread, note)
+    better = better or "lower"
+    met = value is not None and (value <= goal if better == "lower" else value >= goal)
     return Figure(name, value, unit, goal, better, met, spread, note)

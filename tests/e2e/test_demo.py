@@ -103,7 +103,7 @@ def missed(figures: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {
         name: (figure["value"], figure["note"])
         for name, figure in figures.items()
-        if not figure["met"] and figure["value"] is not None and name != "demo.total_s"
+        if figure["met"] is False and figure["value"] is not None and name != "demo.total_s"
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -18,10 +17,11 @@ from headwater import __version__
 from headwater.app.demo import outcome, promises, report
 from headwater.app.demo.console import Steps
 from headwater.app.demo.evidence import Evidence
+from headwater.app.demo.interrupt import answer_at_once
+from headwater.app.demo.machine import machine
 from headwater.app.demo.plan import LEAST_SPEED, MOST_SPEED, Options, check_sites, plan
 from headwater.app.demo.plots import all_plots
 from headwater.app.demo.scenario import Scenario
-from headwater.app.stack.cli import end_in_order
 from headwater.app.stack.runner import FULL_BELOW_BYTES, check_room
 from headwater.contract.canonical import canonical_json
 from headwater.contract.errors import BadInput, HeadwaterError, Permanent, Refused
@@ -29,7 +29,7 @@ from headwater.contract.figures import figure
 from headwater.transport import logs
 from headwater.transport.files import file_error
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 TOTAL_GOAL_S = 120.0
 REPORT_BYTES = 8 << 20  # room that a report needs, generously
 Pictures = list[tuple[str, str, str]]  # title, sentence, SVG
@@ -64,7 +64,7 @@ def demo(
     logs.configure()
     steps = Steps(quiet=as_json)
     names, report_to = check_sites(sites), _writable(report_to)
-    end_in_order()
+    answer_at_once()
     options = Options(names, seed, data, keep, _folder(home), report_to, mosquitto, speed=speed)
     found, pictures, scenario = _run(options, steps)
     if as_json:
@@ -205,5 +205,4 @@ def _next_commands(folder: Path, site: str) -> list[str]:
 
 
 def _object(found: Evidence, seed: int) -> dict[str, object]:
-    machine = {"python": platform.python_version(), "system": platform.platform(), "processor": platform.machine()}
-    return {"figures": found.figures, "machine": machine, "seed": seed, "programs": found.programs, "v": __version__}
+    return {"figures": found.figures, "machine": machine(), "seed": seed, "programs": found.programs, "v": __version__}
