@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from headwater.contract.errors import BadSetting
+from headwater.transport.secret_files import read_secrets
 
 SECTIONS = ("edge", "replicator", "trainer", "fleet")
 PREFIX = "HEADWATER_"
@@ -55,6 +57,8 @@ def load(section: str, model: type[Model], overrides: Mapping[str, Any] | None =
         raise _explained(error, section, model) from error
     except SettingsError:
         raise _not_json(section, model) from None  # its cause holds the value, which may be a secret
+    for endless in _endless(loaded.model_dump(), section):
+        raise endless
     return model.model_validate(loaded.model_dump(exclude_unset=True, round_trip=True))
 
 
@@ -63,7 +67,7 @@ def problems(section: str, model: type[BaseModel]) -> list[BadSetting]:
     try:
         table = _table(_file(), section)
         found = list(_unknown_names(table, section, model))
-        _loader(section, model, table, _secrets(section, model))()
+        loaded = _loader(section, model, table, _secrets(section, model))()
     except BadSetting as error:  # what cannot even be read
         return [error]
     except ValidationError as error:
@@ -75,7 +79,7 @@ def problems(section: str, model: type[BaseModel]) -> list[BadSetting]:
         ]
     except SettingsError:
         return [*found, _not_json(section, model)]
-    return found
+    return [*found, *_endless(loaded.model_dump(), section)]
 
 
 def _unknown_names(table: Mapping[str, Any], section: str, model: type[BaseModel]) -> Iterator[BadSetting]:
@@ -143,23 +147,21 @@ def _loader(
 
 
 def _secrets(section: str, model: type[BaseModel]) -> dict[str, Any]:
-    """Files of the secrets folder, named as the dotted setting with `__` for the dots."""
-    folder = os.environ.get("HEADWATER_SECRETS")
-    values: dict[str, Any] = {}
-    for _, dotted, _ in variables(section, model) if folder else ():
-        path = Path(str(folder)) / dotted.replace(".", "__")
-        if not path.is_file():
-            continue
-        inner, names = values, dotted.split(".")[1:]
-        for name in names[:-1]:
-            inner = inner.setdefault(name, {})
-        try:
-            inner[names[-1]] = path.read_text().strip()
-        except OSError as error:
-            raise BadSetting(f"the secret {path} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError:  # its text shows what it failed on
-            raise BadSetting(f"the secret {path} is not UTF-8 text") from None
-    return values
+    return read_secrets(section, [dotted for _, dotted, _ in variables(section, model)], SECTIONS)
+
+
+def _endless(value: Any, name: str) -> Iterator[BadSetting]:
+    """A number that nothing can wait for or count to."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _endless(inner, f"{name}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for at, inner in enumerate(value):
+            yield from _endless(inner, f"{name}.{at}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield BadSetting(
+            f"the setting {name}: {value} is not a finite number", hint="see docs/settings.md for its unit"
+        )
 
 
 def _table(path: Path, section: str) -> dict[str, Any]:

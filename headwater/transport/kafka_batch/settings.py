@@ -16,7 +16,7 @@ Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 class KafkaSettings(BaseModel):
     """One cluster. Times are in seconds; `ca_file` replaces the system's certificate authorities."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     brokers: str = Field(description="bootstrap brokers, host:port separated by commas")
     tls: bool = Field(default=False, description="encrypt, and check the brokers' certificates")
@@ -39,6 +39,8 @@ class KafkaSettings(BaseModel):
 
     def addresses(self) -> list[tuple[str, int]]:
         """Host and port of each bootstrap broker; ValueError if the text is not host:port,host:port."""
+        if "@" in self.brokers:  # which is logged and shown
+            raise ValueError("brokers: a user name or a password belongs into username and password")
         found = []
         for part in filter(None, (piece.strip() for piece in self.brokers.split(","))):
             host, colon, port = part.rpartition(":")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from typing import Literal, NamedTuple, Protocol
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from headwater.contract.errors import BadInput, Untrusted
 from headwater.contract.refusals import BAD_LENGTH
@@ -16,7 +17,7 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9][A-Za-z0-9._-]{
 class ObjectSettings(BaseModel):
     """Where signed models and rollouts are kept."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     endpoint: str | None = Field(
         None, description="Address of the S3 server, or file:///folder; without it Amazon's, by region."
@@ -33,6 +34,25 @@ class ObjectSettings(BaseModel):
     connect_timeout_s: float = Field(3.0, gt=0, description="How long a connection may take, in seconds.")
     read_timeout_s: float = Field(10.0, gt=0, description="How long the server may be silent, in seconds.")
     attempts: int = Field(3, ge=1, le=10, description="How often a request is sent before the store is unreachable.")
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_address(cls, endpoint: str | None) -> str | None:
+        """Refuse what is no address, and what holds a password: addresses are logged and shown."""
+        if endpoint is None:
+            return None
+        if "@" in endpoint.partition("//")[2].partition("/")[0] or ("@" in endpoint and "//" not in endpoint):
+            raise ValueError("it holds a user name or a password, which belong into access_key and secret_key")
+        try:
+            url = urlsplit(endpoint)
+            valid = bool(url.hostname) and url.port != 0 if url.scheme in ("http", "https") else url.scheme == "file"
+        except ValueError:  # a port that is none; its text shows it
+            valid = False
+        if not valid:
+            raise ValueError("it is not an address: expected http://host:port, https://host or file:///folder")
+        if url.scheme == "file" and (url.netloc or not url.path.startswith("/")):
+            raise ValueError("it names no folder: expected file:///a/folder")
+        return endpoint
 
 
 class Object(NamedTuple):

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from headwater.app.stack.state import S3Address
 from headwater.contract.errors import BadInput, BadSetting, Conflict, Refused, Unreachable, Untrusted
@@ -144,11 +145,19 @@ def test_wrong_keys_are_refused(s3: S3Address) -> None:
 
 
 def test_endpoints_choose_the_store(tmp_path: Path) -> None:
-    """file:// opens a folder, http:// S3, anything else is refused."""
+    """file:// opens a folder, anything but that and http:// is refused; what the refusal says holds no password."""
     folder = open_store(ObjectSettings(endpoint=f"file://{tmp_path}", bucket="b", prefix="p/"))
     folder.put("k", b"v")
     assert (tmp_path / "b" / "p" / "k").read_bytes() == b"v"
-    with pytest.raises(BadSetting):
-        open_store(ObjectSettings(endpoint="ftp://x"))
-    with pytest.raises(BadSetting):
-        open_store(ObjectSettings(endpoint="file://host/x"))
+    for wrong in ("ftp://x", "s3.example.com", "file://host/x", "file:x", "http://", "http://host:none", "canary"):
+        with pytest.raises(ValidationError, match=r"not an address|names no folder"):
+            ObjectSettings(endpoint=wrong)
+
+
+@pytest.mark.parametrize("endpoint", ["http://me:canary@host", "https://canary@host:9000/x", "me:canary@host"])
+def test_an_endpoint_with_a_password_is_refused_without_showing_it(endpoint: str) -> None:
+    """Addresses are logged and go into the status; passwords have settings of their own."""
+    with pytest.raises(ValidationError, match="secret_key") as caught:
+        ObjectSettings(endpoint=endpoint)
+    assert "canary" not in str(caught.value)
+    assert ObjectSettings(endpoint="file:///media/me@home").endpoint
