@@ -24,7 +24,7 @@ from headwater.app.stack.kafka import KafkaService, KafkaTools
 from headwater.app.stack.kafka_tools import prepare_kafka
 from headwater.app.stack.mqtt import Mosquitto, find_mosquitto
 from headwater.app.stack.runner import Runner, Service
-from headwater.app.stack.s3 import SeaweedFs, credentials_of, find_weed
+from headwater.app.stack.s3 import READER, SeaweedFs, credentials_of, find_weed
 from headwater.app.stack.state import S3Address
 from headwater.contract.errors import BadInput, HeadwaterError
 from tests.brokers import node_name, nodes
@@ -224,6 +224,13 @@ def s3_server(service_runner: Runner) -> S3Address:
     service_runner.start(service)
     keys = service.credentials
     return S3Address(f"http://{service_runner.address(service)}", keys.access_key, keys.secret_key, "headwater")
+
+
+@pytest.fixture
+def s3_reader(service_runner: Runner, s3: S3Address) -> S3Address:
+    """The same as `s3`, with the credentials of a user who may only read."""
+    keys = credentials_of(service_runner.folder / "s3", READER)
+    return replace(s3, access_key=keys.access_key, secret_key=keys.secret_key)
 
 
 @pytest.fixture

