@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edge_agent import supervisor
@@ -10,6 +11,7 @@ from headwater.contract.errors import BadInput, BadSetting, Conflict, HeadwaterE
 
 if TYPE_CHECKING:
     from edge_agent.settings import EdgeSettings
+    from headwater.contract.desired import Wanted
 
 
 def main(arguments: list[str]) -> int:
@@ -86,5 +88,15 @@ def _updater(settings: EdgeSettings) -> None:
 
 def _updater_once(settings: EdgeSettings) -> None:
     from edge_agent.updater.cycle import demand
+    from headwater.contract.desired import DESIRED_FILE, decode_desired
 
-    demand(settings.for_updater, settings.site, settings.folder)
+    path = settings.folder / DESIRED_FILE
+    before: dict[str, Wanted] = {}
+    with suppress(FileNotFoundError, BadInput):  # a damaged one is made anew
+        before = decode_desired(path.read_bytes()).classes
+    found = demand(settings.for_updater, settings.site, settings.folder).classes
+    for name, wanted in sorted(found.items()):
+        is_new = name not in before or before[name].placed_at != wanted.placed_at
+        print(f"{name}: version {wanted.version}, {'placed now' if is_new else 'nothing new'}")
+    if not found:
+        print(f"no rollout has reached {settings.site} yet: there is nothing to run")

@@ -15,8 +15,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 PARTS = ("setup", "bridge", "scorer", "updater")
 STOP_S = 15.0  # a part finishes what it holds in less
@@ -25,6 +26,9 @@ _FIRST_PAUSE_S = 0.5
 _MOST_PAUSE_S = 30.0
 _PR_SET_PDEATHSIG = 1
 PARENT = "HW_SUPERVISOR_PID"  # not a setting, so without the prefix of settings
+# ECMA-48, 8.3.117 (SGR), as structlog's console renderer uses them.
+_OFF, _BOLD, _DIM, _CYAN, _MAGENTA = (f"\x1b[{number}m" for number in (0, 1, 2, 36, 35))
+_LEVELS = {"info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
 
 
 @dataclass
@@ -80,7 +84,9 @@ class Supervisor:
                 self._start_due()
                 self._sleep(self._until_due())
         finally:
+            _say("info", "stopping", children=sum(child.process is not None for child in self._children))
             killed = self._end()
+            _say("info", "stopped")
         return 1 if killed else 0
 
     def _stop(self, *_: object) -> None:
@@ -110,7 +116,7 @@ class Supervisor:
         except OSError as error:  # no memory or no process left: the others go on
             self._start_later(child, f"cannot be started: {error.strerror}")
         else:
-            _say("info", "started", part=child.part, pid=child.process.pid)
+            _say("info", "started", child=child.part, pid=child.process.pid)
 
     def _start_later(self, child: _Child, why: str) -> None:
         """Full jitter below a bound that doubles."""
@@ -119,7 +125,7 @@ class Supervisor:
         pause = random.uniform(0, child.bound_s)
         child.bound_s = min(child.bound_s * 2, _MOST_PAUSE_S)
         child.due = time.monotonic() + pause
-        _say("warning", "ended", part=child.part, why=why, pause_s=round(pause, 2))
+        _say("warning", "ended", child=child.part, why=why, pause_s=round(pause, 2))
 
     def _look(self) -> None:
         """Note who has ended, and when to start it again."""
@@ -146,7 +152,7 @@ class Supervisor:
             try:
                 child.process.wait(max(0.0, end - time.monotonic()))
             except subprocess.TimeoutExpired:
-                _say("error", "killed", part=child.part, why=f"it did not end within {self._stop_s:g} s")
+                _say("error", "killed", child=child.part, why=f"it did not end within {self._stop_s:g} s")
                 child.process.kill()
                 child.process.wait()
                 killed = True
@@ -154,11 +160,16 @@ class Supervisor:
 
 
 def _say(level: str, event: str, **about: object) -> None:
-    """A log line as the parts write them, without loading what they load for it."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    line: Mapping[str, object] = {"part": "supervisor", **about, "event": event, "level": level, "timestamp": now}
-    if sys.stderr.isatty():
-        shown = " ".join(f"{name}={value}" for name, value in about.items())
-        sys.stderr.write(f"{now} [{level}] {event} part=supervisor {shown}\n")
-    else:
-        sys.stderr.write(json.dumps(line) + "\n")
+    """A log line as the parts write them, without loading what they load for it; `child` is whom it is about."""
+    now = f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    told = {**about, "part": "supervisor"}
+    if not sys.stderr.isatty():
+        sys.stderr.write(json.dumps({**told, "event": event, "level": level, "timestamp": now}) + "\n")
+        return
+    shown = " ".join(f"{_CYAN}{name}{_OFF}={_MAGENTA}{_word(told[name])}{_OFF}" for name in sorted(told))
+    sys.stderr.write(f"{_DIM}{now}{_OFF} [{_LEVELS[level]}{_BOLD}{level:<9}{_OFF}] {_BOLD}{event:<30}{_OFF} {shown}\n")
+
+
+def _word(value: object) -> str:
+    text = str(value)
+    return repr(text) if set(text) & set(" \t=\r\n\"'") else text

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 import typer
 
 from headwater.contract.errors import DataMissing, Untrusted
@@ -53,6 +55,7 @@ def run(verbose: bool = VERBOSE) -> None:
         await run_link(settings, stop)
 
     lifecycle.run(work)
+    structlog.get_logger(__name__).info("stopped", site=settings.site)
 
 
 @app.command()
@@ -71,6 +74,14 @@ def status(as_json: bool = AS_JSON) -> None:
         raise typer.Exit(DataMissing.exit_code)
 
 
+def _absence(link: LinkStatus) -> list[str]:
+    if link.running is not False:
+        return []
+    said = "has ever run" if link.stored_ms is None else "runs, or it cannot ship: nothing was shipped"
+    ago = "" if link.stored_ms is None else f" for {(time.time_ns() // 1_000_000 - link.stored_ms) / 1000:,.0f} s"
+    return [f"no replicator of {link.site} {said}{ago}; start it with `headwater replicate run`"]
+
+
 def _status_table(link: LinkStatus) -> str:
     rows: list[tuple[str, ...]] = [("topic", "engine", "state", "shipped", "behind", "seconds", "gaps")]
     for topic in link.topics:
@@ -80,7 +91,7 @@ def _status_table(link: LinkStatus) -> str:
         rows.append(
             (topic.target, topic.engine, topic.state, str(shipped), str(behind), f"{late:.1f}", str(len(topic.gaps)))
         )
-    lines = [_aligned(rows)]
+    lines = [_aligned(rows), *_absence(link)]
     for topic in link.topics:
         for each in topic.partitions:
             if each.missing:

@@ -17,6 +17,7 @@ from replicator.position import GAP_PREFIX, Gap, Position, decode, position_key
 from replicator.settings import ReplicatorSettings
 
 Kept = dict[bytes, Record]
+_SILENT_INTERVALS = 4  # between stored positions, after which a replicator that has work is taken to be away
 
 
 class PartitionStatus(msgspec.Struct, frozen=True):
@@ -47,10 +48,15 @@ class TopicStatus(msgspec.Struct, frozen=True):
 
 
 class LinkStatus(msgspec.Struct, frozen=True):
-    """A whole link."""
+    """A whole link. `stored_ms` is when a replicator last said how far it is (None: never), which it does as it ships.
+
+    `running`: False where something waits and no replicator ships it; None where nothing waits, which tells nothing.
+    """
 
     site: str
     topics: list[TopicStatus]
+    stored_ms: int | None = None
+    running: bool | None = None
 
 
 @asynccontextmanager
@@ -68,10 +74,18 @@ async def link_status(settings: ReplicatorSettings) -> LinkStatus:
     """Compare what is at the source with what is at the target; Unreachable if one of them is."""
     async with open_ends(settings) as (source, target):
         kept = await stored(target, settings.site)
-        return LinkStatus(
-            settings.site,
-            [await _topic_status(source, target, settings.site, topic, kept) for topic in settings.topics],
-        )
+        found = [await _topic_status(source, target, settings.site, topic, kept) for topic in settings.topics]
+    stored_ms = max((record.timestamp_ms for record in kept.values()), default=None)
+    return LinkStatus(
+        settings.site, found, stored_ms, is_running(found, stored_ms, settings.position_interval_s, now_ms())
+    )
+
+
+def is_running(topics: list[TopicStatus], stored_ms: int | None, interval_s: float, at_ms: int) -> bool | None:
+    """Whether a replicator ships what waits, by the age of its last word: see `LinkStatus`."""
+    if not any(each.lag_records for topic in topics for each in topic.partitions):
+        return None
+    return stored_ms is not None and at_ms - stored_ms < _SILENT_INTERVALS * interval_s * 1000
 
 
 async def stored(target: Cluster, site: str) -> Kept:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -132,3 +134,25 @@ def test_a_part_loads_nothing_for_eyes() -> None:
     assert "structlog" in loaded
     assert "rich." not in loaded
     assert "typer" not in loaded
+
+
+def test_its_log_lines_look_like_those_of_its_children(tmp_path: Path) -> None:
+    """On a terminal the same columns; each part is named once, and the end of it all is said."""
+    own, terminal = pty.openpty()
+    speak = "from headwater.transport import logs; logs.configure(part='bridge'); import structlog\n"
+    speak += "structlog.get_logger().info('started', child='x', pid=7)"
+    subprocess.run([sys.executable, "-c", speak], stderr=terminal, check=True)
+    [theirs] = os.read(own, 4096).decode().splitlines()
+    supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISOR, CHILD, str(tmp_path), "a"], stderr=terminal)
+    wait_for((tmp_path / "a.pids").exists)
+    supervisor.terminate()
+    assert supervisor.wait(15) == 0
+    started, *_, stopped = os.read(own, 4096).decode().splitlines()
+    os.close(own)
+    os.close(terminal)
+
+    shape = [
+        re.sub(r"[\d.]+", "0", line) for line in (theirs.replace("bridge", "P").replace("x\x1b", "C\x1b"), started)
+    ]
+    assert shape[0] == shape[1].replace("supervisor", "P").replace("a\x1b", "C\x1b")
+    assert "stopped" in stopped

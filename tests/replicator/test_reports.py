@@ -8,6 +8,7 @@ from typing import Any
 
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Out, encode
+from replicator.status import PartitionStatus, TopicStatus, is_running
 from tests.replicator.bed import Bed, numbered, until
 
 
@@ -34,6 +35,9 @@ async def test_status_before_during_and_after(bed: Bed) -> None:
     code, text = await report(bed, "status", "--json")
     link = json.loads(text)
     assert (code, [each["state"] for each in link["topics"][0]["partitions"]]) == (0, ["not started"] * 2)
+    assert (link["running"], link["stored_ms"]) == (False, None)
+    said = (await report(bed, "status"))[1]
+    assert f"no replicator of {bed.site} has ever run; start it with `headwater replicate run`" in said
     await bed.ship()
     producer = bed.transactional(f"txn-{bed.site}")
     producer.begin_transaction()
@@ -52,6 +56,17 @@ async def test_status_before_during_and_after(bed: Bed) -> None:
     code, text = await report(bed, "status")
     assert code == 0
     assert remote(bed.site, topic) in text
+
+
+def test_a_replicator_that_is_away_is_noticed_by_what_waits() -> None:
+    """Without work nothing can be said; with work its silence tells, for longer than its pauses are."""
+    waits = [TopicStatus("t", "s.t", "batch", [PartitionStatus(0, "behind", 5, 3, 9.0, None)], [])]
+    idle = [TopicStatus("t", "s.t", "batch", [PartitionStatus(0, "up to date", 5, 0, 0.0, None)], [])]
+
+    assert is_running(idle, 1_000, 5.0, 900_000) is None
+    assert is_running(waits, 890_000, 5.0, 900_000) is True
+    assert is_running(waits, 870_000, 5.0, 900_000) is False
+    assert is_running(waits, None, 5.0, 900_000) is False
 
 
 async def test_status_names_what_was_deleted_unshipped(bed: Bed) -> None:

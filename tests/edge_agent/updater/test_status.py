@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent import status
+from edge_agent.parts import _updater_once as run_updater_once
 from edge_agent.scorer.status import _COUNTS
 from edge_agent.settings import EdgeSettings
 from edge_agent.status_text import COUNTS, lines
@@ -17,7 +18,7 @@ from edge_agent.updater.cycle import once
 from headwater.contract.desired import Desired, UpdaterState
 from headwater.contract.errors import BadSetting, Refused, Unreachable
 from headwater.transport.kafka_batch.settings import KafkaSettings
-from headwater.transport.objects import MemoryStore
+from headwater.transport.objects import FolderStore, MemoryStore
 from headwater.transport.objects.store import Object
 from tests.edge_agent.box import free_port
 from tests.edge_agent.updater.site import SITE, Site
@@ -87,3 +88,17 @@ def test_every_count_has_words() -> None:
     counts = {"counts": {"before_model": 7}}
     found = {"site": "lyon", "bridge_pid": None, "desired": None, "problems": [], "status": counts}
     assert "count     7 readings that came before there was a model" in lines(found)
+
+
+def test_a_look_by_hand_says_what_came_of_it(tmp_path: Path, site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was placed, that nothing is new, and that no rollout names this site."""
+    objects = {"endpoint": f"file://{tmp_path}/stick"}
+    updater = {"root_file": site.repo.keys / "root.json", "objects": objects, "asset_classes": ("pump",)}
+    edge = EdgeSettings.model_validate({"site": SITE, "state_dir": tmp_path, "updater": updater})
+    for key, data in site.repo.store.objects.items():
+        FolderStore(tmp_path / "stick/headwater").put(key, data)
+    for said in ("placed now", "nothing new"):
+        run_updater_once(edge)
+        assert capsys.readouterr().out.splitlines()[-1] == f"pump: version 1, {said}"
+    run_updater_once(edge.model_copy(update={"asset_classes": ("fan",), "site": "other"}))
+    assert capsys.readouterr().out.splitlines()[-1] == "no rollout has reached other yet: there is nothing to run"
