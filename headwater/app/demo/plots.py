@@ -20,6 +20,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 BLUE, ORANGE, RED, GREEN, GREY = "#2f6f9f", "#d9822b", "#c23b3b", "#3c8d53", "#8a8f98"
 VERSION_COLOURS = (BLUE, GREEN, ORANGE, "#7a5aa6", "#3aa7a3")
+PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
 MOST_POINTS = 1200
 MOST_DRAWN = 4
 NOTHING = float("nan")
@@ -197,12 +198,19 @@ def _lag(evidence: Evidence) -> tuple[str, str, str]:
         for number, (second, what) in enumerate(evidence.kills):
             axes[0].axvline(second, color=RED, linewidth=0.8, linestyle="--")
             place = (second, 0.97 - 0.09 * number)
-            axes[0].annotate(f" {what}", place, xycoords=("data", "axes fraction"), color=RED, va="top", fontsize=7)
+            axes[0].annotate(
+                f" {what}", place, xycoords=("data", "axes fraction"), color=RED, va="top", fontsize=7, bbox=PAPER
+            )
+        axes[0].set_xlim(left=0)
         axes[0].set_xlabel("seconds since machines began to publish")
         axes[0].set_ylabel("records not yet in the cloud")
         axes[0].legend(frameon=False)
 
-    return "Replication lag", "Readings that the edge has and the cloud has not. Dashed: the kills.", _svg(draw)
+    return (
+        "Replication lag",
+        "Readings that the edge has and the cloud has not. Dashed: what was killed when.",
+        _svg(draw),
+    )
 
 
 def _learned(evidence: Evidence) -> tuple[str, str, str]:
