@@ -14,6 +14,7 @@ from headwater.contract.names import check_name
 
 MAX_MODEL_BYTES = 16 << 20
 MAX_MANIFEST_BYTES = 4 << 20
+MAX_TOLERANCE = 1e-3  # float32 runtimes differ by 1e-6; what is more would let another model pass for this one
 MODEL_FILE = "model.tflite"
 MANIFEST_FILE = "manifest.json"
 
@@ -71,6 +72,8 @@ class Manifest(msgspec.Struct, frozen=True):
         width = 2 * len(self.features.channels)
         if not self.golden.inputs or len(self.golden.inputs) != len(self.golden.scores):
             raise BadInput("golden vectors are missing")
+        if not 0 <= self.golden.tolerance <= MAX_TOLERANCE:
+            raise BadInput(f"golden tolerance {self.golden.tolerance:g} is not between 0 and {MAX_TOLERANCE:g}")
         if any(len(row) != width for row in self.golden.inputs):
             raise BadInput(f"golden vectors do not have {width} features")
 

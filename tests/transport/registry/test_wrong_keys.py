@@ -108,6 +108,19 @@ def test_a_repair_signs_nothing_that_was_not_signed(repo: Repo, other: Path) -> 
     assert set(repo.publisher("models").targets("models/")) == {MODEL}
 
 
+def test_a_folder_of_wrong_keys_is_repaired_too(repo: Repo, other: Path, tmp_path: Path) -> None:
+    """Role, snapshot and timestamp all by another fleet, twice: one repair."""
+    edge = repo.client(tmp_path / "edge")
+    assert edge.refresh().problem is None
+    mine, repo.keys = repo.keys, other
+    repo.forge("rollout", lambda signed: None, ["rollout-1"])
+    repo.forge("models", lambda signed: None, ["models-1"])
+    repo.keys = mine
+    assert repair(repo.store, repo.keys, clock=repo.clock) == ["timestamp", "snapshot", "models", "rollout"]
+    assert edge.refresh().problem is None
+    assert edge.read(ROLLOUT, max_bytes=100) == b"{}"
+
+
 def test_a_repair_needs_the_right_keys_and_readable_metadata(repo: Repo, other: Path) -> None:
     """Wrong keys repair nothing; a timestamp that nobody can read is said to be beyond repair."""
     foreign(repo, other, "timestamp")
