@@ -13,7 +13,7 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timest
 
 from headwater.contract.errors import BadInput, Conflict, DataMissing, Refused, Untrusted
 from headwater.contract.refusals import BAD_DIGEST, BAD_SIGNATURE
-from headwater.transport.files import check_folder, file_error, replace_durably
+from headwater.transport.files import file_error, replace_durably
 from headwater.transport.objects import ObjectStore, probe_conditional_writes
 from headwater.transport.registry.keys import make_keys, missing_keys, signers
 from headwater.transport.registry.layout import DELEGATED, PLANS, ROOT_FILE, TIMESTAMP_KEY, metadata_key
@@ -73,7 +73,6 @@ def check_init(store: ObjectStore, keys_dir: Path) -> bool:
     if not _exists(keys_dir / ROOT_FILE):
         return bool(missing_keys(keys_dir))
     _keys_of_root(keys_dir)
-    check_folder(keys_dir)
     return False
 
 
