@@ -163,7 +163,9 @@ def loaded_by(modules: str) -> set[str]:
 def test_setup_can_be_tried_dry(edge: Edge) -> None:
     """`--dry-run` names the topics and touches nothing."""
     edge.environment["HEADWATER_EDGE__KAFKA__BROKERS"] = "127.0.0.1:1"
-    assert "readings: 4 partitions" in headwater(edge, "setup", "--dry-run")
+    assert 'readings: 4 partitions, cleanup.policy = "delete"' in headwater(edge, "setup", "--dry-run")
+    told = json.loads(headwater(edge, "setup", "--dry-run", "--json"))
+    assert (told["done"], told["created"], told["topics"][0]["name"]) == (False, [], "readings")
 
 
 def test_topics_that_do_not_fit_are_refused(edge: Edge) -> None:
