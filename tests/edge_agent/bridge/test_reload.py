@@ -151,10 +151,10 @@ def test_a_bridge_that_waits_for_a_topic_can_be_put_right(edge: Edge) -> None:
     assert edge.bridge.stop() == 0
 
 
-def command(folder: Path, edge: Edge) -> subprocess.CompletedProcess[str]:
+def command(folder: Path, edge: Edge, *options: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
     return subprocess.run(
-        [sys.executable, "-m", "headwater", "edge", "route", "reload"],
+        [sys.executable, "-m", "headwater", "edge", "route", "reload", *options],
         env=kept | edge.environment,
         cwd=folder,
         capture_output=True,
@@ -172,9 +172,11 @@ def test_the_command_says_what_became_of_it(edge: Edge) -> None:
     edge.start()
 
     done = command(edge.folder, edge)
+    told = json.loads(command(edge.folder, edge, "--json").stdout)
     settle(edge, '[[edge.bridge.routes]]\nto = "never-made"\n')
     refused = command(edge.folder, edge)
 
     assert (done.returncode, "goes on with the new settings" in done.stdout) == (0, True)
+    assert (told["site"], told["done"], told["says"]) == (edge.site, True, done.stdout.strip())
     assert (refused.returncode, "never-made does not exist" in refused.stderr) == (3, True)
     assert edge.bridge.stop() == 0
