@@ -32,10 +32,11 @@ def list_routes(site: str | None = SITE, as_json: bool = AS_JSON) -> None:
 
     Example:  headwater edge route list --site lyon
     """
-    from edge_agent.bridge.trial import listing  # `--help` stays fast
+    from edge_agent.bridge.schemas import from_files  # `--help` stays fast
+    from edge_agent.bridge.trial import listing
 
     settings = _load(site)
-    found = listing(settings.bridge.routes, settings.site)
+    found = listing(settings.bridge.routes, settings.site, from_files(settings.bridge.schemas))
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -63,6 +64,7 @@ def try_message(
 
     Example:  headwater edge route test lyon/pump/pump-3 '{"v":1,"t":1763718300000,"values":{"flow":31.2}}'
     """
+    from edge_agent.bridge.schemas import from_files
     from edge_agent.bridge.trial import trial
 
     settings = _load(site)
@@ -73,6 +75,7 @@ def try_message(
         _payload(payload),
         partitions=partitions or settings.partitions,
         now_ms=time.time_ns() // 1_000_000,
+        schemas=from_files(settings.bridge.schemas),
     )
     for line in [json.dumps(found, indent=2)] if as_json else _lines(found):
         typer.echo(line)
@@ -86,10 +89,11 @@ def reload_routes(
     wait_s: float = typer.Option(30.0, "--wait", min=0.1, help="Longest wait for the bridge, in seconds."),
     as_json: bool = AS_JSON,
 ) -> None:
-    """Make the running bridge read its settings again, without losing a message, and say what became of it.
+    """Make the running bridge read its settings again, and say what became of it.
 
-    Exits with 3 when the bridge refuses them and goes on with the former ones. What the environment of the bridge sets
-    stays as it was when it started.
+    Nothing of QoS 1 and 2 is lost; for what is published at QoS 0 meanwhile MQTT promises nothing. Exits with 3 when
+    the bridge refuses the settings and goes on with the former ones. What the environment of the bridge sets stays as
+    it was when it started.
 
     Example:  headwater edge route reload
     """
@@ -115,7 +119,12 @@ def _lines(found: dict[str, Any]) -> list[str]:
         rows += [("header", f"{name} = {value}") for name, value in record["headers"].items()]
         rows.append(("value", record["value"]))
         rows += [("problem", record["problem"])] if "problem" in record else []
-    return [f"{name:<10} {value}" for name, value in rows]
+    return [f"{name:<10} {_visible(str(value))}" for name, value in rows]
+
+
+def _visible(text: str) -> str:
+    """A payload is anybody's: its control characters would move the cursor of whoever looks."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _payload(given: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,34 @@ def test_a_payload_comes_from_a_file_or_the_standard_input(tmp_path: Path) -> No
     assert tried("lyon/pump/p1", "@payload")["records"][0]["value"] == "\\xff\x00"
     assert tried("lyon/pump/p1", "-", given=GOOD)["records"][0]["value"] == GOOD
     assert "no-such-file cannot be read" in str(run("test", "lyon/pump/p1", "@no-such-file").exception)
+
+
+AVRO = {"type": "record", "name": "Cell", "fields": [{"name": "at", "type": "long"}, {"name": "h", "type": "double"}]}
+
+
+def test_schemas_of_the_settings_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A route by `schema_name` is listed and tried with the files of edge.bridge.schemas."""
+    (tmp_path / "cell.avsc").write_text(json.dumps(AVRO))
+    (tmp_path / "payload").write_bytes(b"\x0a" + struct.pack("<d", 31.5))
+    monkeypatch.setenv("HEADWATER_EDGE__BRIDGE__SCHEMAS", '{"cell": "cell.avsc"}')
+    decoder = {"kind": "avro", "schema_name": "cell", "time": "at", "values": {"heat": "h"}}
+    table(monkeypatch, {"match": "{site}/cells/{asset}", "asset_class": "cell", "decoder": decoder})
+
+    (record,) = tried("lyon/cells/c1", "@payload")["records"]
+
+    assert json.loads(record["value"])["values"] == {"heat": 31.5}
+    assert run("test", "lyon/cells/c1", "@payload").exit_code == 0
+    assert run("list").exit_code == 0
+
+
+def test_control_characters_of_a_payload_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    """A binary payload is shown escaped; what can be read stays as it is."""
+    (tmp_path / "payload").write_bytes("é\x1b[2J\x07\r\n\x9b".encode())
+
+    shown = run("test", "lyon/pump/p1", "@payload").stdout
+
+    assert "value      é\\x1b[2J\\x07\\r\\n\\x9b\n" in shown
+    assert not set(shown) & {"\x1b", "\x07", "\r", "\x9b"}
 
 
 def test_the_list_shows_the_table_and_the_filters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
