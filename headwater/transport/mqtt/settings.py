@@ -37,7 +37,13 @@ class MqttSettings(BaseModel):
     reader: Literal["bulk", "stock"] = Field(
         default="bulk", description="stock: read by paho itself, at ten times the cost; for comparison and for doubts"
     )
-    qos: int = Field(default=1, ge=1, le=2, description="highest QoS to subscribe with; nothing is lost at either")
+    qos: int = Field(
+        default=1,
+        ge=1,
+        le=2,
+        description="highest QoS to subscribe with; nothing published at 1 or 2 is lost with either, what is published "
+        "at 0 has no promise while the bridge is away, restarts or reloads",
+    )
     share_group: str | None = Field(
         default=None,
         pattern=r"^[^/+#]+$",
