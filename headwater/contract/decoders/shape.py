@@ -16,6 +16,7 @@ from headwater.contract.decoders.spec import DecoderSpec
 
 MAX_DEPTH = 32  # levels below which no channel is looked for
 MAX_CHANNELS = 10_000  # of one sample
+MAX_NAME_CHARACTERS = 1024  # of a channel: each below a key repeats it, so that a long one counts many times
 MAX_READINGS_BYTES = 8 << 20  # all readings of one message; long names times many samples must not fill the memory
 
 _FRAME = struct.Struct(">BI")  # Confluent's wire format: magic 0, schema id
@@ -78,16 +79,20 @@ class Sampler:
 
     def _values(self, channels: Iterable[tuple[str, Any]]) -> dict[str, float | None]:
         values: dict[str, float | None] = {}
+        names = 0
         for channel, raw in channels:
             found = quantities.number(raw)
             if self._absent and (found in self._absent or (type(raw) in _COMPARABLE and raw in self._absent)):
                 found = None
             if found is not None or self._missing == "null":
                 values[channel] = found
+                names += len(channel)
             elif self._missing == "refuse":
                 raise refused(VALUE_MISSING, f"channel {channel!r} has no usable number")
             if len(values) > MAX_CHANNELS:
                 raise refused(TOO_MANY, f"a sample has more than {MAX_CHANNELS} channels")
+            if names > reading.MAX_PAYLOAD_BYTES:  # before all are made, which would fill the memory
+                raise refused(TOO_LARGE, f"the names of a sample's channels are more than {names} characters")
         return values
 
 
@@ -133,9 +138,14 @@ class TreeShape:
         for child, value in _children(node, name):
             if child in self._skip:
                 continue
+            if type(value) is str or type(value) is bytes:
+                continue
+            if len(child) > MAX_NAME_CHARACTERS:
+                begin = child[:40]
+                raise refused(TOO_LARGE, f"a name of {len(child)} characters, at most {MAX_NAME_CHARACTERS}: {begin!r}")
             if type(value) in (dict, list):
                 yield from self._all_below(value, child, depth - 1)
-            elif type(value) is not str and type(value) is not bytes:
+            else:
                 yield child, value
 
     def _names_to_skip(self) -> Iterator[str]:

@@ -56,6 +56,12 @@ def _json() -> Iterator[Bomb]:
             decoder,
             _dump({"t": 1, "values": dict.fromkeys(map(str, range(25_000)), 1)}),
         )
+    below_long = {"t": 1, "k" * 150_000: dict.fromkeys(map(str, range(9900)), 1)}
+    yield "json many below one long key", of({"kind": "json", "time": "t"}), _dump(below_long)
+    levels: Any = dict.fromkeys(map(str, range(9900)), 1)
+    for _ in range(30):
+        levels = {"k" * 33: levels}
+    yield "json many below long names", of({"kind": "json", "missing": "null"}), _dump(levels)
     times = of({"kind": "json", "samples": "s", "below": "$.b"})
     yield "json rows times columns", times, _dump({"s": [0] * 9999, "b": list(range(40_000))})
     texts = of({"kind": "json", "samples": "s", "below": "$.b"})
@@ -77,6 +83,12 @@ def _text() -> Iterator[Bomb]:
 
 def _cbor() -> Iterator[Bomb]:
     decoder = of({"kind": "cbor"})
+    long_key = b"\xa1\x7a\x00\x02\x49\xf0" + b"k" * 150_000
+    yield (
+        "cbor many below one long key",
+        decoder,
+        long_key + b"\xb9\x26\xac" + b"".join(b"\x64%04d\x01" % each for each in range(9900)),
+    )
     for name, head in (("array", b"\x9b"), ("map", b"\xbb"), ("bytes", b"\x5b"), ("text", b"\x7b")):
         for length in (2**31, 2**62, 2**64 - 1):
             yield f"cbor {name} of {length}", decoder, head + length.to_bytes(8, "big") + bytes(1000)
@@ -103,7 +115,7 @@ def _colliding_keys() -> bytes:
         accumulator = (accumulator + value * second) & mask
         return ((accumulator << 31 | accumulator >> 33) & mask) * first & mask
 
-    wanted, keys, a = 0x1234567, [], 0
+    wanted, keys, a = 0x1234567, list[bytes](), 0
     before = wanted * pow(first, -1, 2**64) & mask
     before = (before >> 31 | before << 33) & mask
     while len(keys) < 12_000:

@@ -170,7 +170,7 @@ def test_bounds_hold() -> None:
     assert refusal({"a": [1] * 10_001}, below="a") == "too-many"
     large = {"x" * 1000 + str(i): i for i in range(300)}
     assert refusal(large, below="", max_payload_bytes=1 << 20) == "too-large"
-    long = {"names": {"x" * 10_000: 1}, "s": [0] * 5000}
+    long = {"names": {"x" * 1000: 1, "y" * 1000: 1}, "s": [0] * 5000}
     assert refusal(long, samples="s", below="$.names") == "too-large"
     with pytest.raises(BadInput) as caught:
         decode({"kind": "json"}, b"[" + b",".join([b'{"t":1,"values":{"a":1}}'] * 10_001) + b"]")
@@ -184,3 +184,18 @@ def test_a_frame_of_a_registry_is_taken_off() -> None:
     assert decode({"kind": "json", "framing": "confluent"}, b"\0\0\0\1\2" + ours) == [Decoded(ours, None, T)]
     with pytest.raises(BadInput):
         decode({"kind": "json", "framing": "confluent"}, ours)
+
+
+def test_a_long_name_is_refused_before_its_children_repeat_it() -> None:
+    """A name, a path to one, and all names of a sample have a bound; texts have no name."""
+    for payload, reason in (
+        ({"k" * 1024: 1, "x" * 5000: "text"}, ""),
+        ({"k" * 1025: 1}, "too-large"),
+        ({"k" * 1000: {"x" * 30: 1}}, "too-large"),
+        ({"k" * 1025: {}}, "too-large"),
+        ({"k" * 1000: [1] * 300}, "too-large"),
+    ):
+        if reason:
+            assert refusal(payload, below="") == reason
+        else:
+            assert list(values(shaped(payload, below="")[0])) == ["k" * 1024]
