@@ -22,10 +22,18 @@ from headwater.contract.decoders import Decoded
 from headwater.contract.decoders.reasons import TOO_LARGE
 from headwater.contract.errors import BadInput
 from headwater.transport.kafka_batch.records import header_blocks, key_block, varint
-from headwater.transport.mqtt.packets import CONTENT_TYPE, DUP, RETAIN, USER, Properties, Publish
+from headwater.transport.mqtt.packets import (
+    CONTENT_TYPE,
+    DUP,
+    MOST_PROPERTIES_BYTES,
+    RETAIN,
+    USER,
+    Properties,
+    Publish,
+    size_of,
+)
 
 MOST_PAYLOAD_BYTES = 700 << 10  # with key and headers, a batch of one record stays below Kafka's default of 1 MiB
-MOST_PROPERTIES_BYTES = 64 << 10
 _MOST_SAMPLE_BYTES = 4096  # of a payload that is read for its time only
 KEPT_OF_LARGE = 1024  # bytes of a larger one that go to dead-letters
 PACKET_ID_BLOCK = header_blocks(((headers.PACKET_ID, bytes(8)),))[:-2]  # without the two bytes of the id
@@ -128,7 +136,7 @@ class Records:
 
 def too_large(payload: bytes, properties: Properties) -> str:
     """Why a message is too large for a record, with its digest; empty when it is not."""
-    size = sum(len(name) + len(value) for name, value in properties)
+    size = size_of(properties)
     if len(payload) <= MOST_PAYLOAD_BYTES and size <= MOST_PROPERTIES_BYTES:
         return ""
     what = f"{len(payload)} bytes and {size} of properties, SHA-256 {sha256(payload)}; the first "

@@ -19,6 +19,7 @@ RETAIN = 0x01
 QOS = 0x06
 
 MOST_AT_ONCE = 512  # PUBLISH packets that `cut` returns
+MOST_PROPERTIES_BYTES = 64 << 10  # of one PUBLISH; unpacked, small ones take fifty times as much
 
 Properties = tuple[tuple[str, bytes], ...]
 # First byte, topic, packet id as two bytes (empty at QoS 0), payload, properties. A plain tuple: it is made a million
@@ -28,6 +29,7 @@ Publish = tuple[int, bytes, bytes, bytes, Properties]
 CONTENT_TYPE = "content-type"
 USER = "user:"  # before the name of a user property
 EXPIRY = "expiry"
+UNREAD = "unread"  # stands for properties that are too large; its value is how many bytes they have
 _ALIAS = "alias"
 
 
@@ -178,12 +180,17 @@ class Cutter:
 
 
 def properties(data: bytes, at: int, end: int) -> tuple[list[tuple[str, bytes]], int]:
-    """Properties of a PUBLISH (MQTT 5, 3.3.2.3) and the position behind them; BadInput when they are malformed."""
+    """Properties of a PUBLISH (MQTT 5, 3.3.2.3) and the position behind them; BadInput when they are malformed.
+
+    Where they take more than MOST_PROPERTIES_BYTES, UNREAD stands for all but a topic alias.
+    """
     length, at = _number(data, at, end)
     behind = at + length
     if behind > end:
         raise BadInput(f"properties of {length} bytes in a packet that ends before")
     found: list[tuple[str, bytes]] = []
+    alias: list[tuple[str, bytes]] = []
+    size = 0
     while at < behind:
         read = _KINDS.get(data[at])
         if read is None:
@@ -191,9 +198,24 @@ def properties(data: bytes, at: int, end: int) -> tuple[list[tuple[str, bytes]],
         name, value, at = read(data, at + 1, behind)
         if at > behind:
             raise BadInput("a property that is longer than the properties")
-        if name:
-            found.append((name, value))
-    return found, behind
+        if name == _ALIAS:
+            if alias:
+                raise BadInput("a PUBLISH with two topic aliases")
+            alias.append((name, value))
+        elif name:
+            size += len(name) + len(value)
+            if size <= MOST_PROPERTIES_BYTES:
+                found.append((name, value))
+    if size > MOST_PROPERTIES_BYTES:
+        found = [(UNREAD, length.to_bytes(4, "big"))]
+    return alias + found, behind
+
+
+def size_of(known: Properties) -> int:
+    """Bytes of properties, about; more than MOST_PROPERTIES_BYTES where they were not unpacked."""
+    if known and known[0][0] == UNREAD:
+        return int.from_bytes(known[0][1], "big")
+    return sum(len(name) + len(value) for name, value in known)
 
 
 def _number(data: bytes, at: int, end: int) -> tuple[int, int]:

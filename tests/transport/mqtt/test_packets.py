@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+import tracemalloc
 from collections.abc import Sequence
 
 import pytest
@@ -16,12 +17,15 @@ from headwater.transport.mqtt.packets import (
     DUP,
     EXPIRY,
     MOST_AT_ONCE,
+    MOST_PROPERTIES_BYTES,
     QOS_1,
     RETAIN,
+    UNREAD,
     USER,
     Cutter,
     Other,
     Publish,
+    size_of,
 )
 from tests.transport.mqtt.scripted import PINGRESP, number, publish, text
 
@@ -138,6 +142,33 @@ def test_a_topic_alias_is_resolved() -> None:
     assert [each[1] for each in found if not isinstance(each, bytes)] == [b"a", b"a", b"b", b"b"]
     with pytest.raises(BadInput, match="topic alias 5 was never given"):
         packets_of([publish(b"", b"2", 2, known=alias)])
+
+
+def test_many_properties_are_passed_over_unread() -> None:
+    """Beyond a bound a mark with their size stands for them, in little memory; payload, alias and stream stay whole."""
+    many = b"\x26\0\1k\0\0" * 300_000
+    known = many + b"\x23\0\5"
+    stream = publish(b"a/b", b"x", 7, known=known) + publish(b"", b"y", 8, known=b"\x23\0\5")
+    tracemalloc.start()
+    first, second = packets_of([stream])
+    grown = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert first == (QOS_1, b"a/b", b"\0\7", b"x", ((UNREAD, len(known).to_bytes(4, "big")),))
+    assert second == (QOS_1, b"a/b", b"\0\x08", b"y", ())
+    assert grown < 8 << 20  # 70 MB otherwise
+    assert size_of(first[4]) == len(known)
+
+
+def test_properties_at_the_bound_are_told() -> None:
+    """One byte more, and a mark stands for them."""
+    value = b"v" * (MOST_PROPERTIES_BYTES - len(USER) - 1)
+    (fits,) = packets_of([publish(b"t", b"x", 7, known=b"\x26" + text(b"k") + text(value))])
+    assert fits[4] == ((USER + "k", value),)
+    (large,) = packets_of([publish(b"t", b"x", 7, known=b"\x26" + text(b"kk") + text(value))])
+    assert isinstance(large, tuple)
+    assert size_of(large[4]) > MOST_PROPERTIES_BYTES
+    with pytest.raises(BadInput, match="two topic aliases"):
+        packets_of([publish(b"t", b"x", 7, known=b"\x23\0\5\x23\0\6")])
 
 
 @pytest.mark.parametrize("payload", [b"", b"\0", b"x" * 127, b"x" * 128, b"x" * 16_384, b"x" * (1 << 21)], ids=len)
