@@ -29,7 +29,7 @@ from headwater.transport.mqtt.source import Batch, MqttSource
 from headwater.transport.retry import pauses
 from headwater.transport.spool import Full, Gap, Spool
 
-MOST_UNSYNCED_BYTES = 64 << 20
+MOST_UNSYNCED_BYTES = 16 << 20
 _FULL_LOOK_S = 1.0
 _RETRY_S = 2.0  # longest pause between two tries to write
 _PLAIN = bytes([QOS_1])

@@ -31,6 +31,7 @@ MOST_PACKET_BYTES = 32 << 20
 CLOSED = "the broker closed it without a word"
 _READ_BYTES = 256 << 10
 _PACKETS_A_TURN = 256  # then others on the event loop have their turn
+_BYTES_A_TURN = 1 << 20
 _PUBACK = b"\x40\x02"
 _PUBREL = 0x60
 _PUBCOMP = b"\x70\x02"
@@ -146,6 +147,7 @@ class StockClient(_Client):
     def begin(self, *, v5: bool) -> None:  # noqa: ARG002  # paho knows its protocol
         """Make ready for a new connection."""
         self._taken: list[Publish] = []
+        self._taken_bytes = 0
         self.on_message = self._take_message
 
     def send(self, data: bytes) -> None:
@@ -159,7 +161,9 @@ class StockClient(_Client):
             before = len(self._taken)
             if self.socket() is None or self.loop_read() or len(self._taken) == before:
                 break
-        taken, self._taken = self._taken, []
+            if self._taken_bytes > _BYTES_A_TURN:
+                break
+        taken, self._taken, self._taken_bytes = self._taken, [], 0
         self.idle = not taken
         if taken:
             self.received(taken)
@@ -170,6 +174,7 @@ class StockClient(_Client):
         first = packets.PUBLISH | message.dup << 3 | message.qos << 1 | message.retain
         number = message.mid.to_bytes(2, "big") if message.qos else b""
         topic = message._topic  # noqa: SLF001  # `topic` raises for what is not UTF-8
+        self._taken_bytes += len(message.payload)
         self._taken.append((first, topic, number, bytes(message.payload), _known(message.properties)))
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -24,6 +23,7 @@ from headwater.transport.mqtt.patience import Patience
 from headwater.transport.mqtt.presence import Message, Presence
 from headwater.transport.mqtt.pulse import Pulse
 from headwater.transport.mqtt.settings import MqttSettings
+from headwater.transport.mqtt.waiting import Waiting
 from headwater.transport.retry import retrying
 
 _QOS_1 = 0x02
@@ -69,7 +69,8 @@ class Subscriber(Listener):
     """An MqttSource on paho: `async with Subscriber(...) as source`. Reconnects for as long as it lives.
 
     At `receive_maximum` unacknowledged messages it stops to read: a broker may send further ahead than that (Mosquitto
-    does while it works off a queue), and messages at QoS 0 have no bound. Messages at QoS 0 below `headwater-pulse/`
+    does while it works off a queue), and messages at QoS 0 have no bound. It also stops while the bytes of what nobody
+    has dealt with are above a bound (waiting.py): a message may have 32 MB. Messages at QoS 0 below `headwater-pulse/`
     are its own (pulse.py). `pulse.stalls` and `patience.taken_over` count what ended connections.
     """
 
@@ -102,7 +103,7 @@ class Subscriber(Listener):
         self._peak = 0  # of unacknowledged messages: the broker's window, as far as it was seen
         self._connection: Connection | None = None
         self._session_present = False
-        self._batches: deque[Batch] = deque()
+        self._waiting: Waiting[Batch] = Waiting()
         self._news = asyncio.Event()
         self._unacknowledged: list[bytes] = []  # packet ids; what is not at QoS 1 has its whole answer, or nothing
         self._unlike = 0  # how many of them are not at QoS 1
@@ -125,18 +126,20 @@ class Subscriber(Listener):
 
     async def read(self) -> Batch:
         """See MqttSource. Raises Refused or Untrusted when the broker does not want us."""
-        while not self._batches:
+        self._done()
+        while not self._waiting:
             if self._failure is not None:
                 raise self._failure
             if self._task is not None and self._task.done():
                 self._task.result()
             self._news.clear()
             await self._news.wait()
-        return self._batches.popleft()
+        return self._waiting.take()
 
     def relay(self, take: Callable[[Batch], None]) -> None:
         """See MqttSource."""
-        if not self._batches:
+        self._done()
+        if not self._waiting:
             self._take = take
 
     def acknowledge(self, count: int, epoch: int) -> None:
@@ -145,8 +148,7 @@ class Subscriber(Listener):
             return
         due = self._unacknowledged[:count]
         del self._unacknowledged[:count]
-        if not self._held and len(self._unacknowledged) <= self._most // 2:
-            self._connection.resume()
+        self._go_on()
         if not self._unlike:
             self._connection.send(acknowledgements(due))
             return
@@ -168,7 +170,16 @@ class Subscriber(Listener):
     def resume(self) -> None:
         """Read again."""
         self._held = False
-        if self._connection is not None and len(self._unacknowledged) <= self._most // 2:
+        self._go_on()
+
+    def _done(self) -> None:
+        if self._waiting.done():
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Read again, unless there is another reason not to."""
+        may = not self._held and not self._waiting.is_full and len(self._unacknowledged) <= self._most // 2
+        if may and self._connection is not None:
             self._connection.resume()
 
     async def _keep_connected(self) -> None:
@@ -204,7 +215,7 @@ class Subscriber(Listener):
             self.pulse.ended()
 
     def _is_busy(self) -> bool:
-        return self._held or bool(self._unacknowledged)
+        return self._held or self._waiting.is_full or bool(self._unacknowledged)
 
     async def _connect(self) -> Connection:
         self._dialling()
@@ -228,7 +239,7 @@ class Subscriber(Listener):
         self._unacknowledged = []
         self._unlike = self._peak = 0
         self._take = None
-        if self._held:
+        if self._held or self._waiting.is_full:
             connection.pause()
         self._put(Batch(self.epoch, connection.session_present, []))
 
@@ -266,5 +277,7 @@ class Subscriber(Listener):
                 self._take, self._failure = None, error
                 self._news.set()
             return
-        self._batches.append(batch)
+        self._waiting.put(batch, batch.messages)
+        if self._waiting.is_full and self._connection is not None:
+            self._connection.pause()
         self._news.set()
