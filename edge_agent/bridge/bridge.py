@@ -91,6 +91,7 @@ class Bridge:
         try:
             await _first([self.outlet.failed, reader, stopped], None)
             reader.cancel()
+            self._source.pause()  # what comes now, nobody would wait for
             tasks.append(asyncio.create_task(self._idle.wait()))
             await _first([self.outlet.failed, tasks[-1]], self._drain_s)
         finally:
@@ -177,6 +178,8 @@ class Bridge:
         values = self.records.decode(message, self._now_ms)
         routed, decoded = values
         if not decoded:
+            if entry is None:
+                self._recogniser.remember(message, place)  # it has taken a packet id
             self.counts.filtered += 1
             return
         doubt = ""

@@ -21,7 +21,7 @@ _LAST_ID = _IDS - 1
 
 
 class _Index(NamedTuple):
-    """By packet id: the hash of what a message was, and its age (0: none)."""
+    """By packet id: the hash of what a message was, and the least that its sequence can be (0: none)."""
 
     contents: array[int]
     ages: array[int]
@@ -61,46 +61,45 @@ class Far:
     """A message is known by (topic, payload) or by its digest, of which only the hash is kept."""
 
     def __init__(self) -> None:
-        self._pages: deque[tuple[bytes, array[int]]] = deque()
-        self._count = 0
+        self._pages: deque[tuple[int, bytes, array[int]]] = deque()
         self._index: _Index | None = None
         self._logged: _Index | None = None
-        self._since = 0  # messages since the log was read
+        self._newest_logged = 0
 
-    def fold(self, entries: Mapping[bytes, tuple[Publish | bytes, int, int]]) -> None:
-        """Take in a generation of messages, by packet id."""
+    def fold(self, entries: Mapping[bytes, tuple[Publish | bytes, int, int]], since: int, sequence: int) -> None:
+        """Take in a generation of messages, by packet id, that came behind `since`; `sequence` is the newest of all."""
         known = (was for was, _, _ in entries.values())
         hashes = [hash(was) if was.__class__ is bytes else hash(was[1]) ^ hash(was[3]) for was in known]
-        self._pages.append((b"".join(entries), array("q", hashes)))
+        self._pages.append((max(1, since), b"".join(entries), array("q", hashes)))
         self._index = None
-        self._count += len(hashes)
-        self._since += len(hashes)
-        while self._count - len(self._pages[0][1]) >= FAR:
-            self._count -= len(self._pages.popleft()[1])
-        if self._since > FAR:
+        while sequence - self._pages[0][0] >= FAR:
+            self._pages.popleft()
+        if sequence - self._newest_logged >= FAR:
             self._logged = None
 
     def log(self, packet_id: bytes, sequence: int, content: bytes) -> None:
         """Take in the digest of what a former life wrote; under one id the one with the highest sequence counts."""
         if self._logged is None:
-            self._logged, self._since = _Index.empty(), 0
+            self._logged = _Index.empty()
+        self._newest_logged = max(self._newest_logged, sequence)
         at = int.from_bytes(packet_id, "big")
         if sequence > self._logged.ages[at]:
             self._logged.ages[at], self._logged.contents[at] = sequence, hash(content)
 
-    def has(self, packet_id: bytes, topic: bytes, payload: bytes, digest: bytes) -> bool:
-        """Whether the last message under this id was this one."""
+    def has(self, packet_id: bytes, topic: bytes, payload: bytes, digest: bytes, sequence: int) -> bool:
+        """Whether the last message under this id was this one, and less than FAR behind `sequence`, the newest."""
         at = int.from_bytes(packet_id, "big")
         if self._index is None and self._pages:
             self._index = self._indexed()
         for index in (self._index, self._logged):
             if index is not None and index.ages[at]:
-                return index.contents[at] in (hash(topic) ^ hash(payload), hash(digest))
+                known = index.contents[at] in (hash(topic) ^ hash(payload), hash(digest))
+                return known and sequence - index.ages[at] < FAR
         return False
 
     def _indexed(self) -> _Index:
         found = _Index.empty()
-        for age, (ids, hashes) in enumerate(self._pages, start=1):
+        for age, ids, hashes in self._pages:
             for at, content in zip(range(0, len(ids), 2), hashes, strict=True):
                 number = ids[at] << 8 | ids[at + 1]
                 found.contents[number], found.ages[number] = content, age

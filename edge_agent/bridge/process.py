@@ -53,8 +53,9 @@ def ready_file(settings: EdgeSettings) -> Path:
 
 
 def name_of(settings: EdgeSettings) -> str:
-    """The writer's name and the default MQTT client id: one bridge a site."""
-    return f"bridge-{settings.site}"
+    """The writer's name: one bridge a site, or of several that share the messages of a site one a client id."""
+    shared = f"-{settings.mqtt.client_id}" if settings.mqtt.share_group and settings.mqtt.client_id else ""
+    return f"bridge-{settings.site}{shared}"
 
 
 def client_id_of(settings: EdgeSettings) -> str:

@@ -106,11 +106,11 @@ class Recogniser:
             if mark.started == last.started and mark.packet_id and last.sequence - mark.sequence < FAR:
                 known = self.young.get(mark.packet_id)
                 self.young[mark.packet_id] = (mark.digest, FROM_LOG, mark.sequence)
-                if mark.parts > 1:
-                    there = self._there.get(mark.packet_id, set()) if known and known[2] == mark.sequence else set()
-                    self._there[mark.packet_id] = {*there, mark.part}
-                else:
-                    self._there.pop(mark.packet_id, None)
+                before = self._there.pop(mark.packet_id, set())
+                there = {mark.part, *(before if known and known[2] == mark.sequence else ())}
+                if len(there) < mark.parts:  # a table of routes that makes other parts finishes nothing that is whole
+                    self._there[mark.packet_id] = there
+        self._young_since = max(0, min((entry[2] for entry in self.young.values()), default=0) - 1)
 
     def begin_session(self, now_ms: int) -> None:
         """Forget: the broker has no session of ours, so it owes us nothing."""
@@ -123,6 +123,7 @@ class Recogniser:
         self.young: dict[bytes, Entry] = {}
         self._old: dict[bytes, Entry] = {}
         self._old_until = 0  # all places in it are below
+        self._old_since = self._young_since = 0  # their messages came behind these sequences
         self._there: dict[bytes, set[int]] = {}
         self.orphans: set[bytes] = set()
 
@@ -141,7 +142,7 @@ class Recogniser:
         first, topic, packet_id, payload, _ = message
         entry = self.young.get(packet_id) or self._old.get(packet_id)
         if entry is None:
-            if not first & DUP or not self.far.has(packet_id, topic, payload, digest(topic, payload)):
+            if not first & DUP or not self._is_far(message):
                 return None
             return (message if len(payload) <= KEPT_WHOLE else digest(topic, payload)), 0, 0
         if not (first & DUP or packet_id in self.orphans):
@@ -150,6 +151,10 @@ class Recogniser:
         same = was == digest(topic, payload) if isinstance(was, bytes) else (was[1], was[3]) == (topic, payload)
         self.orphans.discard(packet_id)
         return entry if same else None
+
+    def _is_far(self, message: Publish) -> bool:
+        _, topic, packet_id, payload, _ = message
+        return self.far.has(packet_id, topic, payload, digest(topic, payload), self.sequence)
 
     def is_out_of_sight(self, message: Publish) -> bool:
         """Whether a former life may have taken in this first redelivery, or one behind it, and nobody here knows."""
@@ -193,10 +198,11 @@ class Recogniser:
         if len(self.young) < self._most or self._old_until > settled:
             return
         if self._old:
-            self.far.fold(self._old)
+            self.far.fold(self._old, self._old_since, self.sequence)
         old = self.young
         partial = {number: entry for number in self._there if (entry := old.get(number)) and entry[1] == FROM_LOG}
         self._old, self.young, self._old_until = old, partial, place
+        self._old_since, self._young_since = self._young_since, self.sequence
 
 
 def mark_of(record: Record, client_id: str) -> Mark | None:

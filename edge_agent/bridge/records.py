@@ -168,7 +168,7 @@ def known_headers(message: Publish, routed: Routed[Lane], receipt: Receipt) -> h
     if routed.refusal is not None:
         reason, detail = routed.refusal
         known += ((headers.REASON, headers.text(reason)), (headers.DETAIL, headers.text(detail)))
-    if sum(len(value) for _, value in properties) <= MOST_PROPERTIES_BYTES:
+    if sum(len(name) + len(value) for name, value in properties) <= MOST_PROPERTIES_BYTES:
         known += _of_properties(properties)
     return tuple(known)
 
