@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.bridge.settings import BridgeSettings
+from edge_agent.settings import EdgeSettings
+from headwater.app.doctor.finding import Finding
 from headwater.app.doctor.mqtt import check_mqtt
+from headwater.app.doctor.services import check_wire
 from headwater.transport.mqtt.settings import MqttSettings
 from tests.app.doctoring import running_mosquitto, write_certificate
 from tests.services import Mqtt
@@ -16,7 +20,11 @@ SMALL = "max_inflight_messages 5\nmax_packet_size 2000\nsys_interval 0\n"
 
 def checked(settings: MqttSettings) -> dict[str, tuple[str, str, str]]:
     """State, sentence and fix by check."""
-    return {finding.check: (finding.state, finding.says, finding.fix) for finding in check_mqtt("mqtt", settings)}
+    return by_check(check_mqtt("mqtt", settings))
+
+
+def by_check(findings: list[Finding]) -> dict[str, tuple[str, str, str]]:
+    return {finding.check: (finding.state, finding.says, finding.fix) for finding in findings}
 
 
 def test_a_small_window_is_counted_and_its_rate_named(tmp_path: Path, mosquitto: Mqtt) -> None:
@@ -27,8 +35,39 @@ def test_a_small_window_is_counted_and_its_rate_named(tmp_path: Path, mosquitto:
     state, says, fix = found["mqtt window"]
     assert (state, "max_inflight_messages" in fix, "protocol to 5" in fix) == ("warning", True, True)
     assert says.startswith("at most 5 messages come unacknowledged")
-    assert "messages a second at most" in says
+    assert "where Kafka takes 10 ms, the bridge takes in" in says
+    assert fix.endswith(', or set edge.bridge.ack_after = "spool"')
     assert "mqtt packet size" not in found, "MQTT 3.1.1 announces none"
+
+
+def test_with_a_spool_the_disk_bounds_the_rate(tmp_path: Path, mosquitto: Mqtt) -> None:
+    """Kafka does not matter there; that the folder is yet to be made does not either, and nothing is left in it."""
+    with running_mosquitto(mosquitto.service.program, tmp_path, "max_inflight_messages 1\n") as port:
+        before = sorted(tmp_path.iterdir())
+        wire = MqttSettings(port=port, protocol="3.1.1")
+        edge = EdgeSettings(
+            site="lyon", state_dir=tmp_path / "none", mqtt=wire, bridge=BridgeSettings(ack_after="spool")
+        )
+        state, says, fix = by_check(check_wire("edge", edge, "mqtt", wire))["mqtt window"]
+
+    assert "at most 1 messages come unacknowledged: where a sync of the disk takes" in says
+    assert "Kafka" not in says
+    assert "ack_after" not in fix
+    assert (state, sorted(tmp_path.iterdir())) == ("warning" if fix else "good", before)
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_broker_that_queues_little_is_a_warning(tmp_path: Path, mosquitto: Mqtt, protocol: str) -> None:
+    """Mosquitto's default drops from 1000 on."""
+    with running_mosquitto(mosquitto.service.program, tmp_path, "") as port:
+        settings = MqttSettings.model_validate({"port": port, "protocol": protocol})
+        state, says, fix = checked(settings)["mqtt queue"]
+    with running_mosquitto(mosquitto.service.program, tmp_path, "max_queued_messages 0\n") as port:
+        lifted = checked(settings.model_copy(update={"port": port}))["mqtt queue"]
+
+    assert (state, "max_queued_messages 0" in fix) == ("warning", True)
+    assert says.startswith("of 1200 messages for an absent session 1000 came")
+    assert lifted[0] == "good"
 
 
 def test_the_default_window_of_mqtt_3_is_twenty(tmp_path: Path, mosquitto: Mqtt) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from pydantic import BaseModel
 
+from edge_agent.settings import EdgeSettings
 from headwater.app.doctor.finding import Finding
 from headwater.app.doctor.kafka import check_kafka
 from headwater.app.doctor.mqtt import check_mqtt
@@ -34,7 +36,7 @@ def wires(settings: BaseModel, path: str) -> Iterator[tuple[str, Wire]]:
 def check_wire(part: str, settings: BaseModel, name: str, wire: Wire) -> list[Finding]:
     """All checks of one service that a part uses."""
     if isinstance(wire, MqttSettings):
-        return check_mqtt(name, wire)
+        return check_mqtt(name, wire, spool=_spool(settings))
     if isinstance(wire, ObjectSettings):
         return check_objects(name, wire, publishes=part in PUBLISHERS)
     found = check_kafka(name, wire, fences=part in FENCED)
@@ -43,3 +45,10 @@ def check_wire(part: str, settings: BaseModel, name: str, wire: Wire) -> list[Fi
         return found
     source = getattr(settings, "source", None) if use.mirrored else None
     return found + check_topics(name, wire, use, source)
+
+
+def _spool(settings: BaseModel) -> Path | None:
+    """The folder where a part's bridge spools; None where it waits for Kafka instead."""
+    if isinstance(settings, EdgeSettings) and settings.bridge.ack_after == "spool":
+        return settings.folder
+    return None
