@@ -30,6 +30,23 @@ async def dialling(peer: str, timeout_s: float) -> AsyncIterator[None]:
         raise unreachable(peer, f"cannot be connected to: {error}") from error
 
 
+# Alerts of TLS by which a server ends the handshake for the sake of our certificate (RFC 8446, 6.2), as OpenSSL spells
+# them; before TLS 1.3 a missing one is told as a failed handshake, which may have other reasons too.
+_DEMANDED = "CERTIFICATE_REQUIRED"
+_NOT_LIKED = ("ALERT_UNKNOWN_CA", "ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE_", "ALERT_UNSUPPORTED_CERTIFICATE")
+_NO_AGREEMENT = "ALERT_HANDSHAKE_FAILURE"
+
+
 def unreachable(peer: str, what: str) -> Unreachable:
-    """The error for a broker that cannot be talked to, or not any more."""
-    return Unreachable(f"{peer} {what}", hint="check its address, and that it runs")
+    """The error for a broker that cannot be talked to, or not any more; `what` may hold what OpenSSL says."""
+    return Unreachable(f"{peer} {what}", hint=_hint(what))
+
+
+def _hint(what: str) -> str:
+    if _DEMANDED in what:
+        return "it demands a client certificate: set cert_file and key_file"
+    if any(each in what for each in _NOT_LIKED):
+        return "it does not take our client certificate: look at cert_file, its end, and the authorities that it trusts"
+    if _NO_AGREEMENT in what:
+        return "it may demand a client certificate (set cert_file and key_file), or another version of TLS"
+    return "check its address, and that it runs"

@@ -118,7 +118,8 @@ def _is_over(started: float, pause: float, deadline_s: float | None) -> bool:
 
 def _say(voice: Voice, doing: str, error: Transient, attempt: int, pause: float) -> None:
     if voice.says(str(error)):
-        _log.warning("waiting", doing=doing, why=str(error), attempt=attempt, pause_s=round(pause, 2))
+        more = {"hint": error.hint} if error.hint else {}
+        _log.warning("waiting", doing=doing, why=str(error), attempt=attempt, pause_s=round(pause, 2), **more)
 
 
 def _say_over(voice: Voice, doing: str) -> None:

@@ -54,7 +54,7 @@ def test_what_works_again_and_fails_again_is_news() -> None:
 
 
 def failing(times: int) -> list[Unreachable | None]:
-    return [Unreachable("it does not answer")] * times + [None]
+    return [Unreachable("it does not answer", hint="look at it")] * times + [None]
 
 
 async def test_trouble_has_a_first_and_a_last_line() -> None:
@@ -75,6 +75,7 @@ async def test_trouble_has_a_first_and_a_last_line() -> None:
         with structlog.testing.capture_logs() as logs:
             assert await retrying("asking", attempt, first_s=0.001, most_s=0.001, quiet_s=quiet_s) == "done"
         assert [entry["event"] for entry in logs] == events
+        assert [entry["hint"] for entry in logs if entry["event"] == "waiting"] == ["look at it"] * (len(events) // 2)
     outcomes = failing(3)
     with structlog.testing.capture_logs() as logs:
         assert retrying_sync("asking", attempt_now, first_s=0.001, most_s=0.001) == "done"

@@ -6,6 +6,7 @@ import asyncio
 import importlib.metadata
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import paho.mqtt.client as paho
@@ -167,6 +168,21 @@ async def test_a_client_without_its_certificate_is_not_let_in(ports: Ports, auth
     with pytest.raises((Refused, Unreachable)) as refused:
         await Connection.open(settings, "nobody", Listener())
     assert "MQTT broker 127.0.0.1" in str(refused.value)
+    assert "client certificate" in refused.value.hint
+    assert "set cert_file and key_file" in refused.value.hint
+
+
+async def test_a_certificate_that_the_broker_does_not_trust_is_named(
+    ports: Ports, authority: Authority, tmp_path: Path
+) -> None:
+    """The address is right: what is to be looked at is the client's certificate."""
+    other = Authority(tmp_path, "other").issue("client")
+    settings = MqttSettings(
+        port=ports.mutual, tls=True, ca_file=authority.path, cert_file=other.path, key_file=other.key
+    )
+    with pytest.raises(Unreachable) as refused:
+        await Connection.open(settings, "nobody", Listener())
+    assert "cert_file" in refused.value.hint
 
 
 def test_an_unknown_paho_is_read_through_its_public_side(monkeypatch: pytest.MonkeyPatch) -> None:
