@@ -14,6 +14,7 @@ from bench.figures import console, figures_table
 from headwater.app.stack.kafka import KafkaTools
 from headwater.app.stack.kafka_tools import prepare_kafka
 from headwater.contract.errors import BadInput, HeadwaterError
+from headwater.contract.figures import Figure
 from tests.chaos.bed import HEADWATER, STOCK
 from tests.chaos.book import Book, faults_of, figures, tables
 from tests.chaos.count import Outcome
@@ -27,7 +28,9 @@ _STOCK = Combination("5", 1, "kafka")
 def main(
     part: Annotated[str, typer.Argument(help="What is attacked: bridge.")] = "bridge",
     faults: Annotated[int, typer.Option("-n", "--faults", min=1, help="Faults in all.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the plan; the same one goes on where it was stopped.")] = 1,
+    seed: Annotated[
+        int, typer.Option(help="Of the plan; the same one goes on where it was stopped, with the same code.")
+    ] = 1,
     folder: Annotated[Path, typer.Option(help="Where finished chapters are kept.")] = Path("build/chaos"),
     only: Annotated[str, typer.Option("--chapter", help="Such as 5/1/kafka/3, or 5/1 for several; run again.")] = "",
     leaders: Annotated[int, typer.Option(min=0, help="More faults, on three Kafka brokers.")] = 0,
@@ -54,11 +57,12 @@ def main(
             if not wanted:
                 raise BadInput(f"the plan has no chapter {only!r}")
         book, tools = Book(folder, part, seed), prepare_kafka(out.print)
-        outcomes = _run(book, wanted, tools, workers, out.print, again=bool(only))
+        outcomes, earlier = _run(book, wanted, tools, workers, out.print, again=bool(only))
     except HeadwaterError as error:
         out.print(f"chaos: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""))
         raise typer.Exit(error.exit_code) from error
-    _tell(outcomes, sum(len(chapter.faults) for chapter, system in wanted if system == HEADWATER), seed, as_json, out)
+    planned = sum(len(chapter.faults) for chapter, system in wanted if system == HEADWATER)
+    _tell(outcomes, figures(outcomes, planned, earlier), seed, as_json, out)
 
 
 def _run(
@@ -69,24 +73,25 @@ def _run(
     say: Callable[[str], None],
     *,
     again: bool,
-) -> list[Outcome]:
-    """Outcomes in the order of the plan; the book has each as soon as it is there."""
+) -> tuple[list[Outcome], int]:
+    """Outcomes in the order of the plan, and how many are of an earlier run; the book has each when it is there."""
     found = {each: book.find(*each) for each in wanted} if not again else {}
     missing = [each for each in wanted if found.get(each) is None]
-    say(f"{len(wanted)} chapters, {len(wanted) - len(missing)} of them finished before")
+    earlier = len(wanted) - len(missing)
+    say(f"{len(wanted)} chapters, {earlier} of them taken from an earlier run of the same code")
     with get_context("spawn").Pool(min(workers, len(missing) or 1), end_in_order) as pool:
         work = [(chapter, system, tools) for chapter, system in missing]
         for number, (chapter, outcome) in enumerate(pool.imap_unordered(one, work), start=1):
-            book.write(chapter, outcome)
+            kept = book.write(chapter, outcome)
             found[chapter, outcome.system] = outcome
             counts = f"{outcome.lost} lost, {outcome.duplicated} duplicated, {outcome.reordered} reordered"
             about = f"{outcome.sent:,} sent, {counts}, {outcome.took_s:g} s"
-            say(f"{number}/{len(missing)} {chapter.name} {outcome.system}: {about}")
-    return [outcome for each in wanted if (outcome := found[each]) is not None]
+            changed = "" if kept else "; the code was changed meanwhile, so this is not kept"
+            say(f"{number}/{len(missing)} {chapter.name} {outcome.system}: {about}{changed}")
+    return [outcome for each in wanted if (outcome := found[each]) is not None], earlier
 
 
-def _tell(outcomes: Sequence[Outcome], wanted: int, seed: int, as_json: bool, out: Any) -> None:
-    shown = figures(outcomes, wanted)
+def _tell(outcomes: Sequence[Outcome], shown: Sequence[Figure], seed: int, as_json: bool, out: Any) -> None:
     for each in (*tables(outcomes), figures_table(shown)):
         out.print(each)
     if as_json:

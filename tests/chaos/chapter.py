@@ -65,6 +65,7 @@ async def _begin(bed: Bed) -> None:
 
 async def _faults(bed: Bed, outcome: Outcome, say: Say) -> None:
     fired: Counter[str] = Counter()
+    missed: Counter[str] = Counter()
     count = len(bed.chapter.faults)
     for number, fault in enumerate(bed.chapter.faults, start=1):
         bed.numbers.rate = fault.rate
@@ -77,7 +78,8 @@ async def _faults(bed: Bed, outcome: Outcome, say: Say) -> None:
             except TimeoutError:
                 raise AssertionError(f"fault {number}, {fault.kind}, took {_MOST_FAULT_S:g} s") from None
             fired[kind] += bool(kind)
-            outcome.fired = dict(+fired)
+            missed[wanted.kind] += kind != wanted.kind
+            outcome.fired, outcome.missed = dict(+fired), dict(+missed)
         bed.numbers.check()
         if fault.patient and not await wait(lambda: bed.life.ready.is_set() or bed.life.status is not None, READY_S):
             outcome.wrong.append(f"not back {READY_S:g} s after fault {number}, {fault.kind}")

@@ -27,10 +27,11 @@ class Outcome(msgspec.Struct, kw_only=True):
     lost: int = 0
     duplicated: int = 0
     flagged: int = 0
-    flagged_again: int = 0  # of them: second copies indeed
+    flagged_again: int = 0  # of them: second copies indeed; a figure of its own
     doubts: dict[str, int] = {}  # what the bridge says of the flagged ones
     reordered: int = 0
     fired: dict[str, int] = {}
+    missed: dict[str, int] = {}  # named points that were not passed in time; something plainer was fired
     clean_stops: int = 0
     ended: list[str] = []  # processes that ended by themselves, with their status
     wrong: list[str] = []  # what must not be: books that do not balance, a bridge that does not come back
@@ -39,8 +40,8 @@ class Outcome(msgspec.Struct, kw_only=True):
 
     @property
     def clean(self) -> bool:
-        """Whether nothing was lost, duplicated, reordered or wrong."""
-        return not (self.lost or self.duplicated or self.reordered or self.wrong)
+        """Whether nothing was lost, duplicated (flagged or not), reordered or wrong."""
+        return not (self.lost or self.duplicated or self.flagged_again or self.reordered or self.wrong)
 
     @property
     def vain(self) -> str:
@@ -96,6 +97,7 @@ def total(outcomes: Iterable[Outcome], chapter: str, system: str) -> Outcome:
     whole = Outcome(chapter=chapter, seed="", system=system)
     fired: Counter[str] = Counter()
     doubts: Counter[str] = Counter()
+    missed: Counter[str] = Counter()
     for each in outcomes:
         for name in (
             "sent",
@@ -111,8 +113,9 @@ def total(outcomes: Iterable[Outcome], chapter: str, system: str) -> Outcome:
             setattr(whole, name, getattr(whole, name) + getattr(each, name))
         fired.update(each.fired)
         doubts.update(each.doubts)
+        missed.update(each.missed)
         whole.ended += each.ended
         whole.wrong += [f"{each.chapter}: {what}" for what in each.wrong]
         whole.examples += [f"{each.chapter}: {what}" for what in each.examples]
-    whole.fired, whole.doubts = dict(fired), dict(doubts)
+    whole.fired, whole.doubts, whole.missed = dict(fired), dict(doubts), dict(missed)
     return whole

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from headwater.app.stack.kafka import KafkaTools
 from headwater.contract import headers
 from headwater.transport.kafka_batch.records import Record
 from tests.chaos import plan
-from tests.chaos.bed import STOCK
+from tests.chaos.bed import HEADWATER, STOCK
 from tests.chaos.book import Book, faults_of, figures
 from tests.chaos.chapter import run_chapter
 from tests.chaos.count import Outcome, judge
 from tests.chaos.plan import Combination
+from tests.chaos.version import version
 
 SEED = 20261121
 
@@ -77,6 +79,14 @@ def test_what_is_wrong_is_counted_apart() -> None:
     assert not outcome.clean
 
 
+def test_a_named_point_that_is_never_passed_is_told() -> None:
+    """A point that the code has moved away from is a hole in the campaign, and no success."""
+    here = Outcome(chapter="5/1/kafka/0", seed="x", sent=99, fired={plan.KILL: 9}, missed={"kill at: written": 3})
+
+    assert "never came about" in faults_of([here])[0]
+    assert faults_of([msgspec.structs.replace(here, fired={"kill at: written": 1, plan.KILL: 8})]) == []
+
+
 def test_a_flagged_copy_is_no_silent_one() -> None:
     """What the bridge itself calls a possible duplicate is counted apart, with what it says, and whether it is one."""
     outcome = Outcome(chapter="5/1/kafka/0", seed="x", fired={plan.KILL: 1})
@@ -98,14 +108,68 @@ def test_a_campaign_that_could_not_fail_fails() -> None:
     assert not next(each for each in figures([idle], 50) if each.name == "chaos.faults_fired").met
 
 
-def test_finished_chapters_are_kept(tmp_path: Path) -> None:
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    """A tree with a file for each part that counts."""
+    for name in ("edge_agent/a.py", "headwater/b.json", "tests/chaos/c.py", "bench/bridge/stock.py", "docs/d.md"):
+        path = tmp_path / "code" / name
+        path.parent.mkdir(parents=True)
+        path.write_text("1")
+    return tmp_path / "code"
+
+
+def test_finished_chapters_are_kept(tmp_path: Path, code: Path) -> None:
     """A campaign that is started again finds what it has done, and nothing of another length."""
     done = plan.chapter(1, plan.combinations()[0], 0, 7)
     outcome = Outcome(chapter=done.name, seed=done.seed, sent=100, fired={plan.KILL: 7})
 
-    Book(tmp_path, "bridge", 1).write(done, outcome)
+    assert Book(tmp_path, "bridge", 1, code).write(done, outcome)
 
-    again = Book(tmp_path, "bridge", 1)
+    again = Book(tmp_path, "bridge", 1, code)
     assert again.find(done, "headwater") == outcome
     assert again.find(plan.chapter(1, plan.combinations()[0], 0, 8), "headwater") is None
-    assert Book(tmp_path, "bridge", 2).find(done, "headwater") is None
+    assert Book(tmp_path, "bridge", 2, code).find(done, "headwater") is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "still"),
+    [
+        ("edge_agent/a.py", {STOCK}),
+        ("headwater/b.json", {STOCK}),
+        ("headwater/new.py", {STOCK}),
+        ("bench/bridge/stock.py", {HEADWATER}),
+        ("tests/chaos/c.py", set()),
+        ("docs/d.md", {HEADWATER, STOCK}),
+        ("headwater/__pycache__/b.pyc", {HEADWATER, STOCK}),
+    ],
+)
+def test_chapters_of_other_code_are_run_again(tmp_path: Path, code: Path, changed: str, still: set[str]) -> None:
+    """A change of what is attacked or attacks leaves no finished chapter, and what was run across it is not kept."""
+    done = plan.chapter(1, plan.combinations()[0], 0, 7)
+    outcomes = [Outcome(chapter=done.name, seed=done.seed, system=system) for system in (HEADWATER, STOCK)]
+    book = Book(tmp_path, "bridge", 1, code)
+    assert all(book.write(done, outcome) for outcome in outcomes)
+
+    (code / changed).parent.mkdir(exist_ok=True)
+    (code / changed).write_text("2")
+
+    assert {outcome.system for outcome in outcomes if book.write(done, outcome)} == still
+    now = Book(tmp_path, "bridge", 1, code)
+    assert {system for system in (HEADWATER, STOCK) if now.find(done, system)} == still
+
+
+def test_the_real_code_has_a_version() -> None:
+    """It is the same each time, and differs between the systems."""
+    assert version(HEADWATER) == version(HEADWATER) != version(STOCK)
+
+
+def test_flagged_second_copies_have_a_goal() -> None:
+    """No fault of a campaign excuses them: they are a figure that is not met, and end it as what is not as promised."""
+    flagged = Outcome(chapter="5/1/kafka/0", seed="x", sent=1000, fired={plan.KILL: 9}, flagged=3, flagged_again=2)
+
+    found = {each.name: each for each in figures([flagged], 9, earlier=1)}
+
+    assert (found["chaos.flagged_duplicates"].value, found["chaos.flagged_duplicates"].met) == (2, False)
+    assert (found["chaos.duplicated"].value, found["chaos.duplicated"].met) == (0, True)
+    assert found["chaos.earlier_chapters"].value == 1
+    assert len(faults_of([flagged])) == 1

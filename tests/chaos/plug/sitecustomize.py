@@ -145,22 +145,22 @@ def _source(module: Any) -> None:
 
 
 def _kafka_connection(module: Any) -> None:
-    right = module.Connection.send
+    right = module.Connection.post
 
     @functools.wraps(right)
-    def send(self: Any, call: Any) -> Any:
+    def post(self: Any, call: Any, answered: Any) -> None:
         if call.api.name != "Produce":
-            return right(self, call)
+            right(self, call, answered)
+            return
         if self.ready and due("half a request"):
             whole = b"".join(map(bytes, call.frame(self._correlation_id + 1, self._client_id)))
             self._transport.write(whole[: len(whole) // 2])
             die("half a request")
-        future = right(self, call)
+        right(self, call, answered)
         if self.ready and due("request sent"):
             die("request sent")
-        return future
 
-    module.Connection.send = send
+    module.Connection.post = post
 
 
 PLACES: Mapping[str, Callable[[Any], None]] = {
