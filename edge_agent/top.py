@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from rich.console import Console, Group, RenderableType
@@ -17,6 +18,9 @@ from edge_agent.bridge.live import Snapshot, ask
 from headwater.contract.errors import Unreachable
 
 SHOWN = ("received", "written", "recognised", "dead_lettered", "filtered", "dropped", "waiting", "possible_duplicates")
+NO_ROUTE = "(none fits)"
+_NAME_AND_NUMBER: tuple[Literal["left", "right"], ...] = ("left", "right")
+_PAIRS = 2  # a name and a number, side by side
 
 
 def once(folder: Path, *, as_json: bool) -> None:
@@ -48,44 +52,48 @@ def _snapshots(folder: Path, interval_s: float) -> Iterator[Snapshot | Unreachab
 
 def rates(now: Snapshot, before: Snapshot | None) -> dict[str, float]:
     """Messages a second of each count since `before` (of the same life), else since the bridge started."""
-    same = before is not None and before.since == now.since and before.at < now.at
-    since, base = (before.at, before.counts) if same and before is not None else (now.since, {})
-    seconds = max(now.at - since, 1) / 1000
+    former = _same_life(now, before)
+    seconds, base = _seconds(now, former), {} if former is None else former.counts
     return {name: (count - base.get(name, 0)) / seconds for name, count in now.counts.items()}
 
 
+def route_rates(now: Snapshot, before: Snapshot | None) -> list[float]:
+    """Messages a second of each route, as `rates`; one that was not there before, or began anew, began at 0."""
+    former = _same_life(now, before)
+    base = {} if former is None else {(each.match, each.to): each.received for each in former.routes}
+    seconds, came = _seconds(now, former), [each.received - base.get((each.match, each.to), 0) for each in now.routes]
+    return [(more if more >= 0 else each.received) / seconds for more, each in zip(came, now.routes, strict=True)]
+
+
+def _same_life(now: Snapshot, before: Snapshot | None) -> Snapshot | None:
+    return before if before is not None and before.since == now.since and before.at < now.at else None
+
+
+def _seconds(now: Snapshot, former: Snapshot | None) -> float:
+    return max(now.at - (now.since if former is None else former.at), 1) / 1000
+
+
 def view(now: Snapshot, before: Snapshot | None) -> RenderableType:
-    """Everything as tables."""
-    a_second = rates(now, before)
+    """Everything as tables that fit 80 columns; without `before` no route has a rate."""
     title = f"bridge of {now.site}, process {now.pid}{'' if now.running else ', STARTING'}"
-    head = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name in ("MQTT broker", "messages a second", "unacknowledged", "on the way to Kafka", "spool"):
-        head.add_column(name, justify="left")
-    head.add_row(
-        f"{now.broker} {'connected' if now.connected else 'NOT CONNECTED'}",
-        f"{a_second.get('received', 0.0):,.0f}",
-        f"{now.unacknowledged:,} messages",
-        f"{now.held_bytes / 1024:,.0f} KiB",
-        _spool(now),
-    )
-    counts = Table(title="messages", title_justify="left")
-    for name in SHOWN:
-        counts.add_column(name.replace("_", " "), justify="right")
-    counts.add_row(*(f"{now.counts.get(name, 0):,}" for name in SHOWN))
-    routes = Table(title="routes", title_justify="left")
-    for name in ("match", "Kafka topic", "received", "refused", "waiting records", "last error"):
-        routes.add_column(name, justify="right" if name in ("received", "refused", "waiting records") else "left")
-    for each in now.routes:
-        waiting = f"{now.waiting.get(each.to, 0):,}"
-        routes.add_row(
-            each.match or "(none fits)",
-            each.to,
-            f"{each.received:,}",
-            f"{each.refused:,}",
-            waiting,
-            each.last_error[:80],
-        )
-    parts: list[RenderableType] = [head, counts, routes]
+    head = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False)
+    head.add_row("MQTT broker", f"{now.broker} {'connected' if now.connected else 'NOT CONNECTED'}")
+    head.add_row("messages a second", f"{rates(now, before).get('received', 0.0):,.0f}")
+    head.add_row("unacknowledged", f"{now.unacknowledged:,} messages")
+    head.add_row("on the way to Kafka", f"{now.held_bytes / 1024:,.0f} KiB")
+    head.add_row("spool", _spool(now))
+    counts = Table(title="messages", title_justify="left", box=None, pad_edge=False, show_header=False)
+    for justify in _PAIRS * _NAME_AND_NUMBER:
+        counts.add_column(justify=justify)
+    shown = [(name.replace("_", " "), f"{now.counts.get(name, 0):,}") for name in SHOWN]
+    for pairs in zip(*(shown[first::_PAIRS] for first in range(_PAIRS)), strict=True):
+        counts.add_row(*(text for pair in pairs for text in pair))
+    parts: list[RenderableType] = [head, Text(), counts, Text(), _routes(now, before), Text()]
+    parts += [
+        Text(f"last refusal of {each.match or NO_ROUTE}: {each.last_error[:200]}", overflow="fold")
+        for each in now.routes
+        if each.last_error
+    ]
     clocks = now.clocks
     if clocks.furthest:
         off = ", ".join(f"{asset} {_ahead(-ms)}" for asset, ms in clocks.furthest.items())
@@ -96,6 +104,18 @@ def view(now: Snapshot, before: Snapshot | None) -> RenderableType:
         ago = (now.at - now.last_error_at) / 1000
         parts.append(Text(f"last error, {ago:,.0f} s ago: {now.last_error}"))
     return Group(*parts)
+
+
+def _routes(now: Snapshot, before: Snapshot | None) -> Table:
+    found = Table(title="routes", title_justify="left", box=None, pad_edge=False)
+    for name in ("match", "Kafka topic"):
+        found.add_column(name, overflow="fold", header_style="bold")
+    for name in ("received", "refused", "waiting", *(() if before is None else ("a second",))):
+        found.add_column(name, justify="right", no_wrap=True, min_width=len(name), header_style="bold")
+    for each, rate in zip(now.routes, route_rates(now, before), strict=True):
+        numbers = [f"{each.received:,}", f"{each.refused:,}", f"{now.waiting.get(each.to, 0):,}"]
+        found.add_row(each.match or NO_ROUTE, each.to, *numbers, *([] if before is None else [f"{rate:,.0f}"]))
+    return found
 
 
 def _ahead(ms: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 import signal
 import sys
 import time
@@ -17,7 +18,7 @@ from rich.console import Console
 
 from edge_agent.bridge.clockwatch import ClockView
 from edge_agent.bridge.live import SOCKET, RouteView, Snapshot, SpoolView, ask, served
-from edge_agent.top import rates, view
+from edge_agent.top import SHOWN, rates, route_rates, view
 from headwater.contract.errors import Unreachable
 
 NOW = Snapshot(
@@ -40,8 +41,8 @@ NOW = Snapshot(
 )
 
 
-def shown(now: Snapshot, before: Snapshot | None = None) -> str:
-    console = Console(width=200, record=True, file=io.StringIO())
+def shown(now: Snapshot, before: Snapshot | None = None, width: int = 200) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
     console.print(view(now, before))
     return console.export_text()
 
@@ -95,6 +96,50 @@ def test_a_rate_is_of_the_last_interval() -> None:
 
     assert rates(later, NOW)["received"] == 1000
     assert rates(replace(later, since=20_500), NOW)["received"] == 3000
+
+
+def test_every_route_has_a_rate_of_its_own() -> None:
+    """Of the last interval; a route that a reload added, or whose count began anew, counts from 0; --once has none."""
+    later = replace(
+        NOW,
+        at=22_000,
+        routes=[
+            RouteView("lyon/{class}/{asset}", "readings", 740, 3),
+            RouteView("lyon/cells/{asset}", "cells", 10, 0),
+        ],
+    )
+
+    assert route_rates(later, NOW) == [120, 5]
+    assert route_rates(replace(later, routes=[RouteView("lyon/{class}/{asset}", "readings", 40, 0)]), NOW) == [20]
+    assert "a second" in shown(later, NOW).split("routes")[1]
+    assert re.search(r"cells\s+10\s+0\s+0\s+5\s*\n", shown(later, NOW))
+    assert "a second" not in shown(later).split("routes")[1]
+
+
+def test_eighty_columns_cut_no_word() -> None:
+    """Headings, numbers, names of usual length and the last refusal of a route stay whole on a small terminal."""
+    long = "bad-name: the asset name 'P 1' has a space, which a name of an asset may not have anywhere"
+    route = RouteView("plant/{class}/{asset}", "readings", 12_345_678, 1_234_567, long)
+    counts = dict.fromkeys(SHOWN, 12_345_678)
+    now = replace(
+        NOW, counts=counts, routes=[route, RouteView("", "dead-letters", 12, 12)], broker="mqtt.example.com:8883"
+    )
+
+    text = shown(now, replace(now, at=19_000), width=80)
+
+    assert "…" not in text
+    assert text.count("12,345,678") == len(SHOWN) + 1
+    for word in (
+        *SHOWN,
+        "messages a second",
+        "on the way to Kafka",
+        route.match,
+        route.to,
+        "(none fits)",
+        "Kafka topic",
+    ):
+        assert word.replace("_", " ") in text
+    assert long in " ".join(text.split())
 
 
 async def test_a_terminal_is_kept_up_to_date(tmp_path: Path) -> None:
