@@ -14,6 +14,7 @@ from rich.table import Table
 
 from headwater.contract.figures import Figure, figure
 
+NONE = "\N{EN DASH}"  # for people: not measured
 _PLAIN_WIDTH = 140
 
 
@@ -33,10 +34,10 @@ def median_figure(
     refused: str = "",
     note: str = "",
 ) -> Figure:
-    """The median of the runs with the lowest and the highest; without a value where it is `refused` or none ran."""
+    """The median of the runs, of several with lowest and highest; no value where it is `refused` or none ran."""
     if refused or not values:
         return figure(name, None, unit, goal, better=better, note=refused or "not measured")
-    spread = (round(min(values), 3), round(max(values), 3))
+    spread = (round(min(values), 3), round(max(values), 3)) if len(values) > 1 else None
     return figure(name, round(statistics.median(values), 3), unit, goal, better=better, spread=spread, note=note)
 
 
@@ -59,7 +60,7 @@ def figures_table(figures: Sequence[Figure]) -> Table:
         sign = "≤" if each.better == "lower" else "≥"
         goal = "" if each.goal is None else f"{sign} {each.goal:,} {each.unit}"
         value = "none" if each.value is None else f"{each.value:,} {each.unit}"
-        spread = "" if each.spread is None else f"{each.spread[0]:,} … {each.spread[1]:,}"
+        spread = NONE if each.spread is None else f"{each.spread[0]:,} … {each.spread[1]:,}"
         verdict = "" if each.goal is None else "met" if each.met else "not met"
         made.add_row(each.name, goal, value, spread, verdict, each.note)
     return made

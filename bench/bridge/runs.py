@@ -32,7 +32,7 @@ class Run:
     fault: str  # empty where it did its work
     rate: float  # readings a second into Kafka
     cpu_us: float  # microseconds a reading
-    peak_mb: float
+    peak_mb: float  # 0: not measured
     growth_mb: float = 0.0
     batch_kb: float = 0.0  # mean size of a batch in Kafka, of the backlog of one system
     p50_ms: float = 0.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bench.bridge.runs import BROKER, Run
-from bench.figures import median_figure
+from bench.figures import NONE, median_figure
 from headwater.contract.figures import Figure
 
 OURS, STOCK, TELEGRAF = "headwater", "stock", "telegraf"
@@ -89,14 +89,16 @@ def _refusal(runs: Iterable[Run]) -> str:
 
 
 def rows(by_system: dict[str, list[Run]], *, paced: bool) -> list[list[str]]:
-    """A row a system: medians, and for CPU the lowest and highest run."""
+    """A row a system: medians, and for CPU the lowest and highest of several runs; a dash for what was not measured."""
     found = []
     for name, runs in by_system.items():
         cpu = [run.cpu_us for run in runs]
         speed = [f"{_middle(runs, 'rate'):,.0f}"]
         if paced:
             speed = [f"{_middle(runs, 'p50_ms'):.1f}", f"{_middle(runs, 'p99_ms'):.1f}"]
-        cost = [f"{_middle(runs, 'cpu_us'):.2f}", f"{min(cpu):.2f} … {max(cpu):.2f}", f"{_middle(runs, 'peak_mb'):.0f}"]
+        spread = f"{min(cpu):.2f} … {max(cpu):.2f}" if len(cpu) > 1 else NONE
+        peak = f"{_middle(runs, 'peak_mb'):.0f}" if any(run.peak_mb for run in runs) else NONE
+        cost = [f"{_middle(runs, 'cpu_us'):.2f}", spread, peak]
         wrong = [str(sum(run.lost for run in runs)), str(sum(run.duplicates for run in runs))]
         found.append([name, str(len(runs)), *speed, *cost, *wrong])
     return found
