@@ -38,9 +38,11 @@ CRC-32C is Castagnoli's polynomial (RFC 3720, appendix B.4), from the package cr
 Start after a crash: only the last segment can hold anything unsynced. Damage in it is a torn write, and the log is cut
 there, unless an intact frame behind it says that the damaged position was durable: then it is a gap. What no later
 frame vouches for is written again and synced before it counts as durable, because the page cache may hold what a
-failed fsync never brought to disk. So an acknowledged record is lost only to a disk that loses synced bytes, and
-that is named (`Missing`), with one exception: damage to the very last commit of a process that did not close
-looks like a torn write.
+failed fsync never brought to disk. So an acknowledged record is lost only to a disk that loses synced bytes. That is
+named (`Missing`) wherever an intact frame or segment lies behind. Where none does, because the disk has lost the end of
+the last segment from some place on (the whole file cut there, zeroed, or damaged up to its last byte), nothing tells
+it from a torn write: the log is cut there too (a warning names the position, where a piece of a record is left), and
+what was acknowledged behind is lost without being counted. At most that is the last segment.
 """
 
 from headwater.transport.spool.bounds import Full, Gap, Missing

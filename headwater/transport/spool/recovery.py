@@ -16,6 +16,10 @@ from headwater.transport.spool.segments import HEADER, MOST_POSITION, NEW, Segme
 
 _log = structlog.get_logger(__name__)
 _PIECE = 256 << 10
+_TORN = (
+    "a write that a power failure cut short looks like this, and costs nothing: MQTT was not acknowledged. Without one "
+    "the disk has lost what it had confirmed, and messages from this position on with it: check the disk"
+)
 
 
 @dataclass(slots=True)
@@ -133,8 +137,8 @@ def _torn_bytes(window: Window, offset: int) -> int:
 def _report(folder: Folder, segment: Segment, tail: Tail, torn: int) -> None:
     if torn:
         _log.warning(
-            "spool: a write that was not finished is cut off",
-            folder=str(folder.path), segment=segment.name, position=tail.position, torn_bytes=torn,
+            "spool: what follows the last whole record is cut off",
+            folder=str(folder.path), segment=segment.name, position=tail.position, torn_bytes=torn, hint=_TORN,
         )  # fmt: skip
     if tail.damaged:
         _log.warning("spool: damaged records", folder=str(folder.path), segment=segment.name, at=tail.damaged)

@@ -119,6 +119,24 @@ async def test_closed_spool_names_damage_of_the_last_commit() -> None:
     assert spool.end == 4
 
 
+@pytest.mark.parametrize("how", ["cut", "zeroed", "overwritten"])
+async def test_a_lost_end_is_cut_off_with_a_warning(how: str) -> None:
+    """Synced bytes that are lost up to the very end look like a torn write: said with the position, and no gap."""
+    files, rows, places = await _written(20)
+    ((name, data),) = files.items()
+    place = places[9] + 60  # in the frame of the tenth commit
+    lost = len(data) - place
+    data = data[:place] + {"cut": b"", "zeroed": bytes(lost), "overwritten": b"\xa5" * lost}[how]
+
+    with capture_logs() as logs:
+        found, gaps, spool = _read({name: data})
+
+    assert (found, gaps, spool.end) == (rows[:90], [], 90)
+    (told,) = logs
+    assert (told["position"], told["log_level"]) == (90, "warning")
+    assert "check the disk" in told["hint"]
+
+
 async def test_frames_in_payloads_are_payload() -> None:
     """A payload that is a segment of this or another spool adds no record, even where its own frame is damaged."""
     files, rows, places = await _written(3)
