@@ -7,6 +7,7 @@ The only place that imports fastavro.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -24,6 +25,8 @@ from headwater.contract.errors import BadSetting
 
 MAX_DECIMAL_BYTES = 32  # a decimal of 256 KiB takes seconds to read, and is no number that a sensor measures
 MOST_SCHEMAS = 256  # kept parsed at a time; a publisher may name any number of them
+
+_OBJECT = re.compile(r" from <[^<>]* at 0x[0-9a-f]+>")
 
 # What fastavro raises when bytes do not fit a schema: it has no exception of its own for that.
 _FOREIGN = (EOFError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, MemoryError, RecursionError)
@@ -87,7 +90,7 @@ class _Reader:
         try:
             value = fastavro.schemaless_reader(stream, schema, None)
         except _FOREIGN as error:
-            raise refused(BAD_PAYLOAD, f"not Avro of its schema: {type(error).__name__} {error}") from error
+            raise refused(BAD_PAYLOAD, f"not Avro of its schema: {_why(error)}") from error
         if stream.tell() != len(payload):
             raise refused(BAD_PAYLOAD, f"the payload goes on after {stream.tell()} bytes, where its value ends")
         return value
@@ -100,6 +103,11 @@ class _Reader:
         if isinstance(schema, BadSetting):
             raise refused(BAD_PAYLOAD, str(schema), hint=schema.hint)
         return schema
+
+
+def _why(error: BaseException) -> str:
+    """The words of fastavro, without the Python objects that some name by their address."""
+    return _OBJECT.sub("", f"{type(error).__name__} {error}").rstrip()
 
 
 def build(spec: DecoderSpec, schemas: Mapping[str, bytes]) -> Decoder:

@@ -149,6 +149,14 @@ def test_what_does_not_fit_the_avro_schema_is_refused(payload: bytes) -> None:
     assert reason(avro_spec(), payload, {"s": json.dumps(AVRO).encode()}) == "bad-payload"
 
 
+def test_a_refusal_of_avro_names_no_object_of_ours() -> None:
+    """Equal payloads are refused in equal words: no address in memory is among them."""
+    schema = {"type": "record", "name": "R", "fields": [{"name": "x", "type": "double"}]}
+    with pytest.raises(BadInput) as caught:
+        decode({"kind": "avro", "schema_name": "s"}, b"\0", {"s": json.dumps(schema).encode()})
+    assert str(caught.value) == "not Avro of its schema: EOFError cannot read double"
+
+
 def test_protobuf_is_read_by_its_descriptor() -> None:
     """Repeated fields, times, maps, defaults of fields without presence; absent optional ones are missing."""
     spec = {**PROTO, "samples": "samples", "time": "at", "asset": "$.machine"}
