@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 _CUT_OFF = (NoConnection, HTTPClientError, IncompleteReadError, ResponseStreamingError, StreamError, OSError)
 
 _NO_CREDENTIALS = (
-    "set access_key and secret_key in [fleet.objects] (HEADWATER_FLEET__OBJECTS__ACCESS_KEY and __SECRET_KEY; "
-    "[trainer.objects] and [edge.updater.objects] alike), or use the usual AWS sources"
+    "set access_key and secret_key beside this store's bucket: in [edge.updater.objects], [trainer.objects] or "
+    "[fleet.objects], or by HEADWATER_EDGE__UPDATER__OBJECTS__ACCESS_KEY, HEADWATER_TRAINER__OBJECTS__ACCESS_KEY or "
+    "HEADWATER_FLEET__OBJECTS__ACCESS_KEY and __SECRET_KEY; or use the usual AWS sources"
 )
 
 

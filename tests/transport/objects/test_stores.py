@@ -144,6 +144,21 @@ def test_wrong_keys_are_refused(s3: S3Address) -> None:
         S3Store.of(wrong).put("a", b"1")
 
 
+def test_missing_keys_are_looked_for_in_every_parts_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free_port: int
+) -> None:
+    """Whose store it is is not known here: the hint names the settings of the edge as well as the fleet's."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(BadSetting, match="no credentials") as caught:
+        S3Store.of(ObjectSettings(endpoint=f"http://127.0.0.1:{free_port}")).head("a")
+    for name in ("[edge.updater.objects]", "HEADWATER_EDGE__UPDATER__OBJECTS__ACCESS_KEY", "[fleet.objects]"):
+        assert name in caught.value.hint
+
+
 def test_endpoints_choose_the_store(tmp_path: Path) -> None:
     """file:// opens a folder, anything but that and http:// is refused; what the refusal says holds no password."""
     folder = open_store(ObjectSettings(endpoint=f"file://{tmp_path}", bucket="b", prefix="p/"))
