@@ -22,7 +22,7 @@ from edge_agent.bridge.counts import Counts
 from edge_agent.bridge.outlet import Lane, Outlet, SectionWriter
 from edge_agent.bridge.recogniser import KEPT_WHOLE, Recogniser
 from edge_agent.bridge.records import PACKET_ID_BLOCK, SEQUENCE_BLOCK, Receipt, Records, head_of
-from edge_agent.bridge.routes import MOST_TOPICS, Table
+from edge_agent.bridge.routes import MOST_TOPIC_BYTES, MOST_TOPICS, Table
 from edge_agent.bridge.settings import BridgeSettings
 from headwater.contract import headers, topics
 from headwater.transport.kafka_batch.records import header_blocks, key_block
@@ -195,7 +195,7 @@ class Bridge:
         self.counts.possible_duplicates += bool(doubt)
         self._idle.clear()
         self.records.put(message, values, parts, Receipt(self._session, self._now_ms, sequence, doubt), place)
-        if routed.decoder is None and routed.refusal is None:
+        if routed.decoder is None and routed.refusal is None and len(topic) <= MOST_TOPIC_BYTES:
             if len(self._plain) >= MOST_TOPICS:
                 self._plain.clear()
             self._plain[topic] = routed.lane, key_block(routed.key), head_of(routed, 4)

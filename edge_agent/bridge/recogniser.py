@@ -42,7 +42,7 @@ from headwater.transport.kafka_batch.records import Record
 from headwater.transport.mqtt.packets import DUP, Publish
 
 FROM_LOG = -1  # place of what a former life wrote
-KEPT_WHOLE = 1024  # longer payloads are remembered by their digest
+KEPT_WHOLE = 1024  # bytes of topic and payload; longer messages are remembered by their digest
 
 # What a message was, whole or as its digest; its place in the order of receipt; its sequence. A plain tuple, made once
 # a message.
@@ -144,7 +144,7 @@ class Recogniser:
         if entry is None:
             if not first & DUP or not self._is_far(message):
                 return None
-            return (message if len(payload) <= KEPT_WHOLE else digest(topic, payload)), 0, 0
+            return (message if len(topic) + len(payload) <= KEPT_WHOLE else digest(topic, payload)), 0, 0
         if not (first & DUP or packet_id in self.orphans):
             return None
         was = entry[0]
@@ -184,7 +184,7 @@ class Recogniser:
         _, topic, packet_id, payload, _ = message
         if packet_id:
             self._there.pop(packet_id, None)
-            small = len(payload) <= KEPT_WHOLE
+            small = len(topic) + len(payload) <= KEPT_WHOLE
             content = (message[0], topic, packet_id, payload, ()) if small else digest(topic, payload)
             self.young[packet_id] = (content, place, self.sequence)
         return self.sequence

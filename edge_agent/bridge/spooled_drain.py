@@ -17,7 +17,7 @@ from edge_agent.bridge.clockwatch import ClockWatch
 from edge_agent.bridge.counts import Counts
 from edge_agent.bridge.outlet import Lane, Outlet, SectionWriter
 from edge_agent.bridge.records import PACKET_ID_BLOCK, SEQUENCE_BLOCK, Receipt, Records, Values, head_of
-from edge_agent.bridge.routes import MOST_TOPICS, Table
+from edge_agent.bridge.routes import MOST_TOPIC_BYTES, MOST_TOPICS, Table
 from edge_agent.bridge.settings import BridgeSettings
 from edge_agent.bridge.spooled_rows import HEAD, PLAIN, Kept, unpack
 from edge_agent.bridge.spooled_tails import WINDOW, Done
@@ -206,7 +206,7 @@ class Drainer:
         place = ((headers.SPOOL, self._own + headers.number(position)),)
         receipt = Receipt(kept.session, kept.received_ms, kept.sequence, doubt, more.digest, place, self._now_ms)
         self.records.put(message, values, parts, receipt, position)
-        if routed.decoder is None and routed.refusal is None:
+        if routed.decoder is None and routed.refusal is None and len(message[1]) <= MOST_TOPIC_BYTES:
             if len(self._plain) >= MOST_TOPICS:
                 self._plain.clear()
             self._plain[message[1]] = routed.lane, key_block(routed.key), head_of(routed, 5)

@@ -130,7 +130,7 @@ class Intake:
         stamp, tail = self._now_ms.to_bytes(8, "big"), _PLAIN + self._session
         for message in batch.messages:
             first, topic, packet_id, payload, known = message
-            if first != QOS_1 or known or orphans or len(payload) > KEPT_WHOLE:
+            if first != QOS_1 or known or orphans or len(topic) + len(payload) > KEPT_WHOLE:
                 self._take(message, place, rows, places, spare=spare)
             else:
                 recogniser.sequence = sequence = recogniser.sequence + 1
@@ -178,7 +178,7 @@ class Intake:
         more = More(properties, refused, whole, there, doubt)
         rows.append(pack(message, self._now_ms, sequence, self._session, more))
         places.append(place)
-        self._unsynced += len(payload)
+        self._unsynced += len(topic) + len(payload)
 
     async def store(self, rows: list[Parts], places: list[int]) -> None:
         """Append rows, which waits while the spool is full or its disk fails; places as `take` gave them."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from edge_agent.refusal_log import RefusalLog
 
 _MOST_TOPICS = 10_000  # counted at a time; a publisher may make up any number of them
+_MOST_BYTES = 4 << 20  # of these; a topic may have 64 KB
 
 
 class RouteCount(NamedTuple):
@@ -32,6 +33,7 @@ class Tally:
         self._only = routes[0] if len(routes) == 1 else None
         self._all = 0
         self._topics: Counter[bytes] = Counter()
+        self._bytes = 0  # of the topics, at most: of all messages of the reads that brought a new one
         self._received: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._errors: dict[str, str] = {}
@@ -42,9 +44,12 @@ class Tally:
         if self._only is not None:
             self._all += len(messages)
             return
-        self._topics.update(map(itemgetter(topic_at), messages))
-        if len(self._topics) > _MOST_TOPICS:
-            self._fold()
+        known, topic_of = len(self._topics), itemgetter(topic_at)
+        self._topics.update(map(topic_of, messages))
+        if len(self._topics) > known:
+            self._bytes += sum(map(len, map(topic_of, messages)))
+            if len(self._topics) > _MOST_TOPICS or self._bytes > _MOST_BYTES:
+                self._fold()
 
     def refused(self, route: str, why: str) -> None:
         """One message goes to dead-letters; `why` begins with the reason code."""
@@ -68,3 +73,4 @@ class Tally:
         for topic, count in self._topics.items():
             self._received[self._route_of(topic)] += count
         self._topics.clear()
+        self._bytes = 0
