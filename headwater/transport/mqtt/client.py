@@ -35,6 +35,8 @@ _BYTES_A_TURN = 1 << 20
 _PUBACK = b"\x40\x02"
 _PUBREL = 0x60
 _PUBCOMP = b"\x70\x02"
+_PINGREQ = 0xC0
+_MOST_UNSENT_BYTES = 1 << 20  # four times the PUBCOMPs for all packet ids
 
 _log = structlog.get_logger(__name__)
 
@@ -48,6 +50,10 @@ def unknown_internals() -> str:
         return f"paho-mqtt {version} is not one of {', '.join(known + 'x' for known in KNOWN_PAHO)}"
     missing = _missing(TOUCHED)
     return f"paho-mqtt {version} has no {missing}" if missing else ""
+
+
+class _Unsent(bytearray):
+    """Answers that found no room in the socket, as one packet of paho's queue: each would cost 500 bytes there."""
 
 
 class _Client(paho.Client):
@@ -88,8 +94,14 @@ class BulkClient(_Client):
         if sock is not None and not self._out_packet:
             with suppress(OSError):  # a full socket, or an error that paho will find again
                 data = data[sock.send(data) :]
-        if data:  # what follows a part of a packet is none; paho only looks whether it is PUBLISH or DISCONNECT
-            self._packet_queue(_PUBACK[0], data, 0, 1)
+        if not data:
+            return
+        waiting: Any = self._out_packet
+        if waiting and isinstance(waiting[-1]["packet"], _Unsent):
+            waiting[-1]["packet"] += data
+            waiting[-1]["to_process"] += len(data)
+        else:  # what follows a part of a packet is none; paho only looks whether it is PUBLISH or DISCONNECT
+            self._packet_queue(_PUBACK[0], _Unsent(data), 0, 1)
 
     def _sock_recv(self, bufsize: int) -> bytes:
         """Give paho the packet that was cut for it."""
@@ -130,7 +142,12 @@ class BulkClient(_Client):
             if len(data) < 4:
                 raise BadInput("a PUBREL without a packet id")
             self.send(_PUBCOMP + data[2:4])  # durable before PUBREC left: nothing to look up
+            waiting: Any = self._out_packet
+            if waiting and waiting[-1]["to_process"] > _MOST_UNSENT_BYTES:
+                raise ConnectionAbortedError(f"the broker does not read: {_MOST_UNSENT_BYTES} bytes wait to be sent")
             return True
+        if data[0] == _PINGREQ:
+            raise BadInput("a PINGREQ, which is for clients to send")
         self._fed = data
         code = self._packet_read()
         if code:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 PINGRESP = b"\xd0\x00"
 
@@ -70,6 +72,17 @@ class Peer:
 
     async def sent(self) -> None:
         await self._writer.drain()
+
+    def stop_reading(self) -> None:
+        """Take nothing more from the socket, whose buffer stays as small as the system lets it."""
+        transport: Any = self._writer.transport
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        transport.pause_reading()
+
+    def read_again(self) -> None:
+        """Take from the socket again."""
+        transport: Any = self._writer.transport
+        transport.resume_reading()
 
     async def welcome(self, *, session_present: bool = False, known: bytes = b"", grant: int = 1) -> None:
         """Accept CONNECT and grant the first SUBSCRIBE."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
 from itertools import count
+from typing import Any
 
 import pytest
 import structlog
@@ -124,6 +126,74 @@ async def test_a_packet_above_the_bound_is_refused_before_it_is_read() -> None:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         assert "at most 33554432 were agreed" in await connection.ended()
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 << 10
+
+
+def small_socket(connection: Connection) -> None:
+    """Let the system hold little of what is sent."""
+    sock: Any = connection._paho.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+
+
+async def test_a_broker_that_asks_and_never_reads_is_left() -> None:
+    """Answers that it does not take are bounded: the connection ends with a reason, in little memory."""
+
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        peer.stop_reading()
+        flood = b"".join(b"\x62\x02" + (n % 65_535 + 1).to_bytes(2, "big") for n in range(100_000))
+        for _ in range(60):
+            peer.send(flood)
+            await peer.sent()
+
+    async with ScriptedBroker(script) as broker, asyncio.timeout(20):
+        connection = await Connection.open(MqttSettings(port=broker.port), "x", Inbox())
+        small_socket(connection)
+        await connection.subscribe(["a/#"])
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert "the broker does not read" in await connection.ended()
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 << 10
+
+
+async def test_a_broker_that_pings_is_left() -> None:
+    """PINGREQ is for clients: paho would answer each, without a bound."""
+
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        peer.send(b"\xc0\0")
+        await peer.packet()
+
+    async with ScriptedBroker(script) as broker, asyncio.timeout(10):
+        connection = await Connection.open(MqttSettings(port=broker.port), "x", Inbox())
+        await connection.subscribe(["a/#"])
+        assert "sends no MQTT: a PINGREQ" in await connection.ended()
+
+
+async def test_answers_that_waited_are_sent_whole_and_in_order() -> None:
+    """A broker that reads late gets every PUBCOMP, also those that the full socket has cut."""
+    ids = range(1, 20_001)
+
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        peer.stop_reading()
+        peer.send(b"".join(b"\x62\x02" + n.to_bytes(2, "big") for n in ids))
+        await peer.sent()
+        peer.read_again()
+        for n in ids:
+            assert await peer.expect(0x70) == b"\x70\x02" + n.to_bytes(2, "big")
+        peer.close()
+
+    async with ScriptedBroker(script) as broker, asyncio.timeout(30):
+        connection = await Connection.open(MqttSettings(port=broker.port), "x", Inbox())
+        small_socket(connection)
+        await connection.subscribe(["a/#"])
+        await waits(connection)
+        assert "the broker" in await connection.ended()
+
+
+async def waits(connection: Connection) -> None:
+    """Until something that was sent has found no room."""
+    while not connection._paho.want_write():  # noqa: ASYNC110 - turns of the loop are what it takes
+        await asyncio.sleep(0)
 
 
 def numbered(first: int, last: int) -> bytes:
