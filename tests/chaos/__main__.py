@@ -88,6 +88,8 @@ def _run(
             about = f"{outcome.sent:,} sent, {counts}, {outcome.took_s:g} s"
             changed = "" if kept else "; the code was changed meanwhile, so this is not kept"
             say(f"{number}/{len(missing)} {chapter.name} {outcome.system}: {about}{changed}")
+        pool.close()  # idle workers end by themselves; to be terminated in the middle of a read can block them
+        pool.join()
     return [outcome for each in wanted if (outcome := found[each]) is not None], earlier
 
 
