@@ -135,12 +135,16 @@ async def test_a_target_with_fewer_partitions_is_waited_for(bed: Bed) -> None:
     await create_topic(bed.target, TopicSpec(remote(bed.site, topic), 2))
     for each in (other, topic):
         await bed.fill(each, 3)
+
+    async def said() -> bool:
+        return any("has 2 partitions" in entry.get("why", "") for entry in logs)
+
     with structlog.testing.capture_logs() as logs:
         async with bed.link(bed.settings()) as task:
             await until(lambda: bed.holds(remote(bed.site, other), 3), "the other topic is shipped")
+            await until(said, "the smaller target is named")
             bed.add_partitions(bed.target, remote(bed.site, topic), 3)
             await bed.shipped(task)
-    assert any("has 2 partitions" in entry.get("why", "") for entry in logs)
     await bed.assert_same(topic)
 
 

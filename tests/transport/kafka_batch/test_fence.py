@@ -55,7 +55,19 @@ async def byte_rate(cluster: Cluster, client_id: str, bytes_per_s: float) -> Asy
         read = Call(Api("AlterClientQuotas", 49, 0), [body], lambda r: (r.int32(), len(r.times()), r.int16()))
         assert (await connection.request(read))[2] == 0
 
+    async def known() -> bool:
+        match = array([string("client-id") + b"\0" + string(client_id)])
+        read = Call(
+            Api("DescribeClientQuotas", 48, 0),
+            [match + b"\0"],
+            lambda r: (r.int32(), r.int16(), r.string(), len(r.times())),
+        )
+        return (await connection.request(read))[3] == 1
+
     await alter(False)
+    async with asyncio.timeout(10):
+        while not await known():  # noqa: ASYNC110  the broker learns of it from its controller
+            await asyncio.sleep(0.02)
     try:
         yield
     finally:
