@@ -129,11 +129,8 @@ class Bridge:
 
     def _begin(self, batch: Batch) -> None:
         self._epoch = batch.epoch
-        if batch.session_present:
-            self._recogniser.begin_connection(self._acknowledged)
-        else:
-            self._recogniser.begin_session(self._now_ms)
-        self._session = headers.text(self._recogniser.session)
+        present = batch.session_present
+        self._session = self._recogniser.begin(self._acknowledged, self._now_ms, session_present=present)
         self._first_place = self._acknowledged = self._place
 
     def _receive_all(self, messages: Sequence[Publish]) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from edge_agent.bridge.around import Around
 from edge_agent.bridge.far import FAR
 from edge_agent.bridge.recogniser import Mark, Recogniser, mark_of
 from headwater.transport.kafka_batch import Cluster, TopicPartition, read_tail
@@ -31,11 +32,11 @@ _MOST = 4 * FAR  # records a partition: others write to dead-letters too
 _log = structlog.get_logger(__name__)
 
 
-class Deep:
+class Deep(Around):
     """An MqttSource that holds the first messages of a life back until the log has been read as far as they need."""
 
     def __init__(self, inner: MqttSource, recogniser: Recogniser, look_back: Callable[[], Awaitable[None]]) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._recogniser = recogniser
         self._look_back = look_back
         self._is_sure = False
@@ -54,18 +55,6 @@ class Deep:
         """See MqttSource: not before the first message is there."""
         if self._is_sure:
             self._inner.relay(take)
-
-    def acknowledge(self, count: int, epoch: int) -> None:
-        """See MqttSource."""
-        self._inner.acknowledge(count, epoch)
-
-    def pause(self) -> None:
-        """See MqttSource."""
-        self._inner.pause()
-
-    def resume(self) -> None:
-        """See MqttSource."""
-        self._inner.resume()
 
 
 async def look_back(

@@ -213,7 +213,7 @@ async def _carry(
 def _bridge_of(opened: Opened) -> Callable[..., Bridge]:
     if opened.sparkplug is None:
         return Bridge
-    from edge_agent.bridge.sparkplug_bridge import SparkplugBridge  # noqa: PLC0415 - memory, as above
+    from edge_agent.bridge.sparkplug_bridge import SparkplugBridge  # noqa: PLC0415 - memory: only where there is such a route
 
     return partial(SparkplugBridge, opened.sparkplug)
 

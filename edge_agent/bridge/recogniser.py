@@ -127,6 +127,14 @@ class Recogniser:
         self._there: dict[bytes, set[int]] = {}
         self.orphans: set[bytes] = set()
 
+    def begin(self, settled: int, now_ms: int, *, session_present: bool) -> bytes:
+        """Begin a connection, all places below `settled` acknowledged; the session as headers have it."""
+        if session_present:
+            self.begin_connection(settled)
+        else:
+            self.begin_session(now_ms)
+        return headers.text(self.session)
+
     def begin_connection(self, settled: int) -> None:
         """What has not been acknowledged by now will be sent again, even by a broker that forgets to set DUP."""
         self._marks = set()

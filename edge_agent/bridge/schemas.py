@@ -15,6 +15,7 @@ from typing import Protocol
 
 import structlog
 
+from edge_agent.bridge.around import Around
 from edge_agent.bridge.route_settings import RouteSettings
 from edge_agent.bridge.routes import Table, matches_of
 from headwater.contract import topics
@@ -105,11 +106,11 @@ class FetchedSchemas:
         self._known[name] = text
 
 
-class SchemaSource:
+class SchemaSource(Around):
     """An MqttSource that hands a batch on when the schemas that its messages name are decided."""
 
     def __init__(self, inner: MqttSource, fetched: FetchedSchemas, routes: Sequence[RouteSettings], site: str) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._fetched = fetched
         counts = {route.to: 1 for route in routes} | {topics.DEAD_LETTERS: 1}
         named = zip(matches_of(routes, site), routes, strict=True)
@@ -126,18 +127,6 @@ class SchemaSource:
 
     def relay(self, take: Callable[[Batch], None]) -> None:
         """See MqttSource: every batch may have to wait for a schema."""
-
-    def acknowledge(self, count: int, epoch: int) -> None:
-        """See MqttSource."""
-        self._inner.acknowledge(count, epoch)
-
-    def pause(self) -> None:
-        """See MqttSource."""
-        self._inner.pause()
-
-    def resume(self) -> None:
-        """See MqttSource."""
-        self._inner.resume()
 
     def _named(self, messages: Sequence[Publish]) -> list[int]:
         found: dict[int, None] = {}

@@ -232,7 +232,7 @@ class Drainer:
             self._counts.written += messages
 
     def _moved(self) -> None:
-        assert self.outlet is not None  # noqa: S101 - it calls
+        assert self.outlet is not None  # noqa: S101 - only an outlet calls this
         settled = self.outlet.settled(self._cursor)
         if settled <= self.settled:
             return

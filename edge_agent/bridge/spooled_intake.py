@@ -22,7 +22,6 @@ from edge_agent.bridge.recogniser import KEPT_WHOLE, Recogniser, digest
 from edge_agent.bridge.records import KEPT_OF_LARGE, too_large
 from edge_agent.bridge.settings import SpoolSettings
 from edge_agent.bridge.spooled_rows import More, pack
-from headwater.contract import headers
 from headwater.contract.errors import BadInput, Permanent
 from headwater.transport.mqtt.packets import DUP, QOS_1, Publish
 from headwater.transport.mqtt.source import Batch, MqttSource
@@ -145,11 +144,8 @@ class Intake:
 
     def _begin(self, batch: Batch) -> None:
         self._epoch = batch.epoch
-        if batch.session_present:
-            self._recogniser.begin_connection(self._acknowledged)
-        else:
-            self._recogniser.begin_session(self._now_ms)
-        self._session = headers.text(self._recogniser.session)
+        present = batch.session_present
+        self._session = self._recogniser.begin(self._acknowledged, self._now_ms, session_present=present)
         self._first_place = self._acknowledged = self._place
 
     def _take(self, message: Publish, place: int, rows: list[Parts], places: list[int], *, spare: bool) -> None:

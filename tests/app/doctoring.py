@@ -10,9 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from headwater.app.stack.kafka import KafkaService
-from headwater.app.stack.runner import Command
 from headwater.transport.objects import MemoryStore
 from headwater.transport.registry.repository import init_repository
 
@@ -69,34 +66,6 @@ def await_port(port: int) -> None:
             time.sleep(0.02)
         else:
             return
-
-
-@dataclass(frozen=True)
-class OtherKafka:
-    """The stack's Kafka with further lines of configuration; `{away}` in them is a port where nothing listens."""
-
-    inner: KafkaService
-    more: str
-    port_names: tuple[str, ...] = ("client", "controller", "away")
-
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def kind(self) -> str:
-        return self.inner.kind
-
-    def prepare(self, folder: Path, ports: Mapping[str, int]) -> Command:
-        """Write the stack's configuration and more."""
-        command = self.inner.prepare(folder, ports)
-        with (folder / "server.properties").open("a") as file:
-            file.write(self.more.format(**ports))
-        return command
-
-    def answers(self, ports: Mapping[str, int]) -> bool:
-        """Whether it is ready."""
-        return self.inner.answers(ports)
 
 
 @contextmanager

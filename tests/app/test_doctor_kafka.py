@@ -22,7 +22,8 @@ from headwater.app.stack.runner import Runner
 from headwater.contract.topics import TopicSpec
 from headwater.transport.kafka import ensure_topics
 from headwater.transport.kafka_batch import KafkaSettings
-from tests.app.doctoring import Findings, OtherKafka, doctor
+from tests.app.doctoring import Findings, doctor
+from tests.brokers import Extended
 from tests.services import Mqtt
 
 Start = Callable[[str], str]
@@ -33,7 +34,7 @@ def start_kafka(service_runner: Runner, kafka_tools: KafkaTools, unique: str) ->
     """Starts one real cluster with further lines of configuration; its address."""
 
     def start(more: str) -> str:
-        service = OtherKafka(KafkaService(unique, lambda: kafka_tools), more)
+        service = Extended(KafkaService(unique, lambda: kafka_tools), more, ("away",))
         service_runner.start(service)
         return service_runner.address(service)
 

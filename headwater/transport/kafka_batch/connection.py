@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from headwater.contract.errors import BadInput, HeadwaterError, Unreachable
 from headwater.transport.dialling import dialling, unreachable
+from headwater.transport.kafka_batch.answers import awaited
 from headwater.transport.kafka_batch.login import Step, authenticate, login
 from headwater.transport.kafka_batch.settings import KafkaSettings
 from headwater.transport.kafka_batch.wire import Call, string
@@ -108,17 +109,7 @@ class Connection(asyncio.BufferedProtocol):
     def send(self, call: Call[T]) -> asyncio.Future[T]:
         """Send now, in the order of the calls of this method; the future ends as `request` does."""
         future: asyncio.Future[T] = self._loop.create_future()
-
-        def answered(answer: T | HeadwaterError) -> None:
-            if future.done():  # the caller was cancelled
-                return
-            if isinstance(answer, HeadwaterError):
-                future.set_exception(answer)
-                future.exception()  # a caller that was cancelled does not ask for it
-            else:
-                future.set_result(answer)
-
-        self.post(call, answered)
+        self.post(call, awaited(future))
         return future
 
     def post(self, call: Call[T], answered: Callable[[T | HeadwaterError], None]) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 
 from headwater.contract.errors import DataMissing, Defect, Fenced, HeadwaterError, Transient
 from headwater.transport.kafka_batch import codes
+from headwater.transport.kafka_batch.answers import awaited
 from headwater.transport.kafka_batch.calls import Produced
 from headwater.transport.kafka_batch.cluster import Cluster
 from headwater.transport.kafka_batch.compression import Codec
@@ -73,7 +73,7 @@ class Lane:
             sequence = self._next_sequence
             batch = encode(outs, codec=self._codec, producer_id=pid, epoch=epoch, sequence=sequence)
             future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            self._queue(batch, len(outs), partial(_settle, future))
+            self._queue(batch, len(outs), awaited(future))
             queued.append(future)
         self._go()
         return queued
@@ -219,13 +219,3 @@ class Lane:
 
 _WRITTEN = frozenset({codes.NONE, codes.DUPLICATE_SEQUENCE})
 _DOUBTFUL = frozenset({codes.OUT_OF_ORDER_SEQUENCE, codes.UNKNOWN_PRODUCER_ID})
-
-
-def _settle(future: asyncio.Future[int], answer: int | HeadwaterError) -> None:
-    if future.done():  # the caller was cancelled
-        return
-    if isinstance(answer, HeadwaterError):
-        future.set_exception(answer)
-        future.exception()  # a caller that was cancelled does not ask for it
-    else:
-        future.set_result(answer)

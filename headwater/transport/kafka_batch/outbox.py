@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from headwater.contract.errors import BadInput, HeadwaterError
 from headwater.transport.kafka_batch import calls
+from headwater.transport.kafka_batch.answers import awaited
 from headwater.transport.kafka_batch.calls import Produced
 from headwater.transport.kafka_batch.connection import Connection
 from headwater.transport.kafka_batch.wire import Buffer
@@ -45,17 +46,7 @@ class Outbox:
     def put(self, topic: str, partition: int, batch: Buffer) -> asyncio.Future[Produced]:
         """Queue one batch, which must not change any more; the future fails with Unreachable if the connection ends."""
         done: asyncio.Future[Produced] = asyncio.get_running_loop().create_future()
-
-        def answered(answer: Produced | HeadwaterError) -> None:
-            if done.done():  # the caller was cancelled; the batch went out all the same
-                return
-            if isinstance(answer, Produced):
-                done.set_result(answer)
-            else:
-                done.set_exception(answer)
-                done.exception()  # a caller that was cancelled does not ask for it
-
-        self.post(topic, partition, batch, answered)
+        self.post(topic, partition, batch, awaited(done))
         return done
 
     def post(self, topic: str, partition: int, batch: Buffer, answered: Answered) -> None:
