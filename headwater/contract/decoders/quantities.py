@@ -20,6 +20,7 @@ from headwater.contract.reading import MAX_TIME_MS, MAX_VALUE
 TimeUnit = Literal["s", "ms", "us", "ns", "iso8601"]
 
 MAX_NUMBER_CHARACTERS = 64  # a float has at most 24; reading thousands of digits would cost more than the message
+MAX_TEXT_CHARACTERS = 1024  # with blanks around it, which are gone through for every sample that takes it
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _WORDS = {"true": 1, "false": 0}
 _NOT_FINITE = frozenset({"nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"})
@@ -46,6 +47,8 @@ def number(value: Any) -> float | int | None:
 
 def text_number(text: str) -> float | int | None:
     """The number in a text, blanks around it ignored; None where there is none, and for NaN and infinities."""
+    if len(text) > MAX_TEXT_CHARACTERS:
+        return None
     text = text.strip()
     if len(text) > MAX_NUMBER_CHARACTERS:
         return None
@@ -57,6 +60,8 @@ def text_number(text: str) -> float | int | None:
 
 def is_number_text(text: str) -> bool:
     """Whether a text is meant as a number, finite or not."""
+    if len(text) > MAX_TEXT_CHARACTERS:
+        return False
     text = text.strip()
     word = text.lower()
     return len(text) <= MAX_NUMBER_CHARACTERS and (
@@ -100,6 +105,8 @@ def _ms(value: Any, unit: TimeUnit) -> int | None:
 
 
 def _of_text(text: str) -> int | None:
+    if len(text) > MAX_TEXT_CHARACTERS:
+        return None
     try:
         return _of_datetime(datetime.fromisoformat(text.strip()))
     except ValueError:

@@ -19,7 +19,7 @@ SCHEMA_UNKNOWN = "schema-unknown"
 REASONS: dict[str, str] = {
     BAD_PAYLOAD: "the payload is not what the decoder of its route reads",
     TOO_LARGE: "the payload, or the readings that it would become, have more bytes than is allowed",
-    TOO_MANY: "the message has more samples, or a sample more channels, than is allowed",
+    TOO_MANY: "the message has more samples, a sample more channels, or both together more values, than is allowed",
     BAD_TIME: "a sample has no usable time where the route says that it has one",
     BAD_ASSET: "a sample names an asset that cannot be one",
     NO_VALUES: "a sample has no channel",

@@ -17,9 +17,11 @@ from headwater.contract.decoders.spec import DecoderSpec
 MAX_DEPTH = 32  # levels below which no channel is looked for
 MAX_CHANNELS = 10_000  # of one sample
 MAX_NAME_CHARACTERS = 1024  # of a channel: each below a key repeats it, so that a long one counts many times
+MAX_SHARED = 200_000  # samples times the channels that each of them takes from the whole message: 0.1 s of work
 MAX_READINGS_BYTES = 8 << 20  # all readings of one message; long names times many samples must not fill the memory
 
 _FRAME = struct.Struct(">BI")  # Confluent's wire format: magic 0, schema id
+_Channel = tuple[str, Any]  # its name and what stands there
 _COMPARABLE = frozenset({int, float, str})
 
 
@@ -62,7 +64,7 @@ class Sampler:
         self._missing = spec.missing
         self._absent = frozenset(spec.missing_values)
 
-    def reading(self, time: Any, asset: Any, channels: Iterable[tuple[str, Any]], received_ms: int) -> Decoded:
+    def reading(self, time: Any, asset: Any, channels: Iterable[_Channel], received_ms: int) -> Decoded:
         """A reading with canonical bytes; BadInput when time, asset or channels are not what the spec says."""
         t = None if self._time is None else quantities.time_ms(time, self._unit, self._time)
         name = None if self._asset is None else quantities.asset(asset, self._asset)
@@ -77,7 +79,7 @@ class Sampler:
             raise refused(TOO_LARGE, f"a sample becomes {len(value)} bytes, which no reader of readings takes")
         return Decoded(value, name, t)
 
-    def _values(self, channels: Iterable[tuple[str, Any]]) -> dict[str, float | None]:
+    def _values(self, channels: Iterable[_Channel]) -> dict[str, float | None]:
         values: dict[str, float | None] = {}
         names = 0
         for channel, raw in channels:
@@ -113,7 +115,22 @@ class TreeShape:
 
     def readings(self, message: Any, received_ms: int) -> list[Decoded]:
         """The readings of a message; BadInput when it has another shape than the spec says."""
-        return gathered((self._reading(message, one, received_ms) for one in self._found(message)), self._most)
+        found = self._found(message)
+        shared = self._shared(message, len(found))
+        return gathered((self._reading(message, one, received_ms, shared) for one in found), self._most)
+
+    def _shared(self, message: Any, samples: int) -> list[_Channel] | None:
+        """What every sample has below a part of the whole message, looked for once; None where there is no such."""
+        if self._values or not self._below.from_message:
+            return None
+        channels = list(self._all_below(self._below.find(message, None), "", MAX_DEPTH))
+        if samples * len(channels) > MAX_SHARED:
+            raise refused(
+                TOO_MANY,
+                f"{samples} samples times {len(channels)} channels below {self._below.text!r}, at most {MAX_SHARED}",
+                hint="give fewer samples a message, or a `below` that does not begin with $",
+            )
+        return channels
 
     def _found(self, message: Any) -> Sequence[Any]:
         if not self._samples.text:
@@ -123,16 +140,18 @@ class TreeShape:
             raise refused(BAD_PAYLOAD, f"there is no array of samples at {self._samples.text!r}")
         return found
 
-    def _reading(self, message: Any, sample: Any, received_ms: int) -> Decoded:
+    def _reading(self, message: Any, sample: Any, received_ms: int, shared: list[_Channel] | None) -> Decoded:
         time = self._time.find(message, sample) if self._has_time else None
         asset = self._asset.find(message, sample) if self._has_asset else None
         if self._values:
-            channels: Iterable[tuple[str, Any]] = [(name, path.find(message, sample)) for name, path in self._values]
+            channels: Iterable[_Channel] = [(name, path.find(message, sample)) for name, path in self._values]
+        elif shared is not None:
+            channels = shared
         else:
             channels = self._all_below(self._below.find(message, sample), "", MAX_DEPTH)
         return self._sampler.reading(time, asset, channels, received_ms)
 
-    def _all_below(self, node: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
+    def _all_below(self, node: Any, name: str, depth: int) -> Iterator[_Channel]:
         if not depth:
             raise refused(BAD_PAYLOAD, f"the message is nested deeper than {MAX_DEPTH} levels")
         for child, value in _children(node, name):
@@ -165,7 +184,7 @@ def named(steps: Sequence[Step]) -> str:
     return name
 
 
-def _children(node: Any, name: str) -> Iterator[tuple[str, Any]]:
+def _children(node: Any, name: str) -> Iterator[_Channel]:
     if type(node) is dict:
         for key, value in node.items():
             if type(key) is str:

@@ -66,9 +66,23 @@ def _json() -> Iterator[Bomb]:
     yield "json rows times columns", times, _dump({"s": [0] * 9999, "b": list(range(40_000))})
     texts = of({"kind": "json", "samples": "s", "below": "$.b"})
     yield "json rows times texts", texts, _dump({"s": [0] * 9999, "b": ["x"] * 40_000})
+    yield from _shared()
     moment = of({"kind": "json", "time": "t", "time_unit": "s"})
     yield "json digits for a time", moment, b'{"a":1,"t":"' + b"9" * (MOST - 20) + b'"}'
     yield "json exponent for a time", moment, b'{"a":1,"t":1e308}'
+
+
+def _shared() -> Iterator[Bomb]:
+    """What every sample takes from the whole message."""
+    spec = {"kind": "json", "samples": "s", "below": "$.b", "missing": "omit"}
+    rows = [0] * 9999
+    yield "json shared texts", of(spec), _dump({"s": rows, "b": [1] + ["x"] * 40_000})
+    yield "json shared nothing", of(spec), _dump({"s": rows, "b": [1] + [None] * 40_000})
+    yield "json shared long key", of(spec), _dump({"s": rows, "b": {"k" * 200_000: "x", "a": 1}})
+    channel = of({"kind": "json", "samples": "s", "values": {"a": "$.b", "b": "c"}, "missing": "null"})
+    yield "json shared blanks", channel, _dump({"s": rows, "b": " " * 200_000})
+    moment = of({**spec, "time": "$.t", "time_unit": "iso8601"})
+    yield "json shared time", moment, _dump({"s": rows, "b": [1], "t": " " * 200_000 + "2026-01-01T00:00:00"})
 
 
 def _text() -> Iterator[Bomb]:

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.contract import reading
-from headwater.contract.decoders import Decoder
+from headwater.contract.decoders import Decoder, DecoderSpec, make
 from headwater.contract.decoders.reasons import REASONS
 from headwater.contract.errors import BadInput
+from tests.contract.decoders.bombs import bombs
 from tests.contract.decoders.examples import EXAMPLES, TOPIC, Example
 
 DECODERS = {example.name: example.decoder() for example in EXAMPLES}
@@ -140,3 +141,25 @@ def test_no_message_fills_the_memory_or_stalls_the_process() -> None:
     assert {outcome for _, outcome, _, _ in rows} == {"decoded", "BadInput"}
     assert [row for row in rows if int(row[2]) > 100] == []  # MiB
     assert [row for row in rows if float(row[3]) > 3] == []  # seconds, on a machine that does other things too
+
+
+def test_what_all_samples_share_is_looked_at_once() -> None:
+    """Thousands of samples times thousands of nodes of the whole message would hold the loop for minutes."""
+    tried = [(name, decoder, payload) for name, decoder, payload in bombs() if "shared" in name]
+    for name, decoder, payload in tried:
+        began = time.process_time()
+        survives(decoder, payload, reads=False)
+        assert time.process_time() - began < 0.4, name  # seconds: a quarter of it on an idle machine
+    assert len(tried) > 5
+
+
+def test_samples_times_shared_channels_have_a_bound() -> None:
+    """At the bound they are read; beyond it the refusal says what is too much, and what to do."""
+    decoder = make(DecoderSpec.of({"kind": "json", "samples": "s", "below": "$.b", "missing": "omit"}), {})
+    shared = [1, *[None] * 99]
+
+    assert len(decoder.decode(TOPIC, json.dumps({"s": [0] * 2000, "b": shared}).encode(), RECEIVED)) == 2000
+    with pytest.raises(BadInput, match=r"2001 samples times 100 channels below '[$].b', at most 200000") as refusal:
+        decoder.decode(TOPIC, json.dumps({"s": [0] * 2001, "b": shared}).encode(), RECEIVED)
+    assert refusal.value.reason == "too-many"
+    assert "fewer samples" in refusal.value.hint

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from headwater.contract.decoders import DecoderSpec, make, reasons, spec
 from headwater.contract.decoders.paths import parse
+from headwater.contract.decoders.quantities import MAX_TEXT_CHARACTERS
+from headwater.contract.decoders.shape import MAX_CHANNELS, MAX_READINGS_BYTES, MAX_SHARED
 from headwater.contract.errors import BadInput, BadSetting
 from headwater.contract.sparkplug import outcome
 
@@ -156,7 +158,10 @@ def page() -> str:
         "",
         "## Refusals",
         "A message is decoded as a whole or refused as a whole; what is refused becomes a dead letter with one of",
-        "these codes and a sentence.",
+        "these codes and a sentence. No message holds the bridge for long: a sample has at most",
+        f"{MAX_CHANNELS} channels, a message at most {MAX_READINGS_BYTES >> 20} MiB of readings, and where `below` begins",
+        "with `$`, so that every one of `samples` takes the same channels, samples times channels are at most",
+        f"{MAX_SHARED} (0.1 s of work). A text of more than {MAX_TEXT_CHARACTERS} characters is no number and no time.",
         "",
         "| reason | meaning |",
         "|---|---|",
