@@ -82,9 +82,9 @@ class BulkClient(_Client):
     acknowledges_qos_2 = True
     resolves_aliases = True
 
-    def begin(self, *, v5: bool) -> None:
-        """Make ready for a new connection."""
-        self._cutter = Cutter(v5=v5, most_bytes=MOST_PACKET_BYTES)
+    def begin(self, *, v5: bool, topic_aliases: int) -> None:
+        """Make ready for a new connection, on which the broker may use this many topic aliases."""
+        self._cutter = Cutter(v5=v5, most_bytes=MOST_PACKET_BYTES, topic_aliases=topic_aliases)
         self._buffer = bytearray(_READ_BYTES)
         self._fed = b""
 
@@ -161,7 +161,7 @@ class StockClient(_Client):
     acknowledges_qos_2 = False
     resolves_aliases = False
 
-    def begin(self, *, v5: bool) -> None:  # noqa: ARG002  # paho knows its protocol
+    def begin(self, *, v5: bool, topic_aliases: int) -> None:  # noqa: ARG002  # paho knows its protocol
         """Make ready for a new connection."""
         self._taken: list[Publish] = []
         self._taken_bytes = 0

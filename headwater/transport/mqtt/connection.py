@@ -171,7 +171,7 @@ class Connection:
             reconnect_on_failure=False,
         )
         self._qos = self._settings.qos if client.acknowledges_qos_2 else 1
-        client.begin(v5=v5)
+        client.begin(v5=v5, topic_aliases=self._settings.topic_aliases)
         client.received = self._listener.received
         client.max_inflight_messages_set(0)
         if self._settings.username is not None:

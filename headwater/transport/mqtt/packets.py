@@ -19,7 +19,10 @@ RETAIN = 0x01
 QOS = 0x06
 
 MOST_AT_ONCE = 512  # PUBLISH packets that `cut` returns
-MOST_PROPERTIES_BYTES = 64 << 10  # of one PUBLISH; unpacked, small ones take fifty times as much
+# Of the properties of one PUBLISH, at most 32,768 of them: unpacked, small ones take fifty times as much, and a packet
+# of 30 MB could have millions, which would hold the event loop for seconds.
+MOST_PROPERTIES_BYTES = 64 << 10
+_UNTOLD_BYTES = 5  # a property that readers are not told of counts no more than that
 
 Properties = tuple[tuple[str, bytes], ...]
 # First byte, topic, packet id as two bytes (empty at QoS 0), payload, properties. A plain tuple: it is made a million
@@ -42,7 +45,7 @@ class Other(NamedTuple):
 class Cutter:
     """The packets of one connection. Feed it what was read, then `cut` until it returns nothing."""
 
-    def __init__(self, *, v5: bool, most_bytes: int) -> None:
+    def __init__(self, *, v5: bool, most_bytes: int, topic_aliases: int = 0) -> None:
         self._v5 = v5
         self._most = most_bytes
         self._short = 128 if most_bytes >= 1 << 14 else 0  # lengths of two bytes need no look at `most_bytes`
@@ -50,6 +53,7 @@ class Cutter:
         self._at = 0
         self._parts = bytearray()  # more of a packet that is not complete yet; a list would cost 50 bytes a read
         self._missing = 0
+        self._most_alias = topic_aliases  # that we agreed to
         self._aliases: dict[int, bytes] = {}
 
     def feed(self, data: bytes) -> None:
@@ -169,20 +173,28 @@ class Cutter:
             if name != _ALIAS:
                 known.append((name, value))
                 continue
-            alias = int.from_bytes(value, "big")
-            if topic:
-                self._aliases[alias] = topic
-            elif alias in self._aliases:
-                topic = self._aliases[alias]
-            else:
-                raise BadInput(f"topic alias {alias} was never given")
+            topic = self._aliased(int.from_bytes(value, "big"), topic)
+        if found and found[0][0] == UNREAD:
+            self._aliases.clear()  # one of them may have been given anew, unread
         return topic, behind, tuple(known)
+
+    def _aliased(self, alias: int, topic: bytes) -> bytes:
+        """The topic that an alias stands for, given with it or before (MQTT 5, 3.3.2.3.4)."""
+        if not 0 < alias <= self._most_alias:
+            agreed = f"1 to {self._most_alias} were" if self._most_alias else "none was"
+            raise BadInput(f"topic alias {alias}, where {agreed} agreed")
+        if topic:
+            self._aliases[alias] = topic
+        elif alias not in self._aliases:
+            raise BadInput(f"topic alias {alias} was never given")
+        return self._aliases[alias]
 
 
 def properties(data: bytes, at: int, end: int) -> tuple[list[tuple[str, bytes]], int]:
     """Properties of a PUBLISH (MQTT 5, 3.3.2.3) and the position behind them; BadInput when they are malformed.
 
-    Where they take more than MOST_PROPERTIES_BYTES, UNREAD stands for all but a topic alias.
+    Where they take more than MOST_PROPERTIES_BYTES, what follows is not read, and UNREAD stands for all but a topic
+    alias that came before.
     """
     length, at = _number(data, at, end)
     behind = at + length
@@ -192,6 +204,7 @@ def properties(data: bytes, at: int, end: int) -> tuple[list[tuple[str, bytes]],
     alias: list[tuple[str, bytes]] = []
     size = 0
     while at < behind:
+        began = at
         read = _KINDS.get(data[at])
         if read is None:
             raise BadInput(f"a PUBLISH with property {data[at]:#x}")
@@ -202,12 +215,12 @@ def properties(data: bytes, at: int, end: int) -> tuple[list[tuple[str, bytes]],
             if alias:
                 raise BadInput("a PUBLISH with two topic aliases")
             alias.append((name, value))
-        elif name:
-            size += len(name) + len(value)
-            if size <= MOST_PROPERTIES_BYTES:
-                found.append((name, value))
-    if size > MOST_PROPERTIES_BYTES:
-        found = [(UNREAD, length.to_bytes(4, "big"))]
+            continue
+        size += at - began if name else min(at - began, _UNTOLD_BYTES)
+        if size > MOST_PROPERTIES_BYTES:
+            return [*alias, (UNREAD, length.to_bytes(4, "big"))], behind
+        if name:
+            found.append((name, value))
     return alias + found, behind
 
 

@@ -87,6 +87,20 @@ async def test_a_broker_that_talks_nonsense_is_tried_again() -> None:
     assert all("sends no MQTT: a PUBLISH of" in why for why in lost)
 
 
+async def test_a_topic_alias_that_was_not_agreed_ends_the_connection_with_a_reason() -> None:
+    """By default no alias is asked for; the message comes again on the next connection."""
+
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        peer.send(publish(b"a/b", b"x", 1, known=b"\x23\0\1"))
+        await peer.packet()
+
+    async with ScriptedBroker(script) as broker, asyncio.timeout(10):
+        connection = await Connection.open(MqttSettings(port=broker.port), "x", Inbox())
+        await connection.subscribe(["a/#"])
+        assert await connection.ended() == "sends no MQTT: topic alias 1, where none was agreed"
+
+
 async def test_sixteen_megabytes_arrive_whole_beyond_the_keepalive() -> None:
     """A message that takes longer than the keepalive is not taken for silence."""
     payload = bytes(range(256)) * (1 << 16)

@@ -32,9 +32,11 @@ from tests.transport.mqtt.scripted import PINGRESP, number, publish, text
 MOST = 32 << 20
 
 
-def packets_of(reads: Sequence[bytes], *, v5: bool = True, most: int = MOST) -> list[Publish | bytes]:
+def packets_of(
+    reads: Sequence[bytes], *, v5: bool = True, most: int = MOST, topic_aliases: int = 5
+) -> list[Publish | bytes]:
     """Everything that a cutter finds in these reads."""
-    cutter, found = Cutter(v5=v5, most_bytes=most), list[Publish | bytes]()
+    cutter, found = Cutter(v5=v5, most_bytes=most, topic_aliases=topic_aliases), list[Publish | bytes]()
     for read in reads:
         cutter.feed(read)
         while (cut := cutter.cut()) is not None:
@@ -147,7 +149,7 @@ def test_a_topic_alias_is_resolved() -> None:
 def test_many_properties_are_passed_over_unread() -> None:
     """Beyond a bound a mark with their size stands for them, in little memory; payload, alias and stream stay whole."""
     many = b"\x26\0\1k\0\0" * 300_000
-    known = many + b"\x23\0\5"
+    known = b"\x23\0\5" + many
     stream = publish(b"a/b", b"x", 7, known=known) + publish(b"", b"y", 8, known=b"\x23\0\5")
     tracemalloc.start()
     first, second = packets_of([stream])
@@ -157,6 +159,36 @@ def test_many_properties_are_passed_over_unread() -> None:
     assert second == (QOS_1, b"a/b", b"\0\x08", b"y", ())
     assert grown < 8 << 20  # 70 MB otherwise
     assert size_of(first[4]) == len(known)
+
+
+@pytest.mark.parametrize("each", [b"\x26\0\0\0\0", b"\x01\1", b"\x0b\1", b"\x09\0\0"], ids=bytes.hex)
+def test_millions_of_properties_do_not_hold_the_loop(each: bytes) -> None:
+    """A packet of 30 MB with nothing but the smallest: its message is told, marked as too large, at once."""
+    stream = publish(b"a/b", b"x", 7, known=each * (30_000_000 // len(each)))
+    began = time.process_time()
+    (message,) = packets_of([stream])
+    assert time.process_time() - began < 0.4  # seconds; most of it is the copy of 30 MB
+    assert isinstance(message, tuple)
+    assert (message[1], message[3], size_of(message[4]) > MOST_PROPERTIES_BYTES) == (b"a/b", b"x", True)
+
+
+def test_an_alias_among_unread_properties_is_never_guessed() -> None:
+    """All aliases are void after such a packet: an old one could be of another topic now."""
+    alias, many = b"\x23\0\5", b"\x26\0\0\0\0" * 20_000
+    stream = publish(b"a", b"1", 1, known=alias) + publish(b"b", b"2", 2, known=many + alias)
+    assert [each[1] for each in packets_of([stream])] == [b"a", b"b"]
+    with pytest.raises(BadInput, match="topic alias 5 was never given"):
+        packets_of([stream, publish(b"", b"3", 3, known=alias)])
+    (nameless,) = packets_of([publish(b"", b"4", 4, known=many + alias)])
+    assert nameless[1] == b""  # fits no route
+
+
+def test_an_alias_beyond_what_was_agreed_is_refused_in_words() -> None:
+    """A broker that breaks the maximum it was told, or uses 0, is not followed (MQTT 5, 3.3.2.3.4)."""
+    for alias, most, agreed in ((6, 5, "1 to 5 were"), (1, 0, "none was"), (0, 5, "1 to 5 were")):
+        broken = publish(b"a", b"1", 1, known=b"\x23" + alias.to_bytes(2, "big"))
+        with pytest.raises(BadInput, match=f"topic alias {alias}, where {agreed} agreed"):
+            packets_of([broken], topic_aliases=most)
 
 
 def test_properties_at_the_bound_are_told() -> None:
