@@ -55,15 +55,18 @@ def try_message(
     partitions: int | None = typer.Option(
         None, "--partitions", min=1, help="Partitions of the Kafka topics; the setting edge.partitions when left out."
     ),
+    offline: bool = typer.Option(False, "--offline", help="Fetch no schema; use those that the bridge has kept here."),
     as_json: bool = AS_JSON,
 ) -> None:
     """Say what would become of a message: its route, Kafka topic, key, partition, headers and readings, or why not.
 
-    Nothing is connected to. Exits with 0 when the message would do what it is for, with 2 when it would not: refused,
-    never received, or written as a record of `readings` that the scorer will refuse.
+    Nothing is connected to, but the schema registry where the message names a schema that is not here. Exits with 0
+    when the message would do what it is for, with 2 when it would not: refused, never received, or written as a record
+    of `readings` that the scorer will refuse.
 
     Example:  headwater edge route test lyon/pump/pump-3 '{"v":1,"t":1763718300000,"values":{"flow":31.2}}'
     """
+    from edge_agent.bridge.schema_trial import fetching
     from edge_agent.bridge.schemas import from_files
     from edge_agent.bridge.trial import trial
 
@@ -76,6 +79,7 @@ def try_message(
         partitions=partitions or settings.partitions,
         now_ms=time.time_ns() // 1_000_000,
         schemas=from_files(settings.bridge.schemas),
+        fetch=fetching(settings.bridge, settings.folder, offline=offline),
     )
     for line in [json.dumps(found, indent=2)] if as_json else _lines(found):
         typer.echo(line)

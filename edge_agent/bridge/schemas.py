@@ -54,6 +54,11 @@ def from_files(files: Mapping[str, Path]) -> dict[str, bytes]:
     return found
 
 
+def kept_in(folder: Path, url: str) -> Path:
+    """Where a site keeps schemas of a registry, each in a file by its id; ids mean something in their registry only."""
+    return folder / FOLDER / sha256(url.encode())[:16]
+
+
 class FetchedSchemas:
     """Puts schemas of the registry among `known`, which decoders look at, and on disk against its absence."""
 
@@ -61,7 +66,7 @@ class FetchedSchemas:
         self._known = known
         self._fetched: list[str] = []
         self._registry = registry
-        self._folder = folder / FOLDER / sha256(url.encode())[:16]  # ids mean something in their registry only
+        self._folder = kept_in(folder, url)
         self._wait_s = wait_s
         self._away_until = 0.0  # monotonic; no attempt before, 0 while the registry answers
         for path in sorted(self._folder.glob("*")):

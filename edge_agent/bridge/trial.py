@@ -1,8 +1,8 @@
-"""A message sent through the table of routes on paper: nothing is connected to, nothing is written."""
+"""A message sent through the table of routes on paper: nothing is written; only a schema may be fetched for it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edge_agent.bridge.records import KEPT_OF_LARGE, too_large
@@ -11,7 +11,7 @@ from edge_agent.bridge.routes import Routed, Table, check, filters_of
 from headwater.contract import headers, reading, topics
 from headwater.contract.arrival import BAD_PAYLOAD
 from headwater.contract.decoders import Decoded
-from headwater.contract.decoders.reasons import TOO_LARGE
+from headwater.contract.decoders.reasons import TOO_LARGE, SchemaUnknown
 from headwater.contract.errors import BadInput
 
 _Lane = tuple[str, int]  # Kafka topic and partition
@@ -27,13 +27,16 @@ def trial(
     partitions: int,
     now_ms: int,
     schemas: Mapping[str, bytes] = {},
+    fetch: Callable[[int], bytes] | None = None,
 ) -> dict[str, Any]:
     """What would become of a message, as JSON values; every Kafka topic is taken to have `partitions`.
 
+    `fetch` gives the schema that the message names, where `schemas` have none of its id; BadInput says why not.
     `records` is empty where the decoder filters the message. `refusal` is None, or says why it is a dead letter.
     """
     counts = {route.to: partitions for route in routes} | {topics.DEAD_LETTERS: partitions}
-    table = Table(routes, site, counts, lambda name, number: (name, number), schemas)
+    known = dict(schemas)
+    table = Table(routes, site, counts, lambda name, number: (name, number), known)
     routed = table.of(topic.encode())
     fitting = table.fitting(topic)
     found: dict[str, Any] = {
@@ -45,7 +48,13 @@ def trial(
     }
     hint = ""
     try:
-        routed, decoded = _decoded(table, routed, topic, payload, now_ms)
+        try:
+            routed, decoded = _decoded(table, routed, topic, payload, now_ms)
+        except SchemaUnknown as error:
+            if fetch is None:
+                raise
+            known[str(error.schema_id)] = fetch(error.schema_id)
+            routed, decoded = _decoded(table, routed, topic, payload, now_ms)
     except BadInput as error:
         routed = table.dead(routed, error.reason or BAD_PAYLOAD, str(error))
         decoded, hint = [Decoded(payload)], error.hint

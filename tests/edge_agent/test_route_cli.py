@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from edge_agent.bridge.schemas import kept_in
 from edge_agent.route_cli import app
 from headwater.contract.errors import BadSetting
 from headwater.contract.partitioning import partition_of
+from tests.transport.test_schema_registry import Registry, registry  # noqa: F401 - a fixture
 
 GOOD = '{"v":1,"t":1763718300000,"values":{"flow":31.2}}'
 CELLS = {
@@ -120,6 +122,67 @@ def test_schemas_of_the_settings_are_used(tmp_path: Path, monkeypatch: pytest.Mo
     assert json.loads(record["value"])["values"] == {"heat": 31.5}
     assert run("test", "lyon/cells/c1", "@payload").exit_code == 0
     assert run("list").exit_code == 0
+
+
+@pytest.fixture
+def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A route whose messages name schemas, and such a message."""
+    decoder = {"kind": "avro", "framing": "confluent", "time": "at", "values": {"heat": "h"}}
+    table(monkeypatch, {"match": "{site}/cells/{asset}", "asset_class": "cell", "decoder": decoder})
+    monkeypatch.setenv("HEADWATER_HOME", str(tmp_path / "home"))
+    payload = tmp_path / "payload"
+    payload.write_bytes(b"\0\0\0\0\7\x0a" + struct.pack("<d", 31.5))
+    return payload
+
+
+def test_the_schema_that_a_message_names_is_fetched(
+    registry: Registry,  # noqa: F811 - the fixture
+    named: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From the registry of the settings, as the bridge does; what it does not have is said in its words."""
+    monkeypatch.setenv("HEADWATER_EDGE__BRIDGE__SCHEMA_REGISTRY__URL", registry.url)
+    missing = tried("lyon/cells/c1", f"@{named}")["refusal"]
+    registry.has("/schemas/ids/7", {"schema": json.dumps(AVRO)})
+
+    (record,) = tried("lyon/cells/c1", f"@{named}")["records"]
+
+    assert json.loads(record["value"])["values"] == {"heat": 31.5}
+    assert (missing["reason"], f"{registry.url} has no schema 7" in missing["detail"]) == ("schema-unknown", True)
+    asked = len(registry.asked)
+    offline = run("test", "lyon/cells/c1", f"@{named}", "--offline")
+    assert (offline.exit_code, len(registry.asked)) == (2, asked)
+    assert "nothing is asked (--offline)" in offline.stdout
+    assert f"without --offline it is fetched from {registry.url}" in offline.stdout
+
+
+def test_a_schema_that_the_bridge_has_kept_needs_no_registry(
+    named: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It answers while the registry is away and offline; without it a sentence says who does not answer."""
+    url = "http://127.0.0.1:1"
+    monkeypatch.setenv("HEADWATER_EDGE__BRIDGE__SCHEMA_REGISTRY__URL", url)
+
+    away = run("test", "lyon/cells/c1", f"@{named}")
+    kept = kept_in(tmp_path / "home/edge/lyon", url)
+    kept.mkdir(parents=True)
+    (kept / "7").write_text(json.dumps(AVRO))
+
+    assert away.exit_code == 2
+    assert f"schema 7 could not be fetched: the schema registry {url} does not answer" in away.stdout
+    assert "the bridge would hold the message for up to 60 s" in away.stdout
+    for more in ([], ["--offline"]):
+        (record,) = tried("lyon/cells/c1", f"@{named}", *more)["records"]
+        assert json.loads(record["value"])["values"] == {"heat": 31.5}
+
+
+def test_a_named_schema_without_a_registry_is_said(named: Path) -> None:
+    """With the setting to make."""
+    done = run("test", "lyon/cells/c1", f"@{named}")
+
+    assert done.exit_code == 2
+    assert "names schema 7, and there is no schema registry to ask" in done.stdout
+    assert "set edge.bridge.schema_registry.url" in done.stdout
 
 
 def test_control_characters_of_a_payload_do_not_reach_the_terminal(tmp_path: Path) -> None:
