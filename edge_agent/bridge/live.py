@@ -46,6 +46,26 @@ class SpoolView(msgspec.Struct, frozen=True):
     syncs: int = 0
 
 
+class SparkplugView(msgspec.Struct, frozen=True):
+    """The Sparkplug host of this life; the numbers are those of contract/sparkplug/standing.py.
+
+    `events`: what happened in this life, by name; refusals begin with `refused`, then the reason.
+    """
+
+    role: str = ""
+    host_id: str = ""
+    edge_nodes: int = 0
+    online: int = 0
+    devices: int = 0
+    stale: int = 0
+    held: int = 0
+    unborn: int = 0
+    unborn_named: tuple[str, ...] = ()
+    gapped: int = 0
+    gapped_named: tuple[str, ...] = ()
+    events: dict[str, int] = {}
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """All at one moment. Counts are of this life (counts.py), bytes and messages are what is held now."""
 
@@ -64,6 +84,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     waiting: dict[str, int] = {}  # records on their way, by Kafka topic
     clocks: ClockView = ClockView()
     spool: SpoolView | None = None
+    sparkplug: SparkplugView | None = None
     last_error: str = ""
     last_error_at: int = 0  # ms
 

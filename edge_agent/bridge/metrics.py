@@ -16,10 +16,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from edge_agent.bridge.counts import Counts
-from edge_agent.bridge.live import Snapshot, SpoolView
+from edge_agent.bridge.live import Snapshot, SparkplugView, SpoolView
 
 _PATIENCE_S = 2.0
 _PREFIX = "headwater_bridge_"
+_REFUSED = "refused "
+_ALWAYS = ("births", "deaths", "gaps", "late", "rebirths-asked", "rebirths-throttled", "rebirths-withheld", "repeated")
 
 
 def export(snapshot: Callable[[], Snapshot], registry: CollectorRegistry = REGISTRY) -> None:
@@ -77,6 +79,38 @@ def _metrics(now: Snapshot) -> Iterator[Metric]:
         received.add_metric([route.match], route.received)
         refused.add_metric([route.match], route.refused)
     yield from (received, refused)
+    if now.sparkplug is not None:
+        yield from _sparkplug(now.sparkplug)
+
+
+def _sparkplug(now: SparkplugView) -> Iterator[Metric]:
+    prefix = f"{_PREFIX}sparkplug_"
+    refused = CounterMetricFamily(
+        f"{prefix}refused", "Sparkplug messages that went to dead-letters, by reason.", labels=["reason"]
+    )
+    happened = CounterMetricFamily(
+        f"{prefix}events",
+        "What happened to Sparkplug messages, by name: births, deaths, gaps (messages lost), rebirths-asked, late, ...",
+        labels=["event"],
+    )
+    for name in _ALWAYS:
+        happened.add_metric([name], now.events.get(name, 0))
+    for name, count in sorted(now.events.items()):
+        if name.startswith(_REFUSED):
+            refused.add_metric([name.removeprefix(_REFUSED)], count)
+        elif name not in _ALWAYS:
+            happened.add_metric([name], count)
+    yield from (refused, happened)
+    for name, meaning, value in [
+        ("edge_nodes", "Edge nodes that were heard of.", now.edge_nodes),
+        ("edge_nodes_online", "Edge nodes that were born and have not died since.", now.online),
+        ("edge_nodes_unborn", "Edge nodes whose data nobody can name: their birth was waited for in vain.", now.unborn),
+        ("edge_nodes_gapped", "Edge nodes that lost a message and were not born again since.", now.gapped),
+        ("devices", "Devices that are born.", now.devices),
+        ("stale_assets", "Edge nodes and devices whose metrics are not current.", now.stale),
+        ("held", "Messages that wait for an earlier one, at most for reorder_ms.", now.held),
+    ]:
+        yield GaugeMetricFamily(prefix + name, meaning, value=value)
 
 
 def _gauges(now: Snapshot, spool: SpoolView) -> list[tuple[str, str, float]]:

@@ -205,7 +205,7 @@ async def _carry(
             schemas=opened.schemas,
             clocks=opened.clocks,
         )
-        telling.life, telling.subscriber = Direct(bridge), subscriber
+        telling.life, telling.subscriber, telling.sparkplug = Direct(bridge), subscriber, opened.sparkplug
         async with aside(settings, opened, subscriber, telling, stop, begun):
             await bridge.run(stop)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_agent.bridge import sparkplug_states
+from edge_agent.bridge.live import SparkplugView
 from edge_agent.bridge.recogniser import Mark, Recogniser
 from edge_agent.bridge.route_settings import RouteSettings
 from edge_agent.bridge.sparkplug_marks import Stands, started_of
@@ -101,6 +102,12 @@ class Sparkplug:
             role=opened.options.role,
         )
         return opened
+
+    @property
+    def view(self) -> SparkplugView:
+        """What is told of it when somebody asks."""
+        options, found = self.options, self.host.standing()._asdict()
+        return SparkplugView(role=options.role, host_id=options.host_id, events=dict(self.host.counts), **found)
 
 
 def now_ms() -> int:

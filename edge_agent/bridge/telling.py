@@ -20,6 +20,7 @@ from headwater.transport.mqtt.source import Subscriber
 
 if TYPE_CHECKING:
     from edge_agent.bridge.bridge import Bridge
+    from edge_agent.bridge.sparkplug import Sparkplug
     from edge_agent.bridge.spooled_drain import Drainer
     from edge_agent.bridge.spooled_intake import Intake
     from edge_agent.settings import EdgeSettings
@@ -101,7 +102,7 @@ class Spooled:
 
 
 class Telling:
-    """One process; `begin` a life, then set `life` and `subscriber` once they are there."""
+    """One process; `begin` a life, then set `life`, `subscriber` and `sparkplug` once they are there."""
 
     def __init__(self, settings: EdgeSettings) -> None:
         self.begin(settings)
@@ -110,6 +111,7 @@ class Telling:
         """A life begins, with these settings."""
         self.life: Life | None = None
         self.subscriber: Subscriber | None = None
+        self.sparkplug: Sparkplug | None = None
         self._settings = settings
         self._since = _now_ms()
 
@@ -131,6 +133,7 @@ class Telling:
             broker=settings.mqtt.where,
             connected=self.subscriber is not None and self.subscriber.subscribed.is_set(),
             counts=Counts().as_dict(),
+            sparkplug=None if self.sparkplug is None else self.sparkplug.view,
             last_error=problem.says,
             last_error_at=problem.at_ms,
         )

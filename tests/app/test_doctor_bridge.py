@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from edge_agent.bridge.clockwatch import ClockView
-from edge_agent.bridge.live import Snapshot, SpoolView, served
+from edge_agent.bridge.live import Snapshot, SparkplugView, SpoolView, served
 from headwater.app.doctor.bridge import check_bridge
 from headwater.app.doctor.finding import Finding
 
@@ -51,3 +51,46 @@ async def test_clocks_that_are_off_and_a_full_spool_are_warnings(tmp_path: Path)
     assert findings["edge.bridge clocks"].state == findings["edge.bridge spool"].state == "warning"
     assert "p1 7,200 s ahead, p2 60 s behind" in findings["edge.bridge clocks"].says
     assert findings["edge.bridge spool"].says.startswith("90% full, 5 messages wait")
+
+
+async def test_edge_nodes_without_births_are_named_with_what_to_do(tmp_path: Path) -> None:
+    """Unknown aliases, messages lost, data of nobody: by edge node; a passive host is told that it asks nobody."""
+    well = SparkplugView(role="active", edge_nodes=3, online=3, devices=40)
+    gapped = {"gapped": 1, "gapped_named": ("north/line-1",), "events": {"refused unknown-metric": 7}}
+    unborn = {"unborn": 2, "unborn_named": ("north/line-2", "north/line-3")}
+    seen = {}
+    for name, view in {
+        "well": well,
+        "gapped": replace(well, **gapped),
+        "unborn": replace(well, **unborn),
+        "passive": replace(well, **unborn, role="passive"),
+    }.items():
+        findings = await found(tmp_path, replace(WELL, sparkplug=view))
+        seen[name] = findings["edge.bridge sparkplug births"]
+        assert "edge.bridge sparkplug host" not in findings
+
+    assert {name: each.state for name, each in seen.items()} == {
+        "well": "good",
+        "gapped": "warning",
+        "unborn": "warning",
+        "passive": "warning",
+    }
+    assert "7 messages since its start have an alias or name that no birth had" in seen["gapped"].says
+    assert "north/line-1" in seen["gapped"].says
+    assert "north/line-2, north/line-3" in seen["unborn"].says
+    assert "spBv1.0/+/NCMD/+" in seen["unborn"].fix
+    assert "set the role active" in seen["passive"].fix
+
+
+async def test_a_primary_host_that_is_offline_is_bad(tmp_path: Path) -> None:
+    """Edge nodes keep their data then; a second host of the same name is suspected where somebody contradicts."""
+    host = SparkplugView(role="primary", host_id="scada")
+    twice = replace(host, events={"state-republished": 2})
+    seen = [
+        (await found(tmp_path, replace(WELL, sparkplug=view, connected=connected)))["edge.bridge sparkplug host"]
+        for view, connected in ((host, True), (host, False), (twice, True))
+    ]
+
+    assert [each.state for each in seen] == ["good", "bad", "warning"]
+    assert "primary host scada is offline" in seen[1].says
+    assert "second host" in seen[2].fix

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_agent.bridge.live import Snapshot, ask
+from edge_agent.bridge.live import Snapshot, SparkplugView, ask
 from headwater.app.doctor.finding import Finding, good, warning
 from headwater.contract.errors import Unreachable
 
@@ -17,7 +17,7 @@ def check_bridge(check: str, folder: Path) -> list[Finding]:
         now = ask(folder)
     except Unreachable:
         return []
-    return [_accounts(check, now), _clocks(check, now), *_spool(check, now)]
+    return [_accounts(check, now), _clocks(check, now), *_spool(check, now), *_sparkplug(check, now)]
 
 
 def _accounts(check: str, now: Snapshot) -> Finding:
@@ -52,3 +52,50 @@ def _spool(check: str, now: Snapshot) -> list[Finding]:
         says = f"{used:.0%} full, {spool.records:,} messages wait, the oldest for {spool.age_ms / 1000:,.0f} s"
         return [warning(name, says, "look why Kafka does not take them, or give it room: edge.bridge.spool.bytes")]
     return [good(name, f"{used:.0%} full, {spool.records:,} messages wait")]
+
+
+def _sparkplug(check: str, now: Snapshot) -> list[Finding]:
+    if now.sparkplug is None:
+        return []
+    return [_births(check, now.sparkplug), *_primary_host(check, now, now.sparkplug)]
+
+
+def _births(check: str, host: SparkplugView) -> Finding:
+    """Whether the aliases of all that comes are known."""
+    name = f"{check} sparkplug births"
+    if host.unborn:
+        says = f"{host.unborn} edge nodes send data and no birth: {', '.join(host.unborn_named)}; see dead-letters"
+        return warning(name, says, _asking(host))
+    unknown = host.events.get("refused unknown-metric", 0)
+    if host.gapped or unknown:
+        says = f"{host.gapped} edge nodes lost messages and were not born again: {', '.join(host.gapped_named)}"
+        if unknown:
+            says = f"{unknown:,} messages since its start have an alias or name that no birth had" + (
+                f"; {says}" if host.gapped else ""
+            )
+        return warning(name, says, _asking(host))
+    online = f"{host.online} of {host.edge_nodes} edge nodes are online with {host.devices} devices"
+    return good(name, f"{online}, {host.stale} assets are stale")
+
+
+def _asking(host: SparkplugView) -> str:
+    if host.role == "passive":
+        return "the role passive asks nobody for births: let the edge nodes publish them, or set the role active"
+    asked = host.events.get("rebirths-asked", 0)
+    return (
+        f"{asked:,} births were asked for: the bridge's user must be allowed to publish spBv1.0/+/NCMD/+, and the edge "
+        "nodes must obey Node Control/Rebirth"
+    )
+
+
+def _primary_host(check: str, now: Snapshot, host: SparkplugView) -> list[Finding]:
+    if host.role != "primary":
+        return []
+    name, topic = f"{check} sparkplug host", f"spBv1.0/STATE/{host.host_id}"
+    if not now.connected:
+        says = f"the primary host {host.host_id} is offline: edge nodes that wait for it keep their data to themselves"
+        return [Finding(name, "bad", says, f"look why the bridge is not connected to {now.broker}")]
+    if again := host.events.get("state-republished", 0):
+        says = f"somebody else said {again:,} times that the primary host {host.host_id} is offline"
+        return [warning(name, says, f"let only this bridge publish {topic}: is there a second host of this name?")]
+    return [good(name, f"{topic} is online")]

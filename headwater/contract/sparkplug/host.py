@@ -30,6 +30,7 @@ from headwater.contract.sparkplug.options import Options
 from headwater.contract.sparkplug.outcome import Outcome, Publish, Settled, refusal, refuse
 from headwater.contract.sparkplug.sequence import NUMBERS, Place
 from headwater.contract.sparkplug.sessions import Sessions, arrived
+from headwater.contract.sparkplug.standing import Standing, standing
 from headwater.contract.sparkplug.wire import scan
 
 _COMMANDS = frozenset({"NCMD", "DCMD"})
@@ -127,6 +128,10 @@ class Host:
             return []
         self._state_ms = None
         return [self._state(online=False, at_ms=now_ms)]
+
+    def standing(self) -> Standing:
+        """How it stands with all edge nodes now; takes some microseconds for each."""
+        return standing(self._sessions.nodes.values())
 
     def snapshot(self) -> dict[str, bytes]:
         """The state of every edge node that was born, by its name `group/name`."""
