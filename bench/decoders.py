@@ -151,20 +151,20 @@ def _sparkplug_row(seed: int) -> Row:
     """DDATA of all channels by alias. Four times round the sequence numbers, so that a pass follows on a pass."""
     samples = _samples(seed, 4 * 256)
     host = Host(Options(role="active", asset_class="pump"))
-    node = _varint_fields((1, T), (3, 0))
+    node = varint_fields((1, T), (3, 0))
     metrics = [
-        _bytes_field(2, _bytes_field(1, name.encode()) + _varint_fields((2, 100 + n), (4, 10)))
+        bytes_field(2, bytes_field(1, name.encode()) + varint_fields((2, 100 + n), (4, 10)))
         for n, name in enumerate(CHANNELS)
     ]
-    for topic, birth in (("NBIRTH/line-1", node), ("DBIRTH/line-1/pump-3", b"".join(metrics) + _varint_fields((3, 1)))):
+    for topic, birth in (("NBIRTH/line-1", node), ("DBIRTH/line-1/pump-3", b"".join(metrics) + varint_fields((3, 1)))):
         host.take(0, f"spBv1.0/lyon/{topic}", birth, RECEIVED)
 
     def message(seq: int, t: int, values: dict[str, float]) -> bytes:
         parts = [
-            _bytes_field(2, _varint_fields((2, 100 + n), (3, t)) + b"\x69" + struct.pack("<d", value))
+            bytes_field(2, varint_fields((2, 100 + n), (3, t)) + b"\x69" + struct.pack("<d", value))
             for n, value in enumerate(values.values())
         ]
-        return _varint_fields((1, t)) + b"".join(parts) + _varint_fields((3, seq))
+        return varint_fields((1, t)) + b"".join(parts) + varint_fields((3, seq))
 
     def decode(payload: bytes) -> Sequence[Any]:
         return host.take(0, "spBv1.0/lyon/DDATA/line-1/pump-3", payload, RECEIVED).settled[0].result
@@ -176,7 +176,7 @@ def _sparkplug_row(seed: int) -> Row:
     )
 
 
-def _varint_fields(*fields: tuple[int, int]) -> bytes:
+def varint_fields(*fields: tuple[int, int]) -> bytes:
     """Fields of protobuf's wire type 0 (https://protobuf.dev/programming-guides/encoding/)."""
     out = bytearray()
     for number, given in fields:
@@ -189,7 +189,7 @@ def _varint_fields(*fields: tuple[int, int]) -> bytes:
     return bytes(out)
 
 
-def _bytes_field(number: int, content: bytes) -> bytes:
+def bytes_field(number: int, content: bytes) -> bytes:
     """A field of wire type 2, of at most 127 bytes."""
     return bytes((number << 3 | 2, len(content))) + content
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,7 +102,7 @@ class Log:
         appended: list[int] = []
         sent: list[int] = []
         strangers = 0
-        for record in self._records(topic, start, end):
+        for record in self.records(topic, start, end):
             content = record.value()
             try:
                 number = load.number_of(content or b"")
@@ -121,7 +122,8 @@ class Log:
         sizes = asyncio.run(_sizes(KafkaSettings(brokers=self._brokers), topic, start, end))
         return sum(sizes) / len(sizes) if sizes else 0.0
 
-    def _records(self, topic: str, start: Offsets, end: Offsets) -> Any:
+    def records(self, topic: str, start: Offsets, end: Offsets) -> Iterator[Any]:
+        """Messages of confluent_kafka from `start` to `end`, without control records. Unreachable: they do not come."""
         wanted = {p: end[p] for p in range(PARTITIONS) if end[p] > start[p]}
         self._consumer.assign([TopicPartition(topic, p, start[p]) for p in wanted])
         self._consumer.poll(0)
