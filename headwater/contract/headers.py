@@ -22,13 +22,17 @@
 | hw-retained | readings | the broker kept this message for new subscribers: `1` |
 | hw-content-type | readings | content type of the MQTT message, UTF-8 |
 | mqtt-<name> | readings | user property of the MQTT message, UTF-8 |
-| hw-source-offset | scores, alarms, dead-letters, state; status in the cloud | offset of the cause, int64 |
+| hw-source-offset | scores, alarms, dead-letters, state; status, stand-ins in the cloud | offset of the cause, int64 |
 | hw-source-topic | dead-letters | Kafka topic of the refused record, UTF-8 |
 | hw-first-offset | scores | offset of the first reading of the window, int64 |
 | hw-model | scores, alarms | SHA-256 of the .tflite, hex |
 | hw-version | scores, alarms | version of the model, int64 |
 | hw-features | scores | digest of the feature specification, hex |
 | hw-runtime | scores | runtime class, such as `litert/2.3.0/x86_64` |
+| hw-quarantine | what stands in the cloud for a record that it did not take | why (replicator/quarantine.py), UTF-8 |
+| hw-source-time | the same | the record's own timestamp, Unix time in ms, int64 |
+| hw-source-bytes | the same | bytes of its key, value and headers, int64 |
+| hw-source-digest | the same | SHA-256 of the record, 32 bytes |
 | hw-reason | dead-letters | reason code, UTF-8 |
 | hw-detail | dead-letters | a sentence for people, UTF-8 |
 """
@@ -68,6 +72,10 @@ MODEL = "hw-model"
 VERSION = "hw-version"
 FEATURES = "hw-features"
 RUNTIME = "hw-runtime"
+QUARANTINE = "hw-quarantine"
+SOURCE_TIME = "hw-source-time"
+SOURCE_BYTES = "hw-source-bytes"
+SOURCE_DIGEST = "hw-source-digest"
 REASON = "hw-reason"
 DETAIL = "hw-detail"
 

@@ -19,6 +19,7 @@ from headwater.transport.kafka_batch.crc import checksum, mended
 HEADER_BYTES = 61
 CRC_START = 21
 HEADER = struct.Struct(">qiibIhiqqqhii")
+_SMALLEST = 26  # an empty message of version 0
 _LENGTH_START = 12  # the length field does not count itself and the base offset
 _FRONT = struct.Struct(">qiib")
 _BEHIND_CRC = struct.Struct(">hiqqqhii")
@@ -80,16 +81,25 @@ _CONTROL_TYPE = slice(7, 9)  # length, attributes, two deltas, key length: a byt
 
 
 def batches(view: memoryview) -> Iterator[Batch]:
-    """Yield the batches of a fetched view; one cut short at the end is dropped. BadInput: not version 2."""
+    """Yield the batches of a fetched view; one cut short at the end is dropped. BadInput: newer than version 2.
+
+    Older messages come as batches made of them (old_formats.py).
+    """
     at, end = 0, len(view)
-    while end - at >= HEADER_BYTES:
+    while end - at >= _SMALLEST:
         base_offset, length, _epoch, magic = _FRONT.unpack_from(view, at)
+        size = length + _LENGTH_START
+        if 0 <= magic < 2 and size >= _SMALLEST:
+            if at + size > end:
+                return
+            yield from _modern(view[at : at + size])
+            at += size
+            continue
         if magic != 2:
             raise BadInput(
                 f"the batch at offset {base_offset} has format version {magic}, expected 2",
-                hint="it was written by a client older than Kafka 0.11; copy it through a newer one",
+                hint="update this program, if the format is new; else the log is damaged there",
             )
-        size = length + _LENGTH_START
         if size < HEADER_BYTES:
             raise BadInput(f"the batch at offset {base_offset} claims {length} bytes, fewer than its header")
         if at + size > end:
@@ -98,12 +108,20 @@ def batches(view: memoryview) -> Iterator[Batch]:
         at += size
 
 
+def _modern(raw: memoryview) -> list[Batch]:
+    from headwater.transport.kafka_batch import old_formats  # noqa: PLC0415  # it builds on this module; rarely needed
+
+    return old_formats.modern(raw)
+
+
 def _batch(raw: memoryview) -> Batch:
     base, _length, _leader, _magic, crc, attributes, delta, first, last, pid, epoch, sequence, count = (
         HEADER.unpack_from(raw)
     )
-    if delta < 0 or count < 0 or base < 0:
-        raise BadInput(f"the batch at offset {base} has {count} records up to offset delta {delta}")
+    if base < 0:
+        raise BadInput(f"a batch at offset {base}")
+    if delta < 0 or count < 0:  # the checksum covers both: whoever checks it learns that the batch is corrupt
+        delta = count = 0
     return Batch(base, base + delta, count, attributes, pid, epoch, sequence, first, last, crc, raw)
 
 

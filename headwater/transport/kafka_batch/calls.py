@@ -81,13 +81,17 @@ class Fetched(NamedTuple):
 
 
 class Produced(NamedTuple):
-    """Answer to one produced batch. `detail` is the broker's own sentence, if it gave one."""
+    """Answer to one produced batch.
+
+    `detail` is the broker's own sentence, if it gave one; `at_fault` says which records it refuses (KIP-467), from 0.
+    """
 
     topic: str
     partition: int
     error: int
     base_offset: int
     detail: str = ""
+    at_fault: tuple[int, ...] = ()
 
 
 def _by_topic(pairs: Mapping[TopicPartition, bytes]) -> bytes:
@@ -208,6 +212,7 @@ def produce(batches: Sequence[tuple[str, int, Buffer]], timeout_ms: int) -> Call
 
 _PART = struct.Struct(">ii")
 _PRODUCED = struct.Struct(">ihqqq")
+_TOLD = 3  # of what may be as many records as a batch has
 
 
 def _read_produce(r: Reader) -> tuple[int, list[Produced]]:
@@ -217,6 +222,8 @@ def _read_produce(r: Reader) -> tuple[int, list[Produced]]:
         for _ in r.times():
             partition, error, base_offset, _append_time, _log_start = r.take(_PRODUCED)
             per_record = [(r.int32(), r.name()) for _ in r.times()]
-            detail = r.name() or "; ".join(f"record {index}: {text}" for index, text in per_record)
-            found.append(Produced(topic, partition, error, base_offset, detail))
+            texts = [f"record {index}: {text}" for index, text in per_record[:_TOLD]]
+            detail = "; ".join(filter(None, (r.name(), *texts)))
+            at_fault = tuple(index for index, _ in per_record)
+            found.append(Produced(topic, partition, error, base_offset, detail, at_fault))
     return r.int32(), found

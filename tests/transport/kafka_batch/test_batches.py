@@ -142,12 +142,12 @@ def test_a_batch_cut_short_is_dropped_and_the_ones_before_stay() -> None:
         assert len(list(batches(memoryview(bytes(whole + whole[:cut]))))) == 1
 
 
-def test_old_formats_are_named_as_such() -> None:
-    """A message of format 1 is refused with the version that it has."""
-    old = bytearray(encode([Out(b"k", b"v", (), 0)]))
-    old[16] = 1
-    with pytest.raises(BadInput, match="format version 1"):
-        list(batches(memoryview(old)))
+def test_newer_formats_are_named_as_such() -> None:
+    """A batch of a version that is not known is refused with the version that it has."""
+    new = bytearray(encode([Out(b"k", b"v", (), 0)]))
+    new[16] = 3
+    with pytest.raises(BadInput, match="format version 3"):
+        list(batches(memoryview(new)))
 
 
 @settings(deadline=None, max_examples=400)
