@@ -22,7 +22,9 @@ Outside of the proof: Kafka forgets a producer when the newest record that it wr
 than producer.id.expiration.ms (a day), looked at every ten minutes; then it takes any sequence. So a batch that stays
 under way while that happens can be taken twice: when old records are shipped, or after more than a day on the road.
 Target offsets then no longer follow the numbers, which the next acknowledgement or anchor sees; the repeats are named
-in a gap record, and a new era goes on behind them, without losing a record.
+in a gap record, and a new era goes on behind them, without losing a record. In the same way a batch can be taken
+although the one before it, which was under way with it, was refused: then the target's log is shorter than the numbers
+say. What came behind the hole counts as repeats, and all of it is shipped again in the new era.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from headwater.contract.errors import DataMissing, Transient
 from headwater.transport.kafka_batch import Batch, Cluster, Record, records
 from replicator import logs
 from replicator.logs import Counted, Start
-from replicator.numbering import WRAP, TargetState, recount, shipped
+from replicator.numbering import WRAP, Recount, TargetState, recount, shipped
 from replicator.position import DIVERGED, DOUBLED, RETENTION, Mark, Position, thinned
 from replicator.way import Way
 
@@ -70,16 +72,18 @@ class Anchor:
         state = await logs.look(self._target, way, pid)
         number = shipped(position, state, str(way))
         async with self._one:
-            if state.log_end <= position.target_first + number:
+            if state.log_end == position.target_first + number:
                 return await _Search(self._probe, self._target, way, position, state, number).run()
-            return await self._with_more_than_was_shipped(way, position, state, pid)
+            start = max(position.target_next, state.log_start)
+            counted = recount(position, pid, await logs.stamps(self._target, way, start, state.log_end), str(way))
+            if state.log_end < position.target_first + number and counted.strays is None:
+                return await _Search(self._probe, self._target, way, position, state, number).run()
+            return await self._with_other_than_was_shipped(way, position, state, counted)
 
-    async def _with_more_than_was_shipped(
-        self, way: Way, position: Position, state: TargetState, pid: int
+    async def _with_other_than_was_shipped(
+        self, way: Way, position: Position, state: TargetState, counted: Recount
     ) -> Position | Lost:
-        """The target's log is longer than the record numbers say: its batches tell what it holds."""
-        start = max(position.target_next, state.log_start)
-        counted = recount(position, pid, await logs.stamps(self._target, way, start, state.log_end), str(way))
+        """The target's log is longer than the record numbers say, or has a hole: its batches tell what it holds."""
         if state.epoch == position.era and counted.last_sequence != state.last_sequence % WRAP:
             raise Transient(f"{way}: the leader has more than its replicas")
         if counted.strays is None:  # late batches of the former era came before the first of this one

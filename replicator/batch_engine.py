@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec import structs
 
-from headwater.contract.errors import Defect, Refused
+from headwater.contract.errors import Defect, HeadwaterError, Refused
 from headwater.transport.kafka_batch import Batch, Fetched, Out, Produced, codes, encode, records, restamp
+from headwater.transport.kafka_batch.batches import HEADER_BYTES
 from headwater.transport.kafka_batch.reading import judged
+from headwater.transport.kafka_batch.wire import Buffer
 from replicator.anchor import Lost
-from replicator.engine import Ends, Shipment, Unsettled, missing, refuse_corrupt
+from replicator.engine import Ends, Shipment, Unsettled, Written, missing, refuse_corrupt
 from replicator.numbering import sequence
+from replicator.pipeline import Piece, Pipeline
 from replicator.position import FIRST_ERA, LAST_ERA, Gap, Mark, Position, thinned
 from replicator.way import Way
 
 _DOUBTS = 10  # anchors in a row without one acknowledgement between
 _DOUBTFUL = frozenset({codes.OUT_OF_ORDER_SEQUENCE, codes.DUPLICATE_SEQUENCE, codes.UNKNOWN_PRODUCER_ID})
 _CORRUPT = 2
+# Of older records a broker forgets the producer after a while (a day by default), and takes what follows a refused one.
+_REMEMBERED_MS = 12 * 3_600_000
 _WRITTEN = ("none", "lz4", "zstd")
 
 
 class BatchEngine:
-    """Exactly once by the sequence anchor (anchor.py); one batch under way at a time.
+    """Exactly once by the sequence anchor (anchor.py), with several batches under way (pipeline.py).
 
     A crash between the acknowledgement of a batch and the next stored position leaves a position that is behind: the
     anchor counts on from it.
@@ -32,31 +39,51 @@ class BatchEngine:
         self.way = way
         self._ends = ends
         self._pid = -1
-        self._position: Position | None = None
+        self._acked: Position | None = None
         self._newest: Mark | None = None
         self._doubts = 0
+        self._pipeline: Pipeline | None = None
+        self._era = FIRST_ERA
+        self._next = 0  # source offset behind what was sent
+        self._count = 0  # records of the era that were sent
+        self._tell: Callable[[], None] | None = None
+
+    def watch(self, tell: Callable[[], None]) -> None:
+        """See `Engine`."""
+        self._tell = tell
 
     @property
     def position(self) -> Position | None:
         """What the target has acknowledged."""
-        return self._position
+        return self._acked
 
     def checkpoint(self) -> Position | None:
         """Return the position with a mark of the newest batch."""
-        if self._position is not None and self._newest is not None:
-            self._position = structs.replace(self._position, trail=thinned(self._position.trail, self._newest))
+        if self._acked is not None and self._newest is not None:
+            self._acked = structs.replace(self._acked, trail=thinned(self._acked.trail, self._newest))
             self._newest = None
-        return self._position
+        return self._acked
 
     async def anchor(self) -> int:
         """Find the exact place, in a new era where records are gone; see the module anchor."""
         ends, way = self._ends, self.way
         self._pid = await ends.journal.producer_id(ends.target)
-        position = self.checkpoint() or ends.journal.position(way.topic, way.partition) or await self._first_contact()
+        position: Position = (
+            self.checkpoint() or ends.journal.position(way.topic, way.partition) or await self._first_contact()
+        )
         found = await ends.anchor.locate(way, position, self._pid)
-        self._position = await self._next_era(position, found) if isinstance(found, Lost) else found
-        self._newest = None
-        return self._position.source_next
+        return await self._begin(await self._next_era(position, found) if isinstance(found, Lost) else found)
+
+    async def _begin(self, position: Position) -> int:
+        """Go on from a position; nothing may be under way."""
+        way = self.way
+        if self._acked is None or position.count != self._acked.count:
+            self._doubts = 0  # records arrived, though nobody said so
+        self._acked, self._newest = position, None
+        self._era, self._next, self._count = position.era, position.source_next, position.count
+        outbox = await self._ends.target.reach(way.target, way.partition)
+        self._pipeline = Pipeline(way, outbox, self._judge, self._tell)
+        return position.source_next
 
     async def _first_contact(self) -> Position:
         way = self.way
@@ -86,64 +113,104 @@ class BatchEngine:
         return begun
 
     async def ship(self, fetched: Fetched) -> None:
-        """Write the committed batches one after the other; markers and aborted data only move the position."""
-        for batch, is_data in judged(fetched):
-            position = self._position
-            if position is None:
-                raise Defect(f"{self.way}: shipping before anchoring")
-            if batch.last_offset < position.source_next:
-                continue
-            if is_data:
-                await self._write(position, batch)
-            else:
-                self._position = structs.replace(position, source_next=batch.last_offset + 1)
+        """Send the committed batches; markers and aborted data only move the position. See `Engine`."""
+        pipeline = self._pipeline
+        if pipeline is None:
+            raise Defect(f"{self.way}: shipping before anchoring")
+        try:
+            for batch, is_data in judged(fetched):
+                if batch.last_offset >= self._next:
+                    if not pipeline.takes(len(batch.raw)):
+                        await pipeline.room(len(batch.raw))
+                    self._send(pipeline, batch, is_data)
+        except HeadwaterError:
+            await pipeline.settle()
+            raise
 
-    async def _write(self, position: Position, batch: Batch) -> None:
-        data, count = self._restamped(position, batch)
+    def _send(self, pipeline: Pipeline, batch: Batch, is_data: bool) -> None:
+        data, count = self._restamped(batch) if is_data else (b"", 0)
+        following = batch.last_offset + 1
         if count:
-            answers = await self._ends.target.produce([(self.way.target, self.way.partition, data)])
-            self._check(position, batch, answers[0])
-            self._doubts = 0
-        now, following = self._ends.clock(), batch.last_offset + 1
-        base = answers[0].base_offset if count else position.target_next
-        self._position = structs.replace(
-            position, source_next=following, count=position.count + count, target_next=base + count, at=now
-        )
-        self._newest = Mark(batch.base_offset, following, batch.crc, position.count + count)
-        self._ends.on_shipped(self.way, Shipment(count, len(data), batch.max_timestamp))
+            kept = data if self._ends.keeps_data else data[:HEADER_BYTES]
+            pipeline.post(Piece(following, count, len(data), batch, kept), data)
+        elif not pipeline.skip(following):
+            self._advance(following, 0)
+        self._next, self._count = following, self._count + count
 
-    def _restamped(self, position: Position, batch: Batch) -> tuple[bytearray, int]:
+    async def settle(self) -> None:
+        """See `Engine`."""
+        if self._pipeline is not None:
+            await self._pipeline.settle()
+
+    def _restamped(self, batch: Batch) -> tuple[Buffer, int]:
         """The batch as the target takes it, and its record count.
 
         One that was shipped in part, was thinned by compaction, or counts by append time is built anew.
         """
-        number = sequence(position.count)
-        whole = batch.base_offset >= position.source_next and batch.last_offset - batch.base_offset + 1 == batch.count
+        number = sequence(self._count)
+        whole = batch.base_offset >= self._next and batch.last_offset - batch.base_offset + 1 == batch.count
+        if batch.max_timestamp < self._ends.clock() - _REMEMBERED_MS:
+            refuse_corrupt(self.way, batch)
         if whole and not batch.is_append_time:
-            return restamp(batch, producer_id=self._pid, epoch=position.era, sequence=number), batch.count
+            return restamp(batch, producer_id=self._pid, epoch=self._era, sequence=number), batch.count
         refuse_corrupt(self.way, batch)
         outs = [
             Out(each.key, each.value, each.headers, each.timestamp_ms)
             for each in records(batch)
-            if each.offset >= position.source_next
+            if each.offset >= self._next
         ]
         if not outs:
-            return bytearray(), 0
+            return b"", 0
         codec = batch.codec if batch.codec in _WRITTEN else "zstd"
-        data = encode(outs, codec=codec, producer_id=self._pid, epoch=position.era, sequence=number)
-        return data, len(outs)
+        return encode(outs, codec=codec, producer_id=self._pid, epoch=self._era, sequence=number), len(outs)
 
-    def _check(self, position: Position, batch: Batch, answer: Produced) -> None:
+    def _judge(self, piece: Piece, answer: Produced | HeadwaterError) -> HeadwaterError | None:
+        """Take note of what was written, or say why it was not; Unsettled: anchor again."""
+        if isinstance(answer, HeadwaterError):
+            return answer
+        try:
+            self._check(piece, answer)
+        except HeadwaterError as error:
+            return error
+        self._doubts = 0
+        acked = self._advance(piece.next, piece.count, answer.base_offset)
+        batch = piece.newest
+        self._newest = Mark(batch.base_offset, batch.last_offset + 1, batch.crc, acked.count)
+        exact = piece.size == len(batch.raw) and piece.count == batch.count and not batch.is_append_time
+        written = Written(acked.era, acked.source_next, acked.target_next, piece.sent, exact)
+        self._ends.on_shipped(self.way, Shipment(piece.count, piece.size, batch.max_timestamp, written))
+        return None
+
+    def _advance(self, source_next: int, count: int, base_offset: int | None = None) -> Position:
+        acked = self._anchored()
+        base = acked.target_next if base_offset is None else base_offset
+        self._acked = structs.replace(
+            acked,
+            source_next=source_next,
+            count=acked.count + count,
+            target_next=base + count,
+            at=self._ends.clock(),
+        )
+        return self._acked
+
+    def _anchored(self) -> Position:
+        if self._acked is None:
+            raise Defect(f"{self.way}: shipping before anchoring")
+        return self._acked
+
+    def _check(self, piece: Piece, answer: Produced) -> None:
         """Raise unless the batch is where it belongs; Unsettled: anchor again."""
-        way = self.way
+        way, acked = self.way, self._anchored()
         if answer.error == codes.NONE:
-            if (position.count or not position.era) and answer.base_offset != position.target_next:
-                raise Unsettled(f"{way}: a batch for offset {position.target_next} is at {answer.base_offset}")
+            if (acked.count or not acked.era) and answer.base_offset != acked.target_next:
+                raise Unsettled(f"{way}: a batch for offset {acked.target_next} is at {answer.base_offset}")
             return
-        doing = f"writing offsets {batch.base_offset} to {batch.last_offset} of {way.topic} to {way}"
+        last = piece.newest.last_offset
+        doing = f"writing offsets {acked.source_next} to {last} of {way.topic} to {way}"
         failure = codes.failure(answer.error, doing, answer.detail)
+        self._ends.target.note(way.target, answer.error)
         if answer.error == _CORRUPT:
-            refuse_corrupt(way, batch)
+            refuse_corrupt(way, piece.newest)
         if answer.error in _DOUBTFUL:
             self._doubts += 1
             if self._doubts > _DOUBTS:

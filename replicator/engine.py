@@ -16,12 +16,26 @@ from replicator.settings import GapPolicy
 from replicator.way import Way
 
 
+class Written(NamedTuple):
+    """A batch at the target, for the proof: `sent` is its first 61 bytes as sent, or all of it (`Ends.keeps_data`).
+
+    `exact`: it is one batch of the source, byte for byte. The offsets are those behind it.
+    """
+
+    era: int
+    source_next: int
+    target_next: int
+    sent: bytes | bytearray | memoryview
+    exact: bool
+
+
 class Shipment(NamedTuple):
-    """What the target has acknowledged."""
+    """What the target has acknowledged. `written` is left out where positions do not count records."""
 
     records: int
     size: int  # bytes as written
     newest_ms: int  # newest record, ms since 1970
+    written: Written | None = None
 
 
 class Unsettled(Transient):
@@ -45,12 +59,13 @@ class Ends:
     on_shipped: Callable[[Way, Shipment], None]
     on_gap_found: Callable[[Gap], None]
     clock: Callable[[], int] = now_ms
+    keeps_data: bool = False  # whether `Written.sent` is the whole batch
 
 
 class Engine(Protocol):
-    """Carries one partition. `anchor` comes first, and again after each Transient error of `ship`.
+    """Carries one partition. `anchor` comes first, and again after each Transient error of `ship` and `settle`.
 
-    Both raise Transient when trying again may help, Fenced when another replicator has taken over, and another
+    All raise Transient when trying again may help, Fenced when another replicator has taken over, and another
     Permanent error when this partition cannot go on.
     """
 
@@ -78,7 +93,18 @@ class Engine(Protocol):
         ...
 
     async def ship(self, fetched: Fetched) -> None:
-        """Write what was fetched, which follows what was shipped before, and wait until the target has it."""
+        """Send what was fetched, which follows what was shipped before; some of it may still be under way then.
+
+        What it raises may be of an earlier call; nothing is under way then.
+        """
+        ...
+
+    async def settle(self) -> None:
+        """Wait until nothing is under way, and raise what went wrong with it."""
+        ...
+
+    def watch(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called when something under way has failed, which `settle` then raises."""
         ...
 
 

@@ -16,6 +16,7 @@ from replicator.engine import Engine
 _log = structlog.get_logger(__name__)
 _FIRST_PAUSE_S = 0.05
 _MOST_PAUSE_S = 5.0
+_FAILED = Fetched("", -1, codes.NONE, -1, -1, -1, [], memoryview(b""))  # a word of the engine, no answer of a broker
 
 
 class Flow:
@@ -33,6 +34,7 @@ class Flow:
         self._wake = wake
         self._waiting = 0
         self._arrived: asyncio.Queue[Fetched | None] = asyncio.Queue()
+        engine.watch(self._stumble)
 
     @property
     def hungry(self) -> bool:
@@ -78,6 +80,10 @@ class Flow:
             away = Fetched(way.topic, way.partition, codes.NETWORK_EXCEPTION, -1, -1, -1, [], memoryview(b""))
             self.take(self.next_offset, away)
 
+    def _stumble(self) -> None:
+        """Something under way failed while perhaps nothing more was to be shipped."""
+        self._arrived.put_nowait(_FAILED)
+
     def finish(self) -> None:
         """Ship what is held, take no more, and let `run` return."""
         self.next_offset = None
@@ -110,6 +116,9 @@ class Flow:
 
     async def _ship_all(self) -> None:
         while (fetched := await self._arrived.get()) is not None:
+            if fetched is _FAILED:
+                await self.engine.settle()
+                continue
             if fetched.error != codes.NONE:
                 way = self.engine.way
                 raise Transient(f"fetching {way.topic}[{way.partition}]: {codes.name(fetched.error)}")
@@ -119,6 +128,7 @@ class Flow:
                 self._waiting -= len(fetched.data)
             if self.hungry:
                 self._wake()
+        await self.engine.settle()
 
     def _aim(self, offset: int | None) -> None:
         """Fetch from `offset`; what is held was fetched before and is dropped, except the word to finish."""

@@ -93,6 +93,12 @@ class RecordEngine:
                 position = await self._write(self._writer, position, batch)
             self._position = structs.replace(position, source_next=batch.last_offset + 1)
 
+    async def settle(self) -> None:
+        """Do nothing: `ship` waits for the target."""
+
+    def watch(self, tell: Callable[[], None]) -> None:
+        """Do nothing: nothing is under way when `ship` has returned."""
+
     async def _write(self, writer: Writer, position: Position, batch: Batch) -> Position:
         refuse_corrupt(self.way, batch)
         outs = [_out(each) for each in records(batch) if each.offset >= position.source_next]

@@ -18,7 +18,7 @@ class _Way:
         self.flowing = asyncio.Event()
         if not proxy.stall_new:
             self.flowing.set()
-        self._source, self._sink, self._proxy, self._upward = source, sink, proxy, upward
+        self._source, self._sink, self._proxy, self.upward = source, sink, proxy, upward
         self._held: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_HELD_CHUNKS)
 
     async def run(self) -> None:
@@ -49,10 +49,10 @@ class _Way:
             await self.flowing.wait()
             if not data:
                 return
-            data = self._proxy.spend(data) if self._upward else data
+            data = self._proxy.spend(data) if self.upward else data
             self._sink.write(data)
             await self._sink.drain()
-            if self._upward:
+            if self.upward:
                 self._proxy.check_budget()
 
 
@@ -113,6 +113,12 @@ class Proxy:
         """Hold what goes through the connections of this moment; new ones flow unless `stall_new` is set."""
         for way in self._ways:
             way.flowing.clear()
+
+    def stall_answers(self) -> None:
+        """As `stall`, but only what the target says: it goes on hearing the clients."""
+        for way in self._ways:
+            if not way.upward:
+                way.flowing.clear()
 
     def resume(self) -> None:
         """Deliver what was held, also of clients that are gone by now."""

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -255,6 +255,20 @@ class Bed:
             f"{prefix}FETCH_BYTES": str(settings.fetch_bytes),
         }
         return [sys.executable, "-m", "headwater", "replicate", "run"], env
+
+
+@asynccontextmanager
+async def replicator(bed: Bed, settings: ReplicatorSettings) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The real command as a process, killed at the end if it still runs."""
+    command, env = bed.command(settings)
+    with bed.log.open("ab") as log:
+        process = await asyncio.create_subprocess_exec(*command, env=env, stderr=log, stdin=asyncio.subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 def put(producer: Producer, topic: str, outs: Sequence[Out], partition: int = 0) -> None:

@@ -28,8 +28,7 @@ class Guessing(BatchEngine):
         position = ends.journal.position(way.topic, way.partition) or await self._first_contact()
         self._pid = (await ends.target.init_producer_id()).id
         end = (await ends.target.offsets(way.target, "latest"))[way.partition]
-        self._position = structs.replace(position, target_next=end)
-        return position.source_next
+        return await self._begin(structs.replace(position, target_next=end))
 
 
 async def test_without_the_anchor_records_are_doubled(bed: Bed) -> None:

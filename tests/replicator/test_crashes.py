@@ -7,7 +7,6 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 
 import psutil
 import pytest
@@ -17,10 +16,9 @@ from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Fetched, encode
 from replicator.batch_engine import BatchEngine
 from replicator.link import run_link
-from replicator.settings import ReplicatorSettings
 from tests.brokers import Relayed
 from tests.proxy import Proxy
-from tests.replicator.bed import Bed, numbered, until
+from tests.replicator.bed import Bed, numbered, replicator, until
 
 SEED = 20_261_121
 KILLS = 8
@@ -32,20 +30,6 @@ async def proxy(cloud: Relayed) -> AsyncIterator[Proxy]:
     """The road to the target."""
     async with cloud.proxy() as relay:
         yield relay
-
-
-@asynccontextmanager
-async def replicator(bed: Bed, settings: ReplicatorSettings) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The real command as a process, killed at the end if it still runs."""
-    command, env = bed.command(settings)
-    with bed.log.open("ab") as log:
-        process = await asyncio.create_subprocess_exec(*command, env=env, stderr=log, stdin=asyncio.subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 class Load:
@@ -144,7 +128,7 @@ async def test_bytes_of_a_dead_life_change_nothing(bed: Bed, cloud: Relayed, pro
     held = bytearray()
     await bed.fill(topic, 10)
     async with replicator(bed, bed.settings(topic).model_copy(update={"target": cloud.relayed})) as process:
-        await until(lambda: bed.holds(target, 10), "the first life ships")
+        await until(lambda: _heard(bed, topic, 10), "the first life ships, and hears that it did")
         proxy.stall()
         proxy.on_data_up = held.extend
         await bed.fill(topic, 6, batch=2)
@@ -162,6 +146,10 @@ async def test_bytes_of_a_dead_life_change_nothing(bed: Bed, cloud: Relayed, pro
     await bed.assert_same(topic)
 
 
+async def _heard(bed: Bed, topic: str, count: int) -> bool:
+    return await bed.holds(remote(bed.site, topic), count) and (await bed.position(topic)).count == count
+
+
 async def _is(value: bool) -> bool:
     return value
 
@@ -171,7 +159,7 @@ async def test_bytes_of_a_dead_life_may_come_first(bed: Bed, cloud: Relayed, pro
     topic = await bed.topic(partitions=1)
     await bed.fill(topic, 10)
     async with replicator(bed, bed.settings(topic).model_copy(update={"target": cloud.relayed})) as process:
-        await until(lambda: bed.holds(remote(bed.site, topic), 10), "the first life ships")
+        await until(lambda: _heard(bed, topic, 10), "the first life ships, and hears that it did")
         proxy.stall()
         await bed.fill(topic, 6, batch=2)
         await asyncio.sleep(0.5)  # it writes into the stalled road

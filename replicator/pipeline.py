@@ -1,0 +1,113 @@
+"""What one partition has under way at the target: sent in order, answered in order, each batch once.
+
+Several batches are under way at once, so that a road with a long round trip is kept full. Nothing is ever sent again
+from here: after the first failure nothing more is sent, what is under way is waited for (a connection that ends answers
+all of it), and only then the failure is told; the anchor finds out what the target took.
+
+The first batch after an anchor goes alone. A broker that knows nothing of a producer takes any sequence, so a second
+batch could be taken although the first one was refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from headwater.contract.errors import HeadwaterError
+from headwater.transport.kafka_batch import Batch, Produced
+from headwater.transport.kafka_batch.outbox import Outbox
+from headwater.transport.kafka_batch.wire import Buffer
+from replicator.way import Way
+
+MOST_BATCHES = 64
+MOST_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class Piece:
+    """One batch under way: the source offset behind it (and behind markers after it), its records and bytes as written.
+
+    `newest` is the last source batch in it, `sent` its first 61 bytes as sent, or all of them.
+    """
+
+    next: int
+    count: int
+    size: int
+    newest: Batch
+    sent: Buffer = b""
+
+
+class Pipeline:
+    """`judge` says of each answer, in order, what is wrong with it, or None, and takes note of what was written.
+
+    `tell` is called once when there is a failure and nothing is under way any more.
+    """
+
+    def __init__(
+        self,
+        way: Way,
+        outbox: Outbox,
+        judge: Callable[[Piece, Produced | HeadwaterError], HeadwaterError | None],
+        tell: Callable[[], None] | None,
+    ) -> None:
+        self._way = way
+        self._outbox = outbox
+        self._judge = judge
+        self._tell = tell
+        self._failure: HeadwaterError | None = None
+        self._pieces: deque[Piece] = deque()
+        self._bytes = 0
+        self._proven = False
+        self._changed: asyncio.Future[None] | None = None
+
+    def takes(self, size: int) -> bool:
+        """Whether a batch of `size` bytes may be sent now."""
+        if self._failure is not None:
+            return False
+        if not self._pieces:
+            return True
+        return self._proven and len(self._pieces) < MOST_BATCHES and self._bytes + size <= MOST_BYTES
+
+    def post(self, piece: Piece, data: Buffer) -> None:
+        """Send; `takes` must hold."""
+        self._pieces.append(piece)
+        self._bytes += piece.size
+        self._outbox.post(self._way.target, self._way.partition, data, self._answered)
+
+    def skip(self, next_offset: int) -> bool:
+        """Have the last batch under way stand for source offsets up to `next_offset`; False if there is none."""
+        if not self._pieces:
+            return False
+        self._pieces[-1].next = next_offset
+        return True
+
+    async def room(self, size: int) -> None:
+        """Wait until a batch of `size` bytes may be sent; raises the failure, once nothing is under way."""
+        while not self.takes(size):
+            await self._change()
+
+    async def settle(self) -> None:
+        """Wait until nothing is under way; raises the failure, if there is one."""
+        while self._pieces:
+            await self._change()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _change(self) -> None:
+        if self._failure is not None and not self._pieces:
+            raise self._failure
+        self._changed = asyncio.get_running_loop().create_future()
+        await self._changed
+
+    def _answered(self, answer: Produced | HeadwaterError) -> None:
+        piece = self._pieces.popleft()
+        self._bytes -= piece.size
+        if self._failure is None:
+            self._failure = self._judge(piece, answer)
+            self._proven = True
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+        if self._failure is not None and not self._pieces and self._tell is not None:
+            self._tell()
