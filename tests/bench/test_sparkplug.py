@@ -10,7 +10,7 @@ import pytest
 from bench import sparkplug
 from bench.bridge.bed import Bed, open_bed
 from bench.bridge.systems import TOPICS
-from bench.sparkplug import METRICS, NODES, Run, figures
+from bench.sparkplug import METRICS, Run, figures
 from headwater.contract.topics import sparkplug_topics
 from headwater.transport.kafka import ensure_topics
 from headwater.transport.kafka_batch.settings import KafkaSettings

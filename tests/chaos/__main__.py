@@ -19,7 +19,7 @@ from tests.chaos.bed import HEADWATER, STOCK
 from tests.chaos.book import Book, faults_of, figures, tables
 from tests.chaos.count import Outcome
 from tests.chaos.one import end_in_order, one
-from tests.chaos.plan import CHAPTER, Chapter, Combination, combinations, leader_changes, plan
+from tests.chaos.plan import CHAPTER, Chapter, Combination, combinations, leader_changes, of_sparkplug, plan
 
 _PARTS = ("bridge",)
 _STOCK = Combination("5", 1, "kafka")
@@ -34,6 +34,7 @@ def main(
     folder: Annotated[Path, typer.Option(help="Where finished chapters are kept.")] = Path("build/chaos"),
     only: Annotated[str, typer.Option("--chapter", help="Such as 5/1/kafka/3, or 5/1 for several; run again.")] = "",
     leaders: Annotated[int, typer.Option(min=0, help="More faults, on three Kafka brokers.")] = 0,
+    sparkplug: Annotated[int, typer.Option(min=0, help="More faults, with a Sparkplug edge node.")] = 0,
     stock: Annotated[int, typer.Option(min=0, help="Faults for stock paho + confluent-kafka.")] = CHAPTER,
     workers: Annotated[int, typer.Option(min=1, help="Chapters at a time.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
@@ -50,6 +51,8 @@ def main(
         wanted = [(chapter, HEADWATER) for chapter in plan(seed, faults, combinations())]
         if leaders:
             wanted += [(chapter, HEADWATER) for chapter in plan(seed, leaders, leader_changes())]
+        if sparkplug:
+            wanted += [(chapter, HEADWATER) for chapter in plan(seed, sparkplug, of_sparkplug())]
         if stock:
             wanted += [(chapter, STOCK) for chapter in plan(seed, stock, [_STOCK])]
         if only:

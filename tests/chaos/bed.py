@@ -26,6 +26,7 @@ from tests.chaos.leaders import Leaders, three
 from tests.chaos.numbers import Numbers
 from tests.chaos.plan import Chapter
 from tests.chaos.process import Life, bridge_command, wait
+from tests.chaos.sparkplug import EdgeNode, numbered, routes
 from tests.proxy import Proxy
 from tests.services import Broker, Mqtt, start_mosquitto
 
@@ -89,7 +90,8 @@ class Bed:
         async with Cluster(self.straight, client_id="count") as cluster:
             count = await cluster.partitions(topics.READINGS)
             tails = [await read_tail(cluster, topics.READINGS, partition, _ALL) for partition in range(count)]
-        return [record for tail in tails for record in tail]
+        found = [record for tail in tails for record in tail]
+        return [numbered(each) for each in found] if self.chapter.combination.sparkplug else found
 
     async def ends(self) -> dict[int, int]:
         """Where each partition of `readings` ends."""
@@ -127,6 +129,8 @@ class Bed:
         }
         if combination.ack_after != "kafka":
             found["BRIDGE__ACK_AFTER"] = combination.ack_after
+        if combination.sparkplug:
+            found["BRIDGE__ROUTES"] = routes(SITE)
         return {f"HEADWATER_{'' if name == 'HOME' else 'EDGE__'}{name}": value for name, value in found.items()}
 
     def _kafka_address(self) -> str:
@@ -161,7 +165,10 @@ async def open_bed(chapter: Chapter, system: str, folder: Path, tools: KafkaTool
             kafka, straight = await asyncio.to_thread(start, runner, tools, kafka_road)
             mqtt_road = await stack.enter_async_context(Proxy((mqtt.host, mqtt.port)))
             mqtt_road.delay_s = chapter.delay_s
-            numbers = await stack.enter_async_context(Numbers(SITE, mqtt.port, chapter.combination.qos))
+            if chapter.combination.sparkplug:
+                ensure_topics(straight, topics.sparkplug_topics())
+            publisher = EdgeNode if chapter.combination.sparkplug else Numbers
+            numbers = await stack.enter_async_context(publisher(SITE, mqtt.port, chapter.combination.qos))
             bed = Bed(system, chapter, folder, kafka, mqtt, kafka_road, mqtt_road, numbers, straight)
             stack.callback(bed.kill)
             yield bed

@@ -115,9 +115,12 @@ class Numbers:
             self._sent_one(b"%d" % number, number % ASSETS)
             self.sent = number + 1
 
-    def _sent_one(self, payload: bytes, asset: int) -> None:
+    def _sent_one(self, content: bytes, asset: int) -> None:
+        self._publish(f"{self._site}/pump/p{asset}", content)
+
+    def _publish(self, topic: str, payload: bytes) -> None:
         self._published += 1
-        self._client.publish(f"{self._site}/pump/p{asset}", payload, self._qos)
+        self._client.publish(topic, payload, self._qos)
 
     def _on_publish(self, *_: Any) -> None:
         self._acknowledged += 1

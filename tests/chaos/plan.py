@@ -85,11 +85,13 @@ class Combination(NamedTuple):
     qos: int
     ack_after: str
     brokers: int = 1  # of Kafka
+    sparkplug: bool = False  # what comes in is of a Sparkplug edge node
 
     @property
     def name(self) -> str:
         """For people and for `--chapter`."""
-        return f"{self.protocol}/{self.qos}/{self.ack_after}" + (f" x{self.brokers}" if self.brokers > 1 else "")
+        more = (f" x{self.brokers}" if self.brokers > 1 else "") + (" sparkplug" if self.sparkplug else "")
+        return f"{self.protocol}/{self.qos}/{self.ack_after}{more}"
 
 
 class Fault(NamedTuple):
@@ -122,6 +124,11 @@ class Chapter(NamedTuple):
 def leader_changes() -> list[Combination]:
     """Those that are tried on three brokers too."""
     return [Combination("5", 1, "kafka", 3), Combination("3.1.1", 2, "spool", 3)]
+
+
+def of_sparkplug() -> list[Combination]:
+    """Those that are tried with a Sparkplug edge node too."""
+    return [Combination("5", 1, "kafka", sparkplug=True), Combination("3.1.1", 2, "kafka", sparkplug=True)]
 
 
 def combinations() -> list[Combination]:

@@ -34,6 +34,19 @@ async def test_a_short_campaign_finds_nothing(combination: Combination, kafka_to
     assert outcome.clean_stops >= 1
 
 
+@pytest.mark.slow
+async def test_a_sparkplug_edge_node_loses_and_repeats_nothing(kafka_tools: KafkaTools) -> None:
+    """A dozen kills at random instants: data by alias keep their names, order and number, from one birth only."""
+    chapter = plan.chapter(SEED, Combination("5", 1, "kafka", sparkplug=True), 0, 12)
+    kills = tuple(fault._replace(kind=plan.KILL) if fault.kind not in plan.KILLS else fault for fault in chapter.faults)
+
+    outcome = await run_chapter(chapter._replace(faults=kills), kafka_tools, print)
+
+    assert faults_of([outcome]) == []
+    assert sum(outcome.fired.get(kind, 0) for kind in plan.KILLS) >= 10
+    assert outcome.clean_stops >= 1
+
+
 async def test_the_campaign_can_fail(kafka_tools: KafkaTools) -> None:
     """Five kills of a careful script on stock libraries: it loses nothing, it writes twice, and the count sees both."""
     chapter = plan.chapter(SEED, Combination("5", 1, "kafka"), 0, 5)
