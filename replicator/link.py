@@ -15,18 +15,19 @@ import structlog
 from msgspec import structs
 
 from headwater.contract.errors import HeadwaterError, Transient
-from headwater.contract.topics import TopicSpec, positions
-from headwater.transport.kafka_batch import Cluster, Writer
+from headwater.contract.topics import positions
+from headwater.transport.kafka_batch import Cluster
 from headwater.transport.kafka_batch.administration import create_topic
-from headwater.transport.retry import AGAIN_S, Voice, pauses, retrying
+from headwater.transport.retry import Voice, pauses, retrying
 from replicator import targets
 from replicator.anchor import Anchor
 from replicator.batch_engine import BatchEngine
 from replicator.engine import Ends, Engine, Shipment, now_ms
 from replicator.flow import Flow
 from replicator.journal import Journal
+from replicator.mm2.refresh import Refresh
+from replicator.opening import Topics
 from replicator.position import Gap, Position
-from replicator.record_engine import RecordEngine
 from replicator.settings import ReplicatorSettings
 from replicator.way import Way
 
@@ -145,51 +146,28 @@ class Link:
         )
         self._spawn(self._fetch())
         self._spawn(self._store_positions(self._journal))
+        topics = Topics(settings, ends, self._batch_engine, self._spawn, self._start, self._watch)
+        refresh = Refresh(settings, self._probe, self._target, topics)
+        self._spawn(refresh.run(self._metrics))
         await targets.say_what_is_missing(self._probe, settings.topics)
-        await asyncio.gather(*(self._open_topic(topic, ends) for topic in settings.topics))
+        await asyncio.gather(*(topics.open(topic) for topic in settings.topics))
         _log.info("link is open", site=settings.site, partitions=len(self._flows))
 
-    async def _open_topic(self, topic: str, ends: Ends) -> None:
-        settings = self._settings
-        spec = await retrying(
-            f"looking for topic {topic} at the source",
-            lambda: targets.spec_at_source(self._probe, topic),
-            quiet_s=AGAIN_S,
-        )
-        await retrying(
-            f"creating the target of {topic}",
-            lambda: targets.make_target(self._target, settings.site, spec, settings.replication_factor),
-        )
-        flows = []
-        for engine in self._engines(spec, ends):
-            flow = Flow(engine, settings.backlog_bytes, self._wanted.set)
-            flows.append(flow)
-            self._flows.append(flow)
-            self._spawn(flow.run(), flow)
+    def _start(self, engine: Engine) -> Flow:
+        flow = Flow(engine, self._settings.backlog_bytes, self._wanted.set)
+        self._flows.append(flow)
+        self._spawn(flow.run(), flow)
+        return flow
+
+    def _watch(self, topic: str, flows: list[Flow]) -> None:
         if self._metrics is not None:
             self._metrics.watch(
-                settings.site,
+                self._settings.site,
                 topic,
                 lag=lambda: sum(flow.behind for flow in flows),
                 lag_s=lambda: max(self._age_s(flow) for flow in flows),
                 halted=lambda: sum(flow.halted is not None for flow in flows),
             )
-
-    def _engines(self, spec: TopicSpec, ends: Ends) -> list[Engine]:
-        ways = [Way(self._settings.site, spec.name, partition) for partition in range(spec.partitions)]
-        if not targets.is_compacted(spec):
-            return [self._batch_engine(way, ends) for way in ways]
-        opened: list[asyncio.Task[Writer]] = []
-
-        async def writer() -> Writer:
-            if not opened:
-                target = ways[0].target
-                name = f"replicator-{self._settings.site}-{spec.name}"
-                partitions = {target: range(spec.partitions)}
-                opened.append(asyncio.create_task(Writer.open(self._target, name, partitions, tails={target: 1})))
-            return await asyncio.shield(opened[0])
-
-        return [RecordEngine(way, ends, writer) for way in ways]
 
     async def _fetch(self) -> None:
         """One long poll for all partitions that want more, each in turn at the front: the first gets its bytes."""

@@ -18,6 +18,9 @@ _LAG_S = Gauge("headwater_replicator_lag_seconds", "Age of what waits at the sou
 _HALTED = Gauge(
     "headwater_replicator_halted_partitions", "Partitions that cannot go on by themselves", ["site", "topic"]
 )
+_DRIFT = Gauge(
+    "headwater_replicator_config_drift", "Configurations of the target's topic that differ", ["site", "topic"]
+)
 
 
 def on_shipped(way: Way, shipment: Shipment) -> None:
@@ -29,6 +32,11 @@ def on_shipped(way: Way, shipment: Shipment) -> None:
 def on_gap(site: str, gap: Gap) -> None:
     """Count a gap."""
     _GAPS.labels(site, gap.topic).inc()
+
+
+def on_drift(site: str, topic: str, count: int) -> None:
+    """Say how many configurations of a topic differ."""
+    _DRIFT.labels(site, topic).set(count)
 
 
 def watch(

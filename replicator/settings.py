@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from headwater.contract import topics
 from headwater.contract.names import Site
 from headwater.transport.kafka_batch import KafkaSettings
+from replicator.mm2.naming import Naming
+from replicator.mm2.settings import NamingSettings, SelectionSettings, TopicConfigSettings
+from replicator.way import Way
 
 GapPolicy = Literal["continue", "halt"]
 
 
-def _local_topics(names: tuple[str, ...]) -> tuple[str, ...]:
-    if not names or len(set(names)) != len(names):
-        raise ValueError("name at least one topic, and each once")
-    dotted = [name for name in names if "." in name]
-    if dotted:
-        raise ValueError(f"{dotted[0]!r} has a dot: it was replicated already")
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) != len(names):
+        raise ValueError("name each topic once")
     return names
 
 
@@ -30,8 +30,13 @@ class ReplicatorSettings(BaseModel):
     site: Site = Field(description="site whose topics are shipped; a topic arrives as <site>.<topic>")
     source: KafkaSettings = Field(description="the site's own Kafka cluster")
     target: KafkaSettings = Field(description="the cloud's Kafka cluster")
-    topics: Annotated[tuple[str, ...], AfterValidator(_local_topics)] = Field(
-        default=topics.REPLICATED, description="topics to ship, by their names at the site"
+    topics: Annotated[tuple[str, ...], AfterValidator(_once)] = Field(
+        default=topics.REPLICATED, description="topics to ship, by their names at the site; none where patterns are set"
+    )
+    selection: SelectionSettings = Field(default=SelectionSettings(), description="topics to ship by pattern")
+    naming: NamingSettings = Field(default=NamingSettings(), description="what a topic is called at the target")
+    topic_configs: TopicConfigSettings = Field(
+        default=TopicConfigSettings(), description="configuration of the topics at the target"
     )
     on_gap: GapPolicy = Field(
         default="continue",
@@ -52,3 +57,36 @@ class ReplicatorSettings(BaseModel):
         min_length=1,
         description="address that metrics are served on; 0.0.0.0 in a container, to whoever reaches it",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _patterns_alone(cls, given: Any) -> Any:
+        """With patterns, the topics of a plant are not shipped unless they are named."""
+        selection = given.get("selection") if isinstance(given, dict) else None
+        include = selection.get("include") if isinstance(selection, dict) else getattr(selection, "include", None)
+        return {**given, "topics": ()} if include and "topics" not in given else given
+
+    @model_validator(mode="after")
+    def _no_circles(self) -> ReplicatorSettings:
+        if not self.topics and not self.selection.include:
+            raise ValueError("name at least one topic, or a pattern")
+        names = self.names
+        for topic in self.topics:
+            if names.is_internal(topic):
+                raise ValueError(f"{topic!r} belongs to a cluster or a link itself")
+            if names.came_from_target(topic):
+                raise ValueError(f"{topic!r} came from {names.target}: it would go round in circles")
+            if not names.keeps_names and names.source in names.hops(topic):
+                raise ValueError(f"{topic!r} was replicated from {names.source} already")
+        return self
+
+    @property
+    def names(self) -> Naming:
+        """What topics are called at the target."""
+        return self.naming.of(self.site)
+
+    def way(self, topic: str, partition: int) -> Way:
+        """The way of a partition of a source topic."""
+        name = self.names.remote(topic)
+        usual = name == f"{self.site}.{topic}" and "." not in topic
+        return Way(self.site, topic, partition, "" if usual else name)

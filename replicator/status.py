@@ -8,11 +8,12 @@ from contextlib import aclosing, asynccontextmanager
 import msgspec
 
 from headwater.contract.errors import BadInput
-from headwater.contract.topics import positions, remote
+from headwater.contract.topics import positions
 from headwater.transport.kafka_batch import Cluster, Record, read_compacted
 from headwater.transport.kafka_batch.reading import walk
 from replicator import targets
 from replicator.engine import now_ms
+from replicator.mm2.refresh import chosen
 from replicator.position import GAP_PREFIX, Gap, Position, decode, position_key
 from replicator.settings import ReplicatorSettings
 
@@ -74,7 +75,10 @@ async def link_status(settings: ReplicatorSettings) -> LinkStatus:
     """Compare what is at the source with what is at the target; Unreachable if one of them is."""
     async with open_ends(settings) as (source, target):
         kept = await stored(target, settings.site)
-        found = [await _topic_status(source, target, settings.site, topic, kept) for topic in settings.topics]
+        found = [
+            await _topic_status(source, target, settings.names.remote(topic), topic, kept)
+            for topic in await chosen(source, settings)
+        ]
     stored_ms = max((record.timestamp_ms for record in kept.values()), default=None)
     return LinkStatus(
         settings.site, found, stored_ms, is_running(found, stored_ms, settings.position_interval_s, now_ms())
@@ -109,8 +113,7 @@ def gaps_in(kept: Kept, topic: str) -> list[Gap]:
     return sorted(found, key=lambda gap: (gap.partition, gap.era))
 
 
-async def _topic_status(source: Cluster, target: Cluster, site: str, topic: str, kept: Kept) -> TopicStatus:
-    name = remote(site, topic)
+async def _topic_status(source: Cluster, target: Cluster, name: str, topic: str, kept: Kept) -> TopicStatus:
     spec = await targets.spec_at_source(source, topic)
     firsts, ends = await source.offsets(topic, "earliest"), await source.offsets(topic, "latest")
     try:

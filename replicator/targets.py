@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Sequence
 
 import structlog
 
-from headwater.contract import topics
-from headwater.contract.errors import BadInput, Conflict, Refused, Transient
+from headwater.contract.errors import BadInput, Refused, Transient
 from headwater.contract.topics import TopicSpec
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.kafka_batch.administration import create_topic, topic_configs
+from headwater.transport.kafka_batch.alterations import add_partitions, all_configs
+from headwater.transport.retry import pauses
 
 _log = structlog.get_logger(__name__)
-CARRIED_OVER = ("cleanup.policy", "retention.ms", "max.message.bytes")
+_CARRIED_OVER = ("cleanup.policy", "retention.ms", "max.message.bytes")  # also where they are the brokers' defaults
+# Those of DefaultConfigPropertyFilter in Apache Kafka 4.3, what would change or refuse records, and what needs a
+# storage that the target may not have.
+_NOT_CARRIED_OVER = re.compile(
+    r"(follower|leader)\.replication\.throttled\.replicas|(log\.)?message\.timestamp\..*|compression\.type"
+    r"|unclean\.leader\.election\.enable|min\.insync\.replicas|remote\..*|local\.retention\..*"
+)
 # Bytes and timestamps stay as they are; a site whose clock runs ahead is seen, not refused (Kafka 4: one hour).
-_FAITHFUL = {
+FAITHFUL = {
     "compression.type": "producer",
     "message.timestamp.type": "CreateTime",
     "message.timestamp.after.max.ms": str((1 << 63) - 1),
 }
+_NOTICED_PAUSE_S = 0.05
 _KEPT_RECORD_TIME = "message.timestamp.type"
 
 
@@ -29,7 +39,14 @@ async def spec_at_source(source: Cluster, topic: str) -> TopicSpec:
         partitions = await source.partitions(topic)
     except BadInput as error:
         raise Transient(str(error), hint=error.hint) from error
-    return TopicSpec(topic, partitions, await topic_configs(source, topic, CARRIED_OVER))
+    found = await all_configs(source, topic)
+    configs = {name: each.value for name, each in found.items() if is_carried_over(name, each.is_set)}
+    return TopicSpec(topic, partitions, configs)
+
+
+def is_carried_over(name: str, is_set: bool) -> bool:
+    """Whether the target's topic gets this configuration of the source's."""
+    return name in _CARRIED_OVER or (is_set and not _NOT_CARRIED_OVER.fullmatch(name))
 
 
 async def say_what_is_missing(source: Cluster, names: Sequence[str]) -> None:
@@ -52,21 +69,31 @@ def is_compacted(spec: TopicSpec) -> bool:
     return "compact" in spec.configs.get("cleanup.policy", "")
 
 
-async def make_target(target: Cluster, site: str, source: TopicSpec, replication_factor: int) -> None:
-    """Create `<site>.<topic>` unless it exists. Conflict: too few partitions. Refused: it would change timestamps."""
-    name = topics.remote(site, source.name)
-    spec = TopicSpec(name, source.partitions, {**source.configs, **_FAITHFUL})
+async def make_target(target: Cluster, name: str, source: TopicSpec, replication_factor: int) -> None:
+    """Create the topic called `name`, or give it as many partitions as the source's has.
+
+    Refused: it would change timestamps.
+    """
+    spec = TopicSpec(name, source.partitions, {**source.configs, **FAITHFUL})
     if await create_topic(target, spec, replication_factor=replication_factor):
         return
-    found = await target.partitions(name)
-    if found < source.partitions:
-        raise Conflict(
-            f"topic {name} has {found} partitions, {source.name} of site {site} has {source.partitions}",
-            hint=f"add partitions to {name} (kafka-topics.sh --alter --partitions {source.partitions})",
-        )
+    await widen(target, name, source.partitions)
     kind = (await topic_configs(target, name, [_KEPT_RECORD_TIME])).get(_KEPT_RECORD_TIME)
     if kind not in {None, "CreateTime"}:
         raise Refused(
             f"topic {name} has {_KEPT_RECORD_TIME}={kind}: records would lose the time of the site",
             hint=f"set {_KEPT_RECORD_TIME}=CreateTime on {name}",
         )
+
+
+async def widen(target: Cluster, name: str, partitions: int) -> None:
+    """Give a topic at least so many partitions, and wait until they have leaders; never fewer than it has."""
+    found = await target.partitions(name)
+    if found >= partitions:
+        return
+    await add_partitions(target, name, partitions)
+    _log.info("partitions added at the target", topic=name, before=found, now=partitions)
+    for pause in pauses(_NOTICED_PAUSE_S, 1.0):
+        if await target.partitions(name) >= partitions:
+            return
+        await asyncio.sleep(pause)

@@ -11,10 +11,10 @@ from contextlib import aclosing
 import msgspec
 
 from headwater.contract import headers
-from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Cluster, Record, read_compacted
 from replicator import logs, targets
 from replicator.logs import Start
+from replicator.mm2.refresh import chosen
 from replicator.position import Position
 from replicator.settings import ReplicatorSettings
 from replicator.status import open_ends, position_in, stored
@@ -53,10 +53,10 @@ async def verify_link(settings: ReplicatorSettings) -> list[Comparison]:
     found = []
     async with open_ends(settings) as (source, target):
         kept = await stored(target, settings.site)
-        for topic in settings.topics:
+        for topic in await chosen(source, settings):
             spec = await targets.spec_at_source(source, topic)
             for partition in range(spec.partitions):
-                way, position = Way(settings.site, topic, partition), position_in(kept, topic, partition)
+                way, position = settings.way(topic, partition), position_in(kept, topic, partition)
                 if position is None:
                     found.append(_nothing_yet(way, f"{way}: nothing was shipped yet"))
                 elif targets.is_compacted(spec):
@@ -198,7 +198,7 @@ def _size(data: bytes | None) -> int:
 async def _compare_states(source: Cluster, target: Cluster, way: Way, position: Position) -> Comparison:
     """Compacted topics: the newest record of each key."""
     ours = await read_compacted(source, way.topic, way.partition)
-    theirs = await read_compacted(target, remote(way.site, way.topic), way.partition)
+    theirs = await read_compacted(target, way.target, way.partition)
     waiting = {key for key, record in ours.items() if record.offset >= position.source_next}
     missing = ours.keys() - theirs.keys() - waiting
     digests = (hashlib.sha256(), hashlib.sha256())

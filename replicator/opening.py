@@ -1,0 +1,97 @@
+"""How topics come under way: looked for at the source, made at the target, a flow for each of their partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from headwater.contract.errors import Defect, Fenced, Permanent
+from headwater.contract.topics import COMPACT, TopicSpec
+from headwater.transport.kafka_batch import Cluster, Writer
+from headwater.transport.retry import AGAIN_S, retrying
+from replicator import targets
+from replicator.engine import Ends, Engine
+from replicator.flow import Flow
+from replicator.record_engine import RecordEngine
+from replicator.settings import ReplicatorSettings
+from replicator.way import Way
+
+_log = structlog.get_logger(__name__)
+
+
+class Topics:
+    """The topics of a link that are under way: `flows` by topic, a flow for each partition in their order.
+
+    `spawn` has work done beside the link, `made` is told of each topic once and of its list of flows, which grows.
+    """
+
+    def __init__(
+        self,
+        settings: ReplicatorSettings,
+        ends: Ends,
+        batch_engine: Callable[[Way, Ends], Engine],
+        spawn: Callable[[Coroutine[Any, Any, Any]], object],
+        start: Callable[[Engine], Flow],
+        made: Callable[[str, list[Flow]], None],
+    ) -> None:
+        self.flows: dict[str, list[Flow]] = {}
+        self._settings = settings
+        self._ends = ends
+        self._batch_engine = batch_engine
+        self._spawn = spawn
+        self._start = start
+        self._made = made
+
+    async def open(self, topic: str) -> None:
+        """Wait for a topic, make its target, ship it; a Permanent error where that is not possible."""
+        settings, target = self._settings, self._target
+        spec = await retrying(
+            f"looking for topic {topic} at the source",
+            lambda: targets.spec_at_source(self._ends.probe, topic),
+            quiet_s=AGAIN_S,
+        )
+        await retrying(
+            f"creating the target of {topic}",
+            lambda: targets.make_target(target, settings.names.remote(topic), spec, settings.replication_factor),
+        )
+        self.flows[topic] = []
+        self._carry(spec)
+        self._made(topic, self.flows[topic])
+
+    def take_up(self, topic: str) -> None:
+        """Start a topic that a pattern fits; if that cannot be, the others go on."""
+        self._spawn(self._try(topic))
+
+    async def _try(self, topic: str) -> None:
+        try:
+            await self.open(topic)
+        except (Fenced, Defect):
+            raise
+        except Permanent as error:
+            _log.error("topic refused", topic=topic, why=str(error), hint=error.hint)
+
+    def widen(self, topic: str, count: int) -> None:
+        """Ship partitions that were added, up to `count` of them."""
+        compacted = isinstance(self.flows[topic][0].engine, RecordEngine)
+        self._carry(TopicSpec(topic, count, COMPACT if compacted else {}))
+        _log.info("partitions added", topic=topic, now=count)
+
+    @property
+    def _target(self) -> Cluster:
+        return self._ends.target
+
+    def _carry(self, spec: TopicSpec) -> None:
+        flows = self.flows[spec.name]
+        flows += [self._start(self._engine(spec, partition)) for partition in range(len(flows), spec.partitions)]
+
+    def _engine(self, spec: TopicSpec, partition: int) -> Engine:
+        way = self._settings.way(spec.name, partition)
+        if not targets.is_compacted(spec):
+            return self._batch_engine(way, self._ends)
+        # A name each, so that partitions which are added later can be opened by themselves.
+        name = f"replicator-{self._settings.site}-{spec.name}-{partition}"
+        return RecordEngine(
+            way, self._ends, lambda: Writer.open(self._target, name, {way.target: [partition]}, tails={way.target: 1})
+        )
