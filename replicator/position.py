@@ -50,7 +50,8 @@ class Position(msgspec.Struct, frozen=True):
 
     An era is a stretch without a gap: in it, record number `count` at the target is the `count`-th data record at or
     after `source_first`. The era is the producer epoch and the number (mod 2^31) the sequence of what is written.
-    `trail` holds marks from old to new, the last one ending before `source_next`.
+    `trail` holds marks from old to new, the last one ending before `source_next`. `source_id` is the topic's id at the
+    source (KIP-516), empty where it is not known.
     """
 
     era: int
@@ -60,6 +61,7 @@ class Position(msgspec.Struct, frozen=True):
     target_next: int
     trail: tuple[Mark, ...] = ()
     at: int = 0
+    source_id: str = ""
     v: int = 1
 
     @property
@@ -86,16 +88,27 @@ def thinned(trail: tuple[Mark, ...], newest: Mark) -> tuple[Mark, ...]:
 
 RETENTION = "retention"
 DIVERGED = "diverged"
+RECREATED = "recreated"
+TRUNCATED = "truncated"
 DOUBLED = "doubled"
+CORRUPT = "corrupt"
+UNREADABLE = "unreadable"
 
 
 class Gap(msgspec.Struct, frozen=True):
     """Where one era ends and the next begins, and why; the offsets are [first, end).
 
-    Cause `retention`: the source deleted these of its offsets before they were shipped. Cause `diverged`: these source
-    offsets were shipped from a log that the source no longer has, because it was cut short or the topic was made anew.
-    Cause `doubled`: the target has records twice; these of its offsets hold the repeats. What the source has from
-    `resumed_at` on is shipped in the new era.
+    | cause | what happened to the offsets |
+    |---|---|
+    | retention | the source deleted them before they were shipped |
+    | recreated | shipped from a topic that was deleted since, and made again |
+    | truncated | shipped from a log that ends before them now |
+    | diverged | shipped from a log that has other records there now |
+    | doubled | of the target: they hold records twice |
+    | corrupt | the batches there do not match their checksums |
+    | unreadable | the batches there match their checksums and cannot be read |
+
+    What the source has from `resumed_at` on is shipped in the new era.
     """
 
     topic: str
