@@ -81,6 +81,9 @@ def cloud_topics() -> list[TopicSpec]:
 
 REPLICATED = (READINGS, SCORES, ALARMS, STATUS, SESSION_GAPS)  # dead letters stay where they can be repaired
 POSITIONS_SUFFIX = "positions.internal"
+GAPS_SUFFIX = "gaps.internal"
+MANIFEST_SUFFIX = "manifest.internal"
+MANIFEST_KEPT_MS = 400 * DAY_MS  # at least; longer where the topics at the target are kept longer
 
 
 def remote(site: str, topic: str) -> str:
@@ -101,3 +104,18 @@ def local(name: str) -> tuple[str, str]:
 def positions(site: str) -> TopicSpec:
     """The compacted topic at the target in which a link remembers its producer and its positions."""
     return TopicSpec(f"{check_site(site)}.{POSITIONS_SUFFIX}", 1, _SMALL)
+
+
+def manifest(site: str, retention_ms: int) -> TopicSpec:
+    """The topic at the target with the proof of what a link shipped; -1 ms keeps it for good.
+
+    Entries are written after the records that they prove, so the longest retention of these is long enough.
+    """
+    return TopicSpec(
+        f"{check_site(site)}.{MANIFEST_SUFFIX}", 1, {"cleanup.policy": "delete", "retention.ms": str(retention_ms)}
+    )
+
+
+def gaps(site: str) -> TopicSpec:
+    """The compacted topic at the target in which a link says what did not arrive as it was, for everybody to read."""
+    return TopicSpec(f"{check_site(site)}.{GAPS_SUFFIX}", 1, _SMALL)

@@ -67,3 +67,8 @@ def shift(crc: int, zero_bytes: int) -> int:
 def mended(old_crc: int, old_head: Buffer, new_head: Buffer, tail_bytes: int) -> int:
     """Checksum after `old_head` (same length as `new_head`) was replaced in front of `tail_bytes` unchanged bytes."""
     return old_crc ^ shift(crc32c(old_head) ^ crc32c(new_head), tail_bytes)
+
+
+def tail_checksum(crc: int, head: Buffer, tail_bytes: int) -> int:
+    """Checksum of the last `tail_bytes` bytes alone, from `crc` of `head` and them, without reading them."""
+    return crc ^ shift(crc32c(head), tail_bytes)

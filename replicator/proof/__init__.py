@@ -1,0 +1,1 @@
+"""What a link proves about what it shipped, and what is checked by that."""

@@ -1,0 +1,138 @@
+"""The open entry of one partition: stamps go in, entries come out. No I/O."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from headwater.transport.kafka_batch import batches, records
+from replicator.engine import Shipment, Written
+from replicator.fingerprint import canonical
+from replicator.proof.entry import (
+    CELL_BYTES,
+    COMPARED,
+    ENTRY_BYTES,
+    READ,
+    SHIPPED,
+    Cell,
+    Entry,
+    Head,
+    chain_of,
+    folded,
+    head_after,
+    pack,
+    stamp_of,
+)
+
+_WEAKER = {SHIPPED: 0, COMPARED: 1, READ: 2}
+
+
+class Item(NamedTuple):
+    """One batch at the target. `exact`: it is one batch of the source. `section`: its records, for their digest."""
+
+    stamp: int
+    records: int
+    size: int
+    exact: bool
+    era: int
+    source_next: int
+    target_next: int
+    seen: str = SHIPPED
+    canonical: bytes = b""
+
+    @property
+    def target_first(self) -> int:
+        """Offset of its first record at the target."""
+        return self.target_next - self.records
+
+
+def item_of(shipment: Shipment, written: Written, *, digest: bool) -> Item:
+    """An acknowledged batch."""
+    section = b""
+    if digest:
+        for batch in batches(memoryview(written.sent)):
+            section = b"".join(map(canonical, records(batch)))
+    stamp = stamp_of(written.sent, shipment.size)
+    place = (written.exact, written.era, written.source_next, written.target_next)
+    return Item(stamp, shipment.records, shipment.size, *place, canonical=section)
+
+
+class Book:
+    """Goes on from a head. `size` is the bytes of the open entry, `since` when it got its first batch (ms, 0: none)."""
+
+    def __init__(self, head: Head, *, digest: bool = False) -> None:
+        self.head = head
+        self.era, self.source_next, self.target_next = head.era, head.source_next, head.target_next
+        self.ready: list[Entry] = []
+        self._digest = digest
+        self._source_first, self._target_first = head.source_next, head.target_next
+        self._chain = head.chain
+        self._clear()
+
+    def _clear(self) -> None:
+        self.size = self.since = self._batches = 0
+        self._cells: list[Cell] = []
+        self._cell, self._cell_bytes = Cell(0, 0, 0, True), 0
+        self._seen = SHIPPED
+        self._sha256 = hashlib.sha256()
+        self._source_first, self._target_first = self.source_next, self.target_next
+
+    def follows(self, item: Item) -> bool:
+        """Whether a batch is the next one."""
+        return item.era == self.era and item.target_first == self.target_next
+
+    def add(self, item: Item, now: int) -> None:
+        """Take the next batch; it may complete an entry, which is then in `ready`."""
+        self.since = self.since or now
+        if self._cell_bytes and (self._cell_bytes + item.size > CELL_BYTES or self._cell.exact != item.exact):
+            self._close_cell()
+        cell = self._cell
+        self._cell = Cell(cell.batches + 1, cell.records + item.records, folded(cell.fold, item.stamp), item.exact)
+        self._cell_bytes += item.size
+        self.size += item.size
+        self._batches += 1
+        if _WEAKER[item.seen] > _WEAKER[self._seen]:
+            self._seen = item.seen
+        if self._digest:
+            self._sha256.update(item.canonical)
+        self.source_next, self.target_next = item.source_next, item.target_next
+        if self.size >= ENTRY_BYTES:
+            self.cut(now)
+
+    def _close_cell(self) -> None:
+        if self._cell.batches:
+            self._cells.append(self._cell)
+        self._cell, self._cell_bytes = Cell(0, 0, 0, True), 0
+
+    def cut(self, now: int) -> None:
+        """End the open entry, if it has a batch."""
+        if not self._batches:
+            return
+        self._close_cell()
+        entry = Entry(
+            era=self.era,
+            source=(self._source_first, self.source_next),
+            target=(self._target_first, self.target_next),
+            batches=self._batches,
+            bytes=self.size,
+            cells=pack(self._cells),
+            seen=self._seen,
+            before=self._chain,
+            at=now,
+            sha256=self._sha256.hexdigest() if self._digest else "",
+        )
+        self._chain = chain_of(entry)
+        self.ready.append(entry)
+        self._clear()
+
+    def begin(self, era: int, source_next: int, target_next: int, now: int) -> None:
+        """Go on elsewhere: in a new era, or behind offsets that nobody can prove any more."""
+        self.cut(now)
+        self.era, self.source_next, self.target_next = era, source_next, target_next
+        self._clear()
+
+    def published(self, entry: Entry) -> Head:
+        """The head once the first of `ready` is durable."""
+        self.ready.remove(entry)
+        self.head = head_after(entry)
+        return self.head

@@ -1,0 +1,48 @@
+"""`headwater replicate verify --target-only` and `--source-only`: each side against the manifest."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from headwater.contract.errors import BadInput
+from headwater.transport.kafka_batch import Cluster
+from replicator.position import decode
+from replicator.proof.checking import TARGET, Checked, check_source, check_target
+from replicator.proof.entry import HEAD_PREFIX, Head
+from replicator.proof.manifest import read_manifest
+from replicator.settings import ReplicatorSettings
+from replicator.status import Kept, stored
+
+Side = Literal["target", "source"]
+
+
+async def check_side(settings: ReplicatorSettings, side: Side) -> list[Checked]:
+    """Check all partitions that have a proof. The target is asked for it; `source` needs the source too.
+
+    Unreachable: a cluster that is needed does not answer. BadInput: there is no proof.
+    """
+    async with Cluster(settings.target, client_id=f"headwater-verify-{settings.site}") as target:
+        kept, entries = await stored(target, settings.site), await read_manifest(target, settings.site)
+        heads = heads_in(kept)
+        if not heads:
+            raise BadInput(
+                f"nothing is proven of {settings.site} at {settings.target.brokers}",
+                hint="the manifest is written by `headwater replicate run` with proof.enabled, which is the default",
+            )
+        if side == TARGET:
+            return [await check_target(target, settings.way(*pair), entries.get(pair, [])) for pair in sorted(heads)]
+        async with Cluster(settings.source, client_id=f"headwater-verify-{settings.site}") as source:
+            return [
+                await check_source(source, settings.way(*pair), entries.get(pair, []), head.era)
+                for pair, head in sorted(heads.items())
+            ]
+
+
+def heads_in(kept: Kept) -> dict[tuple[str, int], Head]:
+    """How far each partition is proven, by source topic and partition."""
+    found = {}
+    for key, record in kept.items():
+        if key.startswith(HEAD_PREFIX):
+            _, topic, partition = key.decode().split("/", 2)
+            found[topic, int(partition)] = decode(record.value, Head, f"the proof of {topic}[{partition}]")
+    return found
