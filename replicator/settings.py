@@ -10,7 +10,8 @@ from headwater.contract import topics
 from headwater.contract.names import Site
 from headwater.transport.kafka_batch import KafkaSettings
 from replicator.mm2.naming import Naming
-from replicator.mm2.settings import NamingSettings, SelectionSettings, TopicConfigSettings
+from replicator.mm2.settings import MirrorSettings, NamingSettings, SelectionSettings, TopicConfigSettings
+from replicator.proof.settings import ProofSettings
 from replicator.way import Way
 
 GapPolicy = Literal["continue", "halt"]
@@ -38,6 +39,8 @@ class ReplicatorSettings(BaseModel):
     topic_configs: TopicConfigSettings = Field(
         default=TopicConfigSettings(), description="configuration of the topics at the target"
     )
+    mm2: MirrorSettings = Field(default=MirrorSettings(), description="consumer groups, and MirrorMaker 2's records")
+    proof: ProofSettings = Field(default=ProofSettings(), description="what is proven beside the data")
     on_gap: GapPolicy = Field(
         default="continue",
         description="where records are gone before they were shipped: record the gap and go on, or halt the partition",
@@ -84,6 +87,17 @@ class ReplicatorSettings(BaseModel):
     def names(self) -> Naming:
         """What topics are called at the target."""
         return self.naming.of(self.site)
+
+    @property
+    def may_ship_others(self) -> bool:
+        """Whether topics are shipped that are not named."""
+        return bool(self.selection.include) or self.mm2.publish
+
+    def ships(self, topic: str) -> bool:
+        """Whether a topic that exists at the source is shipped: it is named, fits a pattern, or holds heartbeats."""
+        names = self.names
+        beats = self.mm2.publish and names.is_heartbeats(topic) and not names.came_from_target(topic)
+        return topic in self.topics or self.selection.fits(names, topic) or beats
 
     def way(self, topic: str, partition: int) -> Way:
         """The way of a partition of a source topic."""

@@ -51,9 +51,9 @@ class Refresh:
 
     async def _look(self) -> None:
         found = await self._found()
-        naming, selection = self._settings.names, self._settings.selection
+        naming = self._settings.names
         for topic in sorted(found.keys() - self._taken):
-            if selection.fits(naming, topic):
+            if self._settings.ships(topic):
                 self._taken.add(topic)
                 _log.info("a new topic", topic=topic, partitions=found[topic], target=naming.remote(topic))
                 self._topics.take_up(topic)
@@ -65,7 +65,7 @@ class Refresh:
 
     async def _found(self) -> dict[str, int]:
         """Topics at the source with their partitions: all of them if any may be wanted, else those under way."""
-        if self._settings.selection.include:
+        if self._settings.may_ship_others:
             return await all_topics(self._source)
         found = {}
         for topic in list(self._topics.flows):
@@ -111,7 +111,7 @@ async def drift(source: Cluster, target: Cluster, topic: str, name: str) -> Drif
 
 async def chosen(source: Cluster, settings: ReplicatorSettings) -> list[str]:
     """Topics that a link ships now: those that are named, then those of the source that a pattern fits."""
-    if not settings.selection.include:
+    if not settings.may_ship_others:
         return list(settings.topics)
-    fitting = [topic for topic in await all_topics(source) if settings.selection.fits(settings.names, topic)]
+    fitting = [topic for topic in await all_topics(source) if settings.ships(topic)]
     return [*settings.topics, *sorted(set(fitting) - set(settings.topics))]

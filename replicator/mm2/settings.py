@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -11,6 +11,8 @@ from replicator.mm2.naming import Naming
 
 # DefaultTopicFilter.TOPICS_EXCLUDE_DEFAULT in Apache Kafka 4.3
 NEVER_BY_PATTERN = (r"mm2.*\.internal", r".*\.replica", "__.*")
+# DefaultGroupFilter.GROUPS_EXCLUDE_DEFAULT
+NO_GROUPS_OF_TOOLS = ("console-consumer-.*", "connect-.*", "__.*")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -94,3 +96,33 @@ class TopicConfigSettings(BaseModel):
         "cloud may keep records longer than a site",
     )
     refresh_s: float = Field(default=60.0, gt=0, description="time between comparisons")
+
+
+class MirrorSettings(BaseModel):
+    """What a link writes for the tools of MirrorMaker 2, and for the consumers that move to the target."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    publish: bool = Field(default=False, description="write heartbeats, checkpoints and offset syncs as MirrorMaker 2")
+    sync_group_offsets: bool = Field(
+        default=False,
+        description="set at the target where each group stands; never of a group with members there, and never back",
+    )
+    groups: tuple[Pattern, ...] = Field(default=(".*",), description="consumer groups that any of these fits")
+    groups_exclude: tuple[Pattern, ...] = Field(
+        default=NO_GROUPS_OF_TOOLS, description="but none that one of these fits"
+    )
+    heartbeat_interval_s: float = Field(default=5.0, gt=0, description="time between heartbeats")
+    checkpoint_interval_s: float = Field(default=10.0, gt=0, description="time between looks at the consumer groups")
+    offset_syncs_at: Literal["source", "target"] = Field(
+        default="source", description="cluster of the offset syncs (MirrorMaker's offset-syncs.topic.location)"
+    )
+
+    @property
+    def follows_groups(self) -> bool:
+        """Whether consumer groups are looked at."""
+        return self.publish or self.sync_group_offsets
+
+    def fits(self, group: str) -> bool:
+        """Whether the offsets of a group are translated."""
+        return matches(self.groups, group) and not matches(self.groups_exclude, group)

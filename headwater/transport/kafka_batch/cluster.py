@@ -217,6 +217,15 @@ class Cluster:
         """Send a call that any broker answers; Unreachable if none does."""
         return await self._ask(await self._routes.any_node(), call)
 
+    async def nodes(self) -> list[int]:
+        """All brokers of the cluster, asked for now."""
+        await self._routes.refresh([])
+        return sorted(self._routes.brokers)
+
+    async def ask_node(self, node: int, call: Call[T]) -> T:
+        """Send a call that this broker answers for itself; Transient if it is not known, Unreachable if silent."""
+        return await self._ask(node, call)
+
     async def find_coordinator(self, transactional_id: str) -> int:
         """Node of the broker that coordinates a transactional id (remembered until it says that it is not)."""
         return await self._routes.coordinator(transactional_id)

@@ -1,0 +1,129 @@
+"""Which offset of the target a consumer goes on from that stands at an offset of the source, exact to the record.
+
+In one era record number n of a partition is the n-th data record at or after `source_first`, and its target offset is
+`target_first` + n (position.py). So an offset is translated by the number of data records before it: transaction
+markers and aborted records, which take offsets at the source and none at the target, are not counted. Where two known
+places are as many records apart as offsets, everything between is known; else the source's batches are counted.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from contextlib import aclosing
+from typing import NamedTuple
+
+from headwater.contract import headers
+from headwater.transport.kafka_batch import Cluster, codes, records
+from headwater.transport.kafka_batch.reading import judged, walk
+from replicator import logs
+from replicator.position import FIRST_ERA, Position
+from replicator.way import Way
+
+_KEPT_PLACES = 64
+
+
+class _Place(NamedTuple):
+    """`count` data records of the era come before a source offset."""
+
+    offset: int
+    count: int  # type: ignore[assignment]  # the field is meant to hide tuple.count
+
+
+class Translator:
+    """Translates for the partitions of one link; what was counted once is remembered."""
+
+    def __init__(self, source: Cluster, target: Cluster) -> None:
+        self._source = source
+        self._target = target
+        self._counted: dict[tuple[Way, int], list[_Place]] = {}  # by partition and era
+
+    async def by_count(self, way: Way, position: Position, offset: int) -> int | None:
+        """Target offset for a source offset of a partition that is shipped by batches.
+
+        A group that is ahead of the link goes on behind all that was shipped. None: the offset is of an era before,
+        of which only the number of its records is known. Transient: the source does not answer.
+        """
+        if offset >= position.source_next:
+            return position.target_next
+        if offset <= position.source_first:
+            known = position.era == FIRST_ERA or offset == position.source_first
+            return position.target_first if known else None
+        below, above = self._around(way, position, offset)
+        if above.offset - below.offset == above.count - below.count:
+            return position.target_first + below.count + offset - below.offset
+        count = await self._count(way, below, above, offset)
+        self._remember(way, position, _Place(offset, count))
+        return position.target_first + count
+
+    def _around(self, way: Way, position: Position, offset: int) -> tuple[_Place, _Place]:
+        """The nearest known places: at or before an offset, and behind it."""
+        places = [_Place(position.source_first, 0), _Place(position.source_next, position.count)]
+        places += [_Place(mark.next, mark.count) for mark in position.trail]
+        places += self._counted.get((way, position.era), [])
+        places = sorted(place for place in places if place.offset <= position.source_next)
+        at = bisect_right(places, offset, key=lambda place: place.offset)
+        return places[at - 1], places[at]
+
+    async def _count(self, way: Way, below: _Place, above: _Place, offset: int) -> int:
+        first, _ = await logs.bounds(self._source, way.topic, way.partition)
+        if first <= below.offset:
+            return below.count + await self._between(way, below.offset, offset)
+        if first <= offset:
+            return above.count - await self._between(way, offset, above.offset)
+        # Some of it was deleted at the source: never behind what the group has not read, perhaps some records before.
+        kept = above.count - await self._between(way, min(first, above.offset), above.offset)
+        return max(below.count, kept - (first - offset))
+
+    async def _between(self, way: Way, start: int, end: int) -> int:
+        count = 0
+        if start >= end:
+            return count
+        async with aclosing(walk(self._source, way.topic, way.partition, start, end)) as walked:
+            async for batch, is_data in walked:
+                if is_data:
+                    found = logs.offsets_of(batch, start)
+                    count += len(found) if batch.last_offset < end else sum(offset < end for offset in found)
+        return count
+
+    def _remember(self, way: Way, position: Position, place: _Place) -> None:
+        """Keep the newest places; those of former eras are dropped."""
+        for key in [key for key in self._counted if key[0] == way and key[1] != position.era]:
+            del self._counted[key]
+        places = self._counted.setdefault((way, position.era), [])
+        if place not in places:
+            insort(places, place)
+        del places[:-_KEPT_PLACES]
+
+    async def by_header(self, way: Way, position: Position, offset: int) -> int:
+        """Target offset for a source offset of a partition that is shipped record by record.
+
+        Each record carries its source offset, and they grow: the first that is not below `offset` is looked for by
+        halving, a fetch of one batch each. Transient: the target does not answer.
+        """
+        if offset >= position.source_next:
+            return position.target_next
+        low, high = await logs.bounds(self._target, way.target, way.partition)
+        while low < high:
+            middle = (low + high) // 2
+            found = await self._first_from(way, middle)
+            if found is None or found[1] >= offset:
+                high = middle
+            else:
+                low = found[0] + 1
+        return low
+
+    async def _first_from(self, way: Way, at: int) -> tuple[int, int] | None:
+        """Target and source offset of the first record at or after a target offset; None if there is none."""
+        pair = (way.target, way.partition)
+        _, end = await logs.bounds(self._target, *pair)
+        while at < end:
+            fetched = (await self._target.fetch({pair: at}, max_bytes=1, partition_max_bytes=1))[0]
+            self._target.note(way.target, fetched.error)
+            codes.check(fetched.error, f"reading {way} from offset {at}")
+            for batch, is_data in judged(fetched):
+                for record in records(batch) if is_data else ():
+                    source = headers.find_number(record.headers, headers.SOURCE_OFFSET)
+                    if record.offset >= at and source is not None:
+                        return record.offset, source
+                at = max(at, batch.last_offset + 1)
+        return None
