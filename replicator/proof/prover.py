@@ -109,7 +109,7 @@ class Prover:
             await self.publish(closing=False)
             self._wake.clear()
             try:
-                await asyncio.wait_for(self._wake.wait(), _LOOK_S)
+                await asyncio.wait_for(self._wake.wait(), min(_LOOK_S, self._settings.interval_s))
             except TimeoutError:
                 pass
 
