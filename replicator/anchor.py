@@ -42,7 +42,8 @@ from headwater.transport.kafka_batch import Batch, Cluster, Record, records
 from replicator import logs
 from replicator.logs import Counted, Start
 from replicator.numbering import WRAP, Recount, TargetState, recount, shipped
-from replicator.position import DIVERGED, DOUBLED, RETENTION, Mark, Position, thinned
+from replicator.position import DIVERGED, DOUBLED, RECREATED, RETENTION, TRUNCATED, Mark, Position, thinned
+from replicator.quarantine import same
 from replicator.way import Way
 
 _log = structlog.get_logger(__name__)
@@ -57,6 +58,12 @@ class Lost(NamedTuple):
     first: int
     end: int
     resumed_at: int
+
+
+def known_cause(lost: Lost, position: Position, source_id: str) -> Lost:
+    """With the cause that the id of the source's topic tells, if it does."""
+    made_anew = source_id and position.source_id and source_id != position.source_id
+    return lost._replace(cause=RECREATED) if made_anew and lost.cause in {DIVERGED, TRUNCATED} else lost
 
 
 class Anchor:
@@ -155,12 +162,12 @@ class _Search(NamedTuple):
         last = await self._last_batch()
         if last is None:
             return None
-        wanted = [record[1:] for record in records(last)[-_TWIN_RECORDS:]]
-        seen: deque[tuple[object, ...]] = deque(maxlen=len(wanted))  # fewer at the start of the log: deleted ones
+        wanted = records(last)[-_TWIN_RECORDS:]
+        seen: deque[Record] = deque(maxlen=len(wanted))  # fewer at the start of the log: deleted ones
         async with aclosing(logs.contents(self.probe, self.way.topic, self.way.partition, first, end)) as found:
             async for record in found:
-                seen.append(record[1:])
-                if list(seen) == wanted[-len(seen) :]:
+                seen.append(record)
+                if all(map(same, wanted[-len(seen) :], seen)):
                     return record.offset + 1
         return None
 
@@ -171,7 +178,7 @@ class _Search(NamedTuple):
         last = await self._last_batch()
         if last is None:
             return True
-        return records(last)[-1][1:] == _before(counted.last, counted.offset)[1:]
+        return same(records(last)[-1], _before(counted.last, counted.offset))
 
     async def _last_batch(self) -> Batch | None:
         """The target's batch that ends with the last record of this era, or None if it has been deleted."""
@@ -187,20 +194,21 @@ class _Search(NamedTuple):
         position = self.position
         start = known or Start(position.source_first, 0)
         if not first <= start.offset <= end:
-            return self._diverged(first)
+            return self._diverged(first, end)
         kept = max(start.count, self.state.log_start - position.target_first)
         counted = await logs.count_on(self.probe, self.way, start, kept, end)
         if counted.count < kept:
-            return self._diverged(counted.offset)
+            return self._diverged(counted.offset, end)
         here = Start(counted.offset, counted.count)
         parted = await logs.common(self.probe, self.target, self.way, position, here, self.number, end)
         if parted.count == self.number:
             return self._at(Counted(parted.offset, parted.count, None))
-        return self._diverged(parted.offset)
+        return self._diverged(parted.offset, end)
 
-    def _diverged(self, at: int) -> Lost:
-        """A source log that is another one from offset `at` on."""
-        return Lost(DIVERGED, min(at, self.position.source_next), self.position.source_next, at)
+    def _diverged(self, at: int, end: int) -> Lost:
+        """A source log that is another one from offset `at` on, and ends at `end`."""
+        shipped_to = self.position.source_next
+        return Lost(TRUNCATED if shipped_to > end else DIVERGED, min(at, shipped_to), shipped_to, at)
 
     def _at(self, counted: Counted) -> Position:
         position = self.position

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from msgspec import structs
 
 from headwater.contract.errors import Defect, HeadwaterError, Refused
-from headwater.transport.kafka_batch import Batch, Fetched, Out, Produced, codes, encode, records, restamp
+from headwater.transport.kafka_batch import Batch, Fetched, Produced, codes, restamp
 from headwater.transport.kafka_batch.batches import HEADER_BYTES
 from headwater.transport.kafka_batch.reading import judged
-from headwater.transport.kafka_batch.wire import Buffer
-from replicator.anchor import Lost
-from replicator.engine import Ends, Shipment, Unsettled, Written, missing, refuse_corrupt
+from headwater.transport.kafka_batch.topic_ids import topic_id
+from replicator.anchor import Lost, known_cause
+from replicator.corruption import Corruption
+from replicator.engine import Ends, Shipment, Unsettled, Written, missing
+from replicator.fitting import Fitter
 from replicator.numbering import sequence
 from replicator.pipeline import Piece, Pipeline
 from replicator.position import FIRST_ERA, LAST_ERA, Gap, Mark, Position, thinned
@@ -23,7 +25,6 @@ _DOUBTFUL = frozenset({codes.OUT_OF_ORDER_SEQUENCE, codes.DUPLICATE_SEQUENCE, co
 _CORRUPT = 2
 # Of older records a broker forgets the producer after a while (a day by default), and takes what follows a refused one.
 _REMEMBERED_MS = 12 * 3_600_000
-_WRITTEN = ("none", "lz4", "zstd")
 
 
 class BatchEngine:
@@ -47,6 +48,10 @@ class BatchEngine:
         self._next = 0  # source offset behind what was sent
         self._count = 0  # records of the era that were sent
         self._tell: Callable[[], None] | None = None
+        self._limits = ends.account.limits(way)
+        self._fitter = Fitter(way, self._limits, ends.clock)
+        self._corruption = Corruption(way)
+        self._relearn = False
 
     def watch(self, tell: Callable[[], None]) -> None:
         """See `Engine`."""
@@ -68,11 +73,19 @@ class BatchEngine:
         """Find the exact place, in a new era where records are gone; see the module anchor."""
         ends, way = self._ends, self.way
         self._pid = await ends.journal.producer_id(ends.target)
+        source_id = await topic_id(ends.probe, way.topic)
         position: Position = (
-            self.checkpoint() or ends.journal.position(way.topic, way.partition) or await self._first_contact()
+            self.checkpoint() or ends.journal.position(way.topic, way.partition) or await self._first_contact(source_id)
         )
         found = await ends.anchor.locate(way, position, self._pid)
-        return await self._begin(await self._next_era(position, found) if isinstance(found, Lost) else found)
+        if not isinstance(found, Lost):
+            position = found
+            found = await self._corruption.lost(ends.probe, found.source_next, (found.era, found.count)) or found
+        if isinstance(found, Lost):
+            found = await self._next_era(position, found, source_id)
+        await self._fitter.refresh(at_once=self._relearn)
+        self._relearn = False
+        return await self._begin(structs.replace(found, source_id=source_id))
 
     async def _begin(self, position: Position) -> int:
         """Go on from a position; nothing may be under way."""
@@ -85,7 +98,7 @@ class BatchEngine:
         self._pipeline = Pipeline(way, outbox, self._judge, self._tell)
         return position.source_next
 
-    async def _first_contact(self) -> Position:
+    async def _first_contact(self, source_id: str = "") -> Position:
         way = self.way
         end = (await self._ends.target.offsets(way.target, "latest"))[way.partition]
         if end:
@@ -94,21 +107,22 @@ class BatchEngine:
                 hint="the positions topic was deleted, or somebody else made the topic; ship to a new site name",
             )
         first = (await self._ends.probe.offsets(way.topic, "earliest"))[way.partition]
-        position = Position(FIRST_ERA, first, first, 0, 0, at=self._ends.clock())
+        position = Position(FIRST_ERA, first, first, 0, 0, at=self._ends.clock(), source_id=source_id)
         await self._ends.journal.store([(way, position)])
         return position
 
-    async def _next_era(self, position: Position, lost: Lost) -> Position:
+    async def _next_era(self, position: Position, lost: Lost, source_id: str) -> Position:
         """Store the gap and the new era before its first use."""
         era, now = position.era + 1, self._ends.clock()
-        gap = Gap(self.way.topic, self.way.partition, *lost, era, now)
-        self._ends.on_gap_found(gap)
-        if self._ends.on_gap == "halt":
+        gap = Gap(self.way.topic, self.way.partition, *known_cause(lost, position, source_id), era, now)
+        halts = self._ends.on_gap == "halt"
+        await self._ends.account.gap(self.way, gap, halted=halts)
+        if halts:
             raise missing(gap)
         if era > LAST_ERA:
             raise Refused(f"{self.way} has had {era} gaps, more than a producer has epochs", hint="use a new site name")
         end = (await self._ends.target.offsets(self.way.target, "latest"))[self.way.partition]
-        begun = Position(era, lost.resumed_at, lost.resumed_at, 0, end, at=now)
+        begun = Position(era, lost.resumed_at, lost.resumed_at, 0, end, at=now, source_id=source_id)
         await self._ends.journal.store([(self.way, begun)], [gap])
         return begun
 
@@ -119,50 +133,62 @@ class BatchEngine:
             raise Defect(f"{self.way}: shipping before anchoring")
         try:
             for batch, is_data in judged(fetched):
-                if batch.last_offset >= self._next:
+                if batch.last_offset < self._next:
+                    continue
+                if not is_data:
+                    self._corruption.check(batch, self._place)
+                    self._skip(pipeline, batch.last_offset + 1)
+                elif self._passes(batch):
                     if not pipeline.takes(len(batch.raw)):
                         await pipeline.room(len(batch.raw))
-                    self._send(pipeline, batch, is_data)
+                    self._send(pipeline, batch, Piece(batch.last_offset + 1, batch.count, len(batch.raw), batch))
+                else:
+                    await self._send_anew(pipeline, batch)
         except HeadwaterError:
             await pipeline.settle()
             raise
 
-    def _send(self, pipeline: Pipeline, batch: Batch, is_data: bool) -> None:
-        data, count = self._restamped(batch) if is_data else (b"", 0)
-        following = batch.last_offset + 1
-        if count:
-            kept = data if self._ends.keeps_data else data[:HEADER_BYTES]
-            pipeline.post(Piece(following, count, len(data), batch, kept), data)
-        elif not pipeline.skip(following):
+    @property
+    def _place(self) -> tuple[int, int]:
+        return self._era, self._count
+
+    def _passes(self, batch: Batch) -> bool:
+        """Whether a batch goes as it is."""
+        if batch.max_timestamp < self._ends.clock() - min(_REMEMBERED_MS, self._limits.now.retention_ms):
+            self._corruption.check(batch, self._place)
+            self._ends.account.void(self.way, batch)
+        whole = batch.base_offset >= self._next and batch.last_offset - batch.base_offset + 1 == batch.count
+        return whole and not batch.is_append_time and self._fitter.takes(batch)
+
+    def _send(self, pipeline: Pipeline, batch: Batch, piece: Piece) -> None:
+        data = restamp(batch, producer_id=self._pid, epoch=self._era, sequence=sequence(self._count))
+        piece.sent = data if self._ends.keeps_data else bytes(data[:HEADER_BYTES])
+        pipeline.post(piece, data)
+        self._next, self._count = piece.next, self._count + piece.count
+
+    def _skip(self, pipeline: Pipeline, following: int) -> None:
+        if not pipeline.skip(following):
             self._advance(following, 0)
-        self._next, self._count = following, self._count + count
+        self._next = following
+
+    async def _send_anew(self, pipeline: Pipeline, batch: Batch) -> None:
+        """Send the records that were not shipped in batches of our own; see fitting.py."""
+        found = [each for each in self._corruption.records(batch, self._place) if each.offset >= self._next]
+        pieces, replaced = self._fitter.fit(batch, found)
+        if replaced:
+            await self._ends.account.replaced(self.way, self._era, replaced)
+        self._ends.account.reworked(self.way, self._fitter.reworked)
+        for piece in pieces:
+            made, size = piece.batch, len(piece.batch.raw)
+            await pipeline.room(size)
+            self._send(pipeline, made, Piece(piece.next, made.count, size, batch, offsets=piece.offsets))
+        if not pieces:
+            self._skip(pipeline, batch.last_offset + 1)
 
     async def settle(self) -> None:
         """See `Engine`."""
         if self._pipeline is not None:
             await self._pipeline.settle()
-
-    def _restamped(self, batch: Batch) -> tuple[Buffer, int]:
-        """The batch as the target takes it, and its record count.
-
-        One that was shipped in part, was thinned by compaction, or counts by append time is built anew.
-        """
-        number = sequence(self._count)
-        whole = batch.base_offset >= self._next and batch.last_offset - batch.base_offset + 1 == batch.count
-        if batch.max_timestamp < self._ends.clock() - _REMEMBERED_MS:
-            refuse_corrupt(self.way, batch)
-        if whole and not batch.is_append_time:
-            return restamp(batch, producer_id=self._pid, epoch=self._era, sequence=number), batch.count
-        refuse_corrupt(self.way, batch)
-        outs = [
-            Out(each.key, each.value, each.headers, each.timestamp_ms)
-            for each in records(batch)
-            if each.offset >= self._next
-        ]
-        if not outs:
-            return b"", 0
-        codec = batch.codec if batch.codec in _WRITTEN else "zstd"
-        return encode(outs, codec=codec, producer_id=self._pid, epoch=self._era, sequence=number), len(outs)
 
     def _judge(self, piece: Piece, answer: Produced | HeadwaterError) -> HeadwaterError | None:
         """Take note of what was written, or say why it was not; Unsettled: anchor again."""
@@ -174,9 +200,10 @@ class BatchEngine:
             return error
         self._doubts = 0
         acked = self._advance(piece.next, piece.count, answer.base_offset)
-        batch = piece.newest
-        self._newest = Mark(batch.base_offset, batch.last_offset + 1, batch.crc, acked.count)
-        exact = piece.size == len(batch.raw) and piece.count == batch.count and not batch.is_append_time
+        batch, exact = piece.newest, not piece.offsets
+        if piece.next > batch.last_offset:
+            self._newest = Mark(batch.base_offset, batch.last_offset + 1, batch.crc, acked.count)
+        self._fitter.settled(piece.next)
         written = Written(acked.era, acked.source_next, acked.target_next, piece.sent, exact)
         self._ends.on_shipped(self.way, Shipment(piece.count, piece.size, batch.max_timestamp, written))
         return None
@@ -210,11 +237,15 @@ class BatchEngine:
         failure = codes.failure(answer.error, doing, answer.detail)
         self._ends.target.note(way.target, answer.error)
         if answer.error == _CORRUPT:
-            refuse_corrupt(way, piece.newest)
+            self._corruption.check(piece.newest, (acked.era, acked.count))
         if answer.error in _DOUBTFUL:
             self._doubts += 1
             if self._doubts > _DOUBTS:
                 raise Defect(f"{failure}, {self._doubts} times in a row, although the target was asked each time")
+        offsets = piece.offsets or range(piece.newest.base_offset, last + 1)
+        if self._fitter.learns(answer, offsets, piece.size):
+            self._relearn = True
+            raise Unsettled(f"{failure}; it is sent in another shape") from failure
         if answer.error in _DOUBTFUL or codes.retriable(answer.error):
             raise Unsettled(str(failure), hint=failure.hint) from failure
         raise failure

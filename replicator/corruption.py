@@ -1,4 +1,4 @@
-"""Batches of the source that cannot be right: read once more, then named, and left behind or not as the policy says.
+"""Batches of the source that cannot be right: read once more, then given up, and named in a gap by the next anchor.
 
 A checksum is never made to fit: a batch that is passed on carries its fault to the target, which refuses it, and one
 that is unpacked is checked first. A batch that does not count as data (a marker, an aborted transaction, none left by
@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import NamedTuple, NoReturn
 
-from headwater.contract.errors import BadInput, Untrusted
+from headwater.contract.errors import BadInput
 from headwater.transport.kafka_batch import Batch, Cluster, Record, records
 from headwater.transport.kafka_batch.reading import walk
 from replicator.anchor import Lost
@@ -28,19 +28,18 @@ class _Bad(NamedTuple):
 
 
 class Corruption:
-    """What is known of one partition's bad batches. `halts`: the partition stands still in front of them.
+    """What is known of one partition's bad batches.
 
     A place is whatever tells that all before a batch was shipped; it is the same before and after an anchor.
     """
 
-    def __init__(self, way: Way, *, halts: bool) -> None:
+    def __init__(self, way: Way) -> None:
         self._way = way
-        self._halts = halts
         self._readings: dict[int, int] = {}  # of bad batches, by base offset
         self._given_up: _Bad | None = None
 
     def check(self, batch: Batch, place: object) -> None:
-        """Pass a batch whose checksum holds. Unsettled: anchor, and read it again. Untrusted: the partition halts."""
+        """Pass a batch whose checksum holds. Unsettled: anchor, which reads it again or knows what is lost."""
         if not batch.crc_ok():
             self._found(batch, place, CORRUPT, "does not match its checksum")
 
@@ -60,13 +59,8 @@ class Corruption:
         self._readings = {base: self._readings.get(base, 0) + 1}
         if self._readings[base] < _READINGS:
             raise Unsettled(f"{said}; reading it again")
-        if self._halts:
-            raise Untrusted(
-                f"{said}; nothing after it is shipped",
-                hint="restore the source's log from a replica; or set on_gap = continue to record this and go on",
-            )
         self._given_up = _Bad(place, base, cause)
-        raise Unsettled(f"{said}; it is left behind")
+        raise Unsettled(said)
 
     async def lost(self, probe: Cluster, source_next: int, place: object) -> Lost | None:
         """What is lost if a batch was given up at this place: all of it, up to the next one."""

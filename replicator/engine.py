@@ -7,11 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from headwater.contract.errors import DataMissing, Transient, Untrusted
-from headwater.transport.kafka_batch import Batch, Cluster, Fetched
+from headwater.contract.errors import DataMissing, Permanent, Transient, Untrusted
+from headwater.transport.kafka_batch import Cluster, Fetched
+from replicator.account import Account
 from replicator.anchor import Anchor
 from replicator.journal import Journal
-from replicator.position import DIVERGED, DOUBLED, RETENTION, Gap, Position
+from replicator.position import (
+    CORRUPT,
+    DIVERGED,
+    DOUBLED,
+    RECREATED,
+    RETENTION,
+    TRUNCATED,
+    UNREADABLE,
+    Gap,
+    Position,
+)
 from replicator.settings import GapPolicy
 from replicator.way import Way
 
@@ -57,7 +68,7 @@ class Ends:
     anchor: Anchor
     on_gap: GapPolicy
     on_shipped: Callable[[Way, Shipment], None]
-    on_gap_found: Callable[[Gap], None]
+    account: Account
     clock: Callable[[], int] = now_ms
     keeps_data: bool = False  # whether `Written.sent` is the whole batch
 
@@ -108,22 +119,19 @@ class Engine(Protocol):
         ...
 
 
-def refuse_corrupt(way: Way, batch: Batch) -> None:
-    """Raise Untrusted for a source batch whose checksum does not hold."""
-    if not batch.crc_ok():
-        raise Untrusted(
-            f"{way.topic}[{way.partition}]: the batch at offsets {batch.base_offset} to {batch.last_offset} is corrupt "
-            "in the source (checksum); nothing after it is shipped",
-            hint="restore the source's log from a replica; a copy would not make it right",
-        )
-
-
-def missing(gap: Gap) -> DataMissing:
+def missing(gap: Gap) -> Permanent:
     """Build the error for a gap at which a link halts."""
     where, offsets = f"{gap.topic}[{gap.partition}]", f"offsets {gap.first} to {gap.end - 1}"
     text = {
-        RETENTION: f"{where}: {offsets} were deleted before they were shipped",
-        DIVERGED: f"{where}: {offsets} were shipped, but the source has another log now, from {gap.resumed_at} on",
-        DOUBLED: f"{where}: {offsets} at the target repeat records before them",
+        RETENTION: "were deleted before they were shipped",
+        DOUBLED: "at the target repeat records before them",
+        CORRUPT: "do not match their checksum",
+        UNREADABLE: "cannot be read",
+        RECREATED: f"were shipped, but the topic was made anew since; what it has from {gap.resumed_at} on was not",
+        TRUNCATED: f"were shipped, but the source's log ends before them; it is the same up to {gap.resumed_at}",
+        DIVERGED: f"were shipped, but the source has another log now, from {gap.resumed_at} on",
     }[gap.cause]
-    return DataMissing(text, hint="set on_gap = continue to record this and go on behind it")
+    hint = "set on_gap = continue to record this and go on behind it"
+    if gap.cause in {CORRUPT, UNREADABLE}:
+        return Untrusted(f"{where}: {offsets} {text}", hint=f"restore the source's log from a replica, or {hint}")
+    return DataMissing(f"{where}: {offsets} {text}", hint=hint)

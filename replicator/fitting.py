@@ -31,11 +31,12 @@ _FULL = 0.9  # of a limit: pieces of a batch do not compress equally well
 class Piece(NamedTuple):
     """Part of a source batch, to be sent under the link's name.
 
-    `batch` is that of the source, or one made here; `offsets` are its records' at the source, and `next` is the source
-    offset behind what it stands for.
+    `batch` is made of `outs`; `offsets` are its records' at the source, and `next` is the source offset behind what it
+    stands for.
     """
 
     batch: Batch
+    outs: list[Out]
     offsets: Sequence[int]
     next: int
 
@@ -54,10 +55,25 @@ class _Entry(NamedTuple):
 
 
 class Fitter:
-    """One partition's. `reworked` counts batches that were not passed on whole, by why."""
+    """One partition's. `reworked` counts batches that were built anew, by why.
 
-    def __init__(self, way: Way, limits: TopicLimits, clock: Callable[[], int]) -> None:
+    replaced: something else stands for some of its records; split: it was too large; thinned: compaction has left holes
+    in it; append-time: its records have another time than they were made with; resumed: its beginning was shipped
+    before; recompressed: the target does not take its codec.
+    """
+
+    def __init__(
+        self,
+        way: Way,
+        limits: TopicLimits,
+        clock: Callable[[], int],
+        *,
+        dress: Callable[[Record, Out], Out] | None = None,
+        codec: Codec | None = None,
+    ) -> None:
         self.reworked: dict[str, int] = {}
+        self._dress = dress
+        self._codec = codec
         self._way = way
         self._limits = limits
         self._clock = clock
@@ -93,22 +109,21 @@ class Fitter:
         if not found:
             return [], []
         entries = [self._entry(record) for record in found]
-        codec = batch.codec if batch.codec in _WRITTEN else _INSTEAD
+        codec = self._codec or (batch.codec if batch.codec in _WRITTEN else _INSTEAD)
         if codec == "zstd" and not self._zstd:
             codec = "lz4"
         cut = [part for run in self._runs(entries) for part in self._cut(run, codec)]
-        if len(cut) > 1:
-            self._count("split")
-        pieces, replaced = [], []
+        pieces: list[Piece] = []
+        replaced: list[Replaced] = []
         for index, (data, run) in enumerate(cut):
             offsets = [entry.record.offset for entry in run]
             following = offsets[-1] + 1 if index + 1 < len(cut) else batch.last_offset + 1
-            pieces.append(Piece(next(batches(memoryview(data))), offsets, following))
+            outs = [entry.out for entry in run]
+            pieces.append(Piece(next(batches(memoryview(data))), outs, offsets, following))
             replaced += [Replaced(entry.record, entry.reasons) for entry in run if entry.reasons]
-        return pieces, replaced
-
-    def _count(self, why: str) -> None:
+        why = _why(batch, found, len(pieces), len(replaced))
         self.reworked[why] = self.reworked.get(why, 0) + 1
+        return pieces, replaced
 
     def _entry(self, record: Record) -> _Entry:
         reasons = set(self._refused.get(record.offset, ()))
@@ -121,7 +136,8 @@ class Fitter:
 
     def _made(self, record: Record, reasons: frozenset[str]) -> _Entry:
         if not reasons:
-            return _Entry(record, Out(record.key, record.value, record.headers, record.timestamp_ms), reasons)
+            out = Out(record.key, record.value, record.headers, record.timestamp_ms)
+            return _Entry(record, out if self._dress is None else self._dress(record, out), reasons)
         compacted = self._limits.now.compacted
         return _Entry(
             record, quarantine.stand_in(record, reasons, self._way, self._clock(), compacted=compacted), reasons
@@ -164,12 +180,13 @@ class Fitter:
 
         After it, the topic's limits should be asked for again.
         """
-        if answer.error in _TOO_LARGE:
+        code = answer.error
+        if code in _TOO_LARGE:
             return self._learns_size(offsets, size)
-        if answer.error == _CODEC_REFUSED:
+        if code == _CODEC_REFUSED:
             known, self._zstd = not self._zstd, False
             return not known
-        if answer.error not in {_INVALID_TIMESTAMP, _INVALID_RECORD}:
+        if code not in {_INVALID_TIMESTAMP, _INVALID_RECORD}:
             return False
         if not answer.at_fault and len(offsets) > 1:
             self._alone.update(offsets)
@@ -205,6 +222,18 @@ class Fitter:
         await self._limits.refresh(at_once=at_once)
         if self._limits.now != self._learnt_under:
             self._learnt_bytes, self._learnt_under = NO_LIMIT, self._limits.now
+
+
+def _why(batch: Batch, found: Sequence[Record], pieces: int, replaced: int) -> str:
+    if replaced:
+        return "replaced"
+    if pieces > 1:
+        return "split"
+    if batch.last_offset - batch.base_offset + 1 != batch.count:
+        return "thinned"
+    if batch.is_append_time:
+        return "append-time"
+    return "resumed" if len(found) < batch.count else "recompressed"
 
 
 def _reason(answer: Produced) -> str:

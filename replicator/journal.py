@@ -1,26 +1,38 @@
-"""The positions topic of a link: read whole at the start, written by one life at a time.
+"""What a link remembers and what it has to say: two topics at the target, written by one life at a time.
+
+The positions topic is read whole at the start; of the gaps topic (notices.py) nothing is read.
 
 The writer is fenced: a second replicator for the same site shuts the first one out at its next write. So the producer
-id is drawn once: a life that read none, and was shut out before it wrote one, never uses what it drew.
+id is drawn once: a life that read none, and was shut out before it wrote one, never uses what it drew. The same writer
+writes the manifest (proof/entry.py). With a partition's first position the first head of its proof is stored.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from headwater.contract.topics import positions
+import msgspec
+
+from headwater.contract.topics import gaps, manifest, positions
 from headwater.transport.kafka_batch import Cluster, Out, Record, Writer, read_compacted
+from replicator.notices import Notice
 from replicator.position import PRODUCER_KEY, Gap, Identity, Position, decode, encode, gap_key, position_key
+from replicator.proof.entry import HEAD_PREFIX, Head, head_key
 from replicator.way import Way
 
 
 class Journal:
     """Made by `Journal.open`. Writes raise Fenced when another replicator for this site has started."""
 
-    def __init__(self, topic: str, writer: Writer, kept: dict[bytes, Record]) -> None:
+    def __init__(
+        self, topic: str, gaps_topic: str, proof_topic: str, writer: Writer, kept: dict[bytes, Record]
+    ) -> None:
         self._topic = topic
+        self._gaps_topic = gaps_topic
+        self._proof_topic = proof_topic
+        self._heads = {key: bytes(record.value or b"") for key, record in kept.items() if key.startswith(HEAD_PREFIX)}
         self._writer = writer
         self._kept = kept
         self._pid: int | None = None
@@ -28,10 +40,11 @@ class Journal:
 
     @classmethod
     async def open(cls, cluster: Cluster, site: str) -> Journal:
-        """Shut out the former life, then read what it stored; the topic must exist."""
-        topic = positions(site).name
-        writer = await Writer.open(cluster, f"replicator-{site}", {topic: [0]}, tails={topic: 0})
-        return cls(topic, writer, await read_compacted(cluster, topic, 0))
+        """Shut out the former life, then read what it stored; the topics must exist."""
+        topic, gaps_topic, proof_topic = positions(site).name, gaps(site).name, manifest(site, -1).name
+        partitions = {topic: [0], gaps_topic: [0], proof_topic: [0]}
+        writer = await Writer.open(cluster, f"replicator-{site}", partitions, tails={topic: 0})
+        return cls(topic, gaps_topic, proof_topic, writer, await read_compacted(cluster, topic, 0))
 
     async def producer_id(self, cluster: Cluster) -> int:
         """The link's producer id at the target, drawn and stored at the first call of the first life."""
@@ -55,7 +68,34 @@ class Journal:
         """Store positions, and the gaps that they leave behind; returns when they are durable."""
         pairs = [(gap_key(gap), encode(gap)) for gap in gaps]
         pairs += [(position_key(way.topic, way.partition), encode(each)) for way, each in found]
+        for way, each in found:
+            key = head_key(way.topic, way.partition)
+            if not each.count and key not in self._heads:
+                self._heads[key] = encode(Head(each.era, each.source_next, each.target_next, "", each.at))
+                pairs.append((key, self._heads[key]))
         await self._write(pairs)
+
+    def head(self, way: Way) -> bytes | None:
+        """What is stored of the proof of a partition, encoded."""
+        return self._heads.get(head_key(way.topic, way.partition))
+
+    async def keep_heads(self, heads: Sequence[tuple[Way, Head]]) -> None:
+        """Store how far partitions are proven."""
+        pairs = [(head_key(way.topic, way.partition), encode(head)) for way, head in heads]
+        await self._write(pairs)
+        self._heads.update(pairs)
+
+    async def publish(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        """Write to the manifest."""
+        await self._write(pairs, self._proof_topic)
+
+    async def keep(self, values: Mapping[bytes, msgspec.Struct]) -> None:
+        """Store further values under keys of their own."""
+        await self._write([(key, encode(value)) for key, value in values.items()])
+
+    async def say(self, notices: Sequence[Notice]) -> None:
+        """Write to the gaps topic; returns when it is durable."""
+        await self._write([(notice.key, encode(notice)) for notice in notices], self._gaps_topic)
 
     async def keep_name(self) -> None:
         """Repeat the fence; once a day, so that Kafka does not forget whom to shut out (seven days)."""
@@ -65,8 +105,8 @@ class Journal:
         """End the writer."""
         await self._writer.close()
 
-    async def _write(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+    async def _write(self, pairs: Sequence[tuple[bytes, bytes]], topic: str = "") -> None:
         now = int(time.time() * 1000)
         outs = [Out(key, value, (), now) for key, value in pairs]
         if outs:
-            await self._writer.write(self._topic, 0, outs)
+            await self._writer.write(topic or self._topic, 0, outs)

@@ -8,27 +8,29 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import structlog
-from msgspec import structs
 
 from headwater.contract.errors import HeadwaterError, Transient
-from headwater.contract.topics import positions
+from headwater.contract.topics import MANIFEST_KEPT_MS, gaps, manifest, positions
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.kafka_batch.administration import create_topic
 from headwater.transport.retry import Voice, pauses, retrying
 from replicator import targets
+from replicator.account import Account
 from replicator.anchor import Anchor
 from replicator.batch_engine import BatchEngine
 from replicator.engine import Ends, Engine, Shipment, now_ms
 from replicator.flow import Flow
 from replicator.journal import Journal
-from replicator.mm2 import publish
 from replicator.mm2.refresh import Refresh
 from replicator.opening import Topics
-from replicator.position import Gap, Position
+from replicator.position import Position
+from replicator.proof.prover import Prover
+from replicator.record_engine import RecordEngine
 from replicator.settings import ReplicatorSettings
 from replicator.way import Way
 
@@ -36,6 +38,7 @@ _log = structlog.get_logger(__name__)
 _FULL_WAIT_MS = 20
 _ANCHORING_WAIT_MS = 100
 _KEEP_NAME_S = 86_400.0
+_LAST_WORD_S = 2.0
 
 
 async def run_link(
@@ -82,6 +85,8 @@ class Link:
         self._target = target
         self._metrics = _metrics() if settings.metrics_port is not None else None
         self._journal: Journal | None = None
+        self._account: Account | None = None
+        self._prover: Prover | None = None
         self._flows: list[Flow] = []
         self._newest_ms: dict[Way, int] = {}
         self._stored: dict[Way, Position] = {}
@@ -103,6 +108,7 @@ class Link:
         finally:
             await self._cancel(list(self._tasks))
             if self._journal is not None:
+                await self._say_last()
                 await self._journal.close()
 
     def _spawn(self, work: Coroutine[Any, Any, Any], flow: Flow | None = None) -> asyncio.Task[Any]:
@@ -128,14 +134,16 @@ class Link:
         settings = self._settings
         for name, cluster in (("source", self._source), ("source", self._probe), ("target", self._target)):
             await retrying(f"reaching the {name} {cluster.settings.brokers}", cluster.connect)
-        spec = positions(settings.site)
-        await retrying(
-            f"creating topic {spec.name}",
-            lambda: create_topic(self._target, spec, replication_factor=settings.replication_factor),
-        )
+        own = (positions(settings.site), gaps(settings.site), manifest(settings.site, MANIFEST_KEPT_MS))
+        make = partial(create_topic, self._target, replication_factor=settings.replication_factor)
+        await asyncio.gather(*(retrying(f"creating topic {spec.name}", partial(make, spec)) for spec in own))
         self._journal = await retrying(
             f"opening the positions of {settings.site}", lambda: Journal.open(self._target, settings.site)
         )
+        if settings.proof.enabled:
+            self._prover = Prover(settings.proof, settings.site, self._probe, self._target, self._journal)
+            self._spawn(self._prover.run())
+        self._account = Account(self._target, self._journal, self._metrics, now_ms)
         ends = Ends(
             probe=self._probe,
             target=self._target,
@@ -143,15 +151,14 @@ class Link:
             anchor=Anchor(self._probe, self._target),
             on_gap=settings.on_gap,
             on_shipped=self._on_shipped,
-            on_gap_found=self._on_gap,
+            account=self._account,
+            keeps_data=settings.proof.enabled and settings.proof.sha256,
         )
         self._spawn(self._fetch())
         self._spawn(self._store_positions(self._journal))
         topics = Topics(settings, ends, self._batch_engine, self._spawn, self._start, self._watch)
         refresh = Refresh(settings, self._probe, self._target, topics)
         self._spawn(refresh.run(self._metrics))
-        for work in publish.works(settings, self._probe, self._target, topics.flows):
-            self._spawn(work)
         await targets.say_what_is_missing(self._probe, settings.topics)
         await asyncio.gather(*(topics.open(topic) for topic in settings.topics))
         _log.info("link is open", site=settings.site, partitions=len(self._flows))
@@ -159,6 +166,10 @@ class Link:
     def _start(self, engine: Engine) -> Flow:
         flow = Flow(engine, self._settings.backlog_bytes, self._wanted.set)
         self._flows.append(flow)
+        if self._account is not None:
+            self._account.carried(engine.way, engine.name)
+        if self._prover is not None and not isinstance(engine, RecordEngine):
+            self._prover.open(engine)
         self._spawn(flow.run(), flow)
         return flow
 
@@ -232,6 +243,18 @@ class Link:
                 changed[flow.engine.way] = position
         await journal.store(list(changed.items()))
         self._stored |= changed
+        if self._account is not None:
+            await self._account.store({flow.engine.way: flow.halted for flow in self._flows})
+
+    async def _say_last(self) -> None:
+        """Have how the partitions stand at the target, where that is possible: a halted one must not look well."""
+        if self._account is None:
+            return
+        try:
+            async with asyncio.timeout(_LAST_WORD_S):
+                await self._account.store({flow.engine.way: flow.halted for flow in self._flows})
+        except (TimeoutError, HeadwaterError) as error:
+            _log.warning("how the partitions stand is not stored", why=str(error) or "the target does not answer")
 
     async def _finish(self) -> None:
         """Ship what is held, for at most `drain_s`, and store the positions."""
@@ -250,18 +273,17 @@ class Link:
             try:
                 async with asyncio.timeout(self._settings.drain_s):
                     await self._store(self._journal)
+                    if self._prover is not None:
+                        await self._prover.close()
             except TimeoutError:
                 _log.warning("positions not stored: the target does not answer; the next start counts further")
 
     def _on_shipped(self, way: Way, shipment: Shipment) -> None:
         self._newest_ms[way] = shipment.newest_ms
+        if self._prover is not None:
+            self._prover.on_shipped(way, shipment)
         if self._metrics is not None:
             self._metrics.on_shipped(way, shipment)
-
-    def _on_gap(self, gap: Gap) -> None:
-        if self._metrics is not None:
-            self._metrics.on_gap(self._settings.site, gap)
-        _log.error("gap", site=self._settings.site, **structs.asdict(gap))
 
     def _age_s(self, flow: Flow) -> float:
         """Age of the newest record shipped while others wait: what waits is not older."""

@@ -10,6 +10,7 @@ from headwater.transport.kafka_batch import Batch, Cluster, Record, records
 from headwater.transport.kafka_batch.reading import walk
 from replicator.numbering import Stamp, TargetState, foreign
 from replicator.position import Mark, Position
+from replicator.quarantine import same
 from replicator.way import Way
 
 
@@ -133,7 +134,7 @@ async def common(
     async with aclosing(ours), aclosing(theirs):
         async for there in theirs:
             here = await anext(ours, None)
-            if here is None or here[1:] != there[1:]:
+            if here is None or not same(there, here):
                 break
             at, count = here.offset + 1, count + 1
     return Start(at, count)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from headwater.contract.errors import HeadwaterError
@@ -29,7 +29,8 @@ MOST_BYTES = 1 << 20
 class Piece:
     """One batch under way: the source offset behind it (and behind markers after it), its records and bytes as written.
 
-    `newest` is the last source batch in it, `sent` its first 61 bytes as sent, or all of them.
+    `newest` is the last source batch in it, `sent` its first 61 bytes as sent, or all of them. `offsets` are those of
+    its records at the source, empty where it is one whole batch of it.
     """
 
     next: int
@@ -37,6 +38,7 @@ class Piece:
     size: int
     newest: Batch
     sent: Buffer = b""
+    offsets: Sequence[int] = ()
 
 
 class Pipeline:

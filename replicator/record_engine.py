@@ -1,4 +1,4 @@
-"""The engine for compacted sources: record by record, since compaction changes what a count of batches would find."""
+"""The engine for compacted topics: record by record, since compaction changes what a count of batches would find."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ from collections.abc import Awaitable, Callable
 from msgspec import structs
 
 from headwater.contract import headers
-from headwater.contract.errors import Defect, Refused
-from headwater.transport.kafka_batch import Batch, Fetched, Out, Record, Writer, records
+from headwater.contract.errors import Defect, Fenced, Permanent, Refused
+from headwater.transport.kafka_batch import Fetched, Out, Produced, Record, Writer, codes
 from headwater.transport.kafka_batch.reading import judged
+from headwater.transport.kafka_batch.topic_ids import topic_id
 from replicator import logs
-from replicator.engine import Ends, Shipment, missing, refuse_corrupt
-from replicator.position import DIVERGED, FIRST_ERA, Gap, Position
+from replicator.anchor import Lost
+from replicator.corruption import Corruption
+from replicator.engine import Ends, Shipment, Unsettled, missing
+from replicator.fitting import Fitter, Piece
+from replicator.limits import NO_LIMIT
+from replicator.position import FIRST_ERA, RECREATED, RETENTION, TRUNCATED, Gap, Position
 from replicator.way import Way
 
 
 class RecordEngine:
     """Exactly once by the fenced writer: each record carries its source offset in a header, and the last one tells.
 
-    Of a source log that was made anew, only one that is shorter than the position is noticed; all of it is shipped
-    then, which for a compacted topic is the state it stands for. `count` and `trail` of the position are not used.
+    Of a source log that was made anew (its topic has another id, or it is shorter than the position) all is shipped,
+    which for a compacted topic is the state it stands for. `count` and `trail` of the position are not used.
     """
 
     name = "record"
@@ -31,6 +36,8 @@ class RecordEngine:
         self._open_writer = writer
         self._writer: Writer | None = None
         self._position: Position | None = None
+        self._fitter = Fitter(way, ends.account.limits(way), ends.clock, dress=_with_offset, codec="lz4")
+        self._corruption = Corruption(way)
 
     @property
     def position(self) -> Position | None:
@@ -43,19 +50,25 @@ class RecordEngine:
 
     async def anchor(self) -> int:
         """Fence the former life at the first call; go on behind the newest source offset found at the target."""
-        way = self.way
-        first, end = await logs.bounds(self._ends.probe, way.topic, way.partition)
+        way, ends = self.way, self._ends
+        source_id = await topic_id(ends.probe, way.topic)
+        first, end = await logs.bounds(ends.probe, way.topic, way.partition)
         if self._writer is None:
+            stored = self._position or ends.journal.position(way.topic, way.partition)
+            if stored is None:
+                stored = Position(FIRST_ERA, first, first, 0, 0, at=ends.clock(), source_id=source_id)
+                await ends.journal.store([(way, stored)])
             self._writer = await self._open_writer()
-            stored = self._ends.journal.position(way.topic, way.partition)
-            self._position = self._found(stored or Position(FIRST_ERA, first, first, 0, 0), self._writer)
+            self._position = self._found(stored, self._writer)
         position = self._position
         if position is None:
             raise Defect(f"{way}: a writer without a position")
-        if position.source_next > end:
-            position = await self._made_anew(position, first)
-        self._position = position
-        return max(position.source_next, first)
+        lost = await self._lost(position, source_id, first, end)
+        if lost is not None:
+            position = await self._next_era(position, lost, source_id)
+        await self._fitter.refresh()
+        self._position = structs.replace(position, source_id=source_id)
+        return position.source_next
 
     def _found(self, position: Position, writer: Writer) -> Position:
         tail = writer.tails[self.way.target, self.way.partition]
@@ -71,27 +84,49 @@ class RecordEngine:
             position, source_next=max(position.source_next, source_offset + 1), target_next=tail[-1].offset + 1
         )
 
-    async def _made_anew(self, position: Position, first: int) -> Position:
+    async def _lost(self, position: Position, source_id: str, first: int, end: int) -> Lost | None:
+        at = position.source_next
+        if position.source_id and source_id and position.source_id != source_id:
+            return Lost(RECREATED, min(first, at), at, first)
+        if at > end:
+            return Lost(TRUNCATED, first, at, first)
+        if at < first:  # compaction leaves the beginning of a log where it is
+            return Lost(RETENTION, at, first, first)
+        return await self._corruption.lost(self._ends.probe, at, (position.era, at))
+
+    async def _next_era(self, position: Position, lost: Lost, source_id: str) -> Position:
         way, now, era = self.way, self._ends.clock(), position.era + 1
-        gap = Gap(way.topic, way.partition, DIVERGED, first, position.source_next, first, era, now)
-        self._ends.on_gap_found(gap)
-        if self._ends.on_gap == "halt":
+        gap = Gap(way.topic, way.partition, *lost, era, now)
+        halts = self._ends.on_gap == "halt"
+        await self._ends.account.gap(way, gap, halted=halts)
+        if halts:
             raise missing(gap)
-        begun = Position(era, first, first, 0, position.target_next, at=now)
+        begun = Position(era, lost.resumed_at, lost.resumed_at, 0, position.target_next, at=now, source_id=source_id)
         await self._ends.journal.store([(way, begun)], [gap])
         return begun
 
     async def ship(self, fetched: Fetched) -> None:
         """Write the committed records, each with its source offset in one more header."""
         for batch, is_data in judged(fetched):
-            position = self._position
-            if position is None or self._writer is None:
-                raise Defect(f"{self.way}: shipping before anchoring")
+            position = self._anchored()
             if batch.last_offset < position.source_next:
                 continue
+            place = (position.era, position.source_next)
             if is_data:
-                position = await self._write(self._writer, position, batch)
-            self._position = structs.replace(position, source_next=batch.last_offset + 1)
+                found = [r for r in self._corruption.records(batch, place) if r.offset >= position.source_next]
+                pieces, replaced = self._fitter.fit(batch, found)
+                await self._ends.account.replaced(self.way, position.era, replaced)
+                for piece in pieces:
+                    await self._write(piece)
+                self._fitter.settled(batch.last_offset + 1)
+            else:
+                self._corruption.check(batch, place)
+            self._position = structs.replace(self._anchored(), source_next=batch.last_offset + 1)
+
+    def _anchored(self) -> Position:
+        if self._position is None or self._writer is None:
+            raise Defect(f"{self.way}: shipping before anchoring")
+        return self._position
 
     async def settle(self) -> None:
         """Do nothing: `ship` waits for the target."""
@@ -99,16 +134,29 @@ class RecordEngine:
     def watch(self, tell: Callable[[], None]) -> None:
         """Do nothing: nothing is under way when `ship` has returned."""
 
-    async def _write(self, writer: Writer, position: Position, batch: Batch) -> Position:
-        refuse_corrupt(self.way, batch)
-        outs = [_out(each) for each in records(batch) if each.offset >= position.source_next]
-        if not outs:
-            return position
-        base = await writer.write(self.way.target, self.way.partition, outs)
-        self._ends.on_shipped(self.way, Shipment(len(outs), len(batch.raw), batch.max_timestamp))
-        return structs.replace(position, target_next=base + len(outs), at=self._ends.clock())
+    async def _write(self, piece: Piece) -> None:
+        position, writer, size = self._anchored(), self._writer, len(piece.batch.raw)
+        if writer is None:
+            raise Defect(f"{self.way}: writing before anchoring")
+        try:
+            base = await writer.write(self.way.target, self.way.partition, piece.outs, most_bytes=NO_LIMIT)
+        except Permanent as error:
+            code = codes.code_of(error)
+            refusal = Produced(self.way.target, self.way.partition, code, -1, str(error))
+            if isinstance(error, Fenced) or not self._fitter.learns(refusal, piece.offsets, size):
+                raise
+            # A writer that was refused something writes no more; the next one finds what this one wrote.
+            self._writer = None
+            await writer.close()
+            await self._fitter.refresh(at_once=True)
+            raise Unsettled(f"{error}; it is sent in another shape", hint=error.hint) from error
+        count = len(piece.outs)
+        self._ends.on_shipped(self.way, Shipment(count, size, piece.batch.max_timestamp))
+        self._position = structs.replace(
+            position, source_next=piece.next, target_next=base + count, at=self._ends.clock()
+        )
 
 
-def _out(record: Record) -> Out:
-    added = (headers.SOURCE_OFFSET, headers.number(record.offset))
-    return Out(record.key, record.value, (*record.headers, added), record.timestamp_ms)
+def _with_offset(record: Record, out: Out) -> Out:
+    """A record with its source offset; what stands for one has it anyway."""
+    return out._replace(headers=(*out.headers, (headers.SOURCE_OFFSET, headers.number(record.offset))))

@@ -16,7 +16,6 @@ class Standing(msgspec.Struct, frozen=True):
     """
 
     engine: str
-    why: str = ""
     reworked: dict[str, int] = {}
     void: int = 0
     halted: str = ""

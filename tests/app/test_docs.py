@@ -105,7 +105,7 @@ def test_every_topic_is_documented() -> None:
     rows = [line.split("|")[1:-1] for line in table.splitlines() if line.startswith("| `")]
     told = {name: row[-1].strip() for row in rows for name in re.findall(r"`([^`]+)`", row[0])}
     specs = [*topics.edge_topics(), *topics.sparkplug_topics(), *topics.cloud_topics(), DOCTOR_TOPIC]
-    specs += [topics.positions("lyon"), topics.manifest("lyon", -1)]
+    specs += [topics.positions("lyon"), topics.manifest("lyon", -1), topics.gaps("lyon")]
     real = {spec.name.replace("lyon.", "<site>."): "compact" if spec.compacted else "delete" for spec in specs}
 
     assert told == real | {"<site>.<topic>": "as at the source"}

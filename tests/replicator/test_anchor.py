@@ -13,7 +13,7 @@ from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import encode, restamp
 from replicator.batch_engine import BatchEngine
 from replicator.link import run_link
-from replicator.position import DIVERGED, DOUBLED
+from replicator.position import DOUBLED, RECREATED
 from tests.brokers import Relayed
 from tests.replicator.bed import Bed, numbered, until
 
@@ -154,7 +154,7 @@ async def test_a_source_topic_made_anew_is_shipped_whole(bed: Bed, fresh: int) -
     async with bed.link(bed.settings()):
         await until(lambda: bed.holds(remote(bed.site, topic), 30 + fresh), "the new log is shipped")
     assert await bed.arrived(topic) == [*range(30), *range(1000, 1000 + fresh)]
-    assert [(g.cause, g.first, g.end, g.resumed_at) for g in await bed.gaps()] == [(DIVERGED, 0, 30, 0)]
+    assert [(g.cause, g.first, g.end, g.resumed_at) for g in await bed.gaps()] == [(RECREATED, 0, 30, 0)]
 
 
 @pytest.mark.parametrize("fresh", [4, 60])
@@ -171,7 +171,7 @@ async def test_a_source_that_lost_its_end_goes_on_where_the_logs_part(bed: Bed, 
     async with bed.link(bed.settings()):
         await until(lambda: bed.holds(remote(bed.site, topic), 30 + fresh), "the new records are shipped")
     assert await bed.arrived(topic) == [*range(30), *range(1000, 1000 + fresh)]
-    assert [(g.cause, g.resumed_at) for g in await bed.gaps()] == [(DIVERGED, 20)]
+    assert [(g.cause, g.resumed_at) for g in await bed.gaps()] == [(RECREATED, 20)]
 
 
 async def test_a_target_that_lost_records_gets_them_again(bed: Bed) -> None:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
-from typing import Any
 
 import pytest
-import structlog
 from prometheus_client import REGISTRY
 
 from headwater.contract import headers
 from headwater.contract.errors import Fenced, Refused
 from headwater.contract.topics import TopicSpec, remote
-from headwater.transport.kafka_batch import Fetched, Out, Writer, encode, read_compacted
+from headwater.transport.kafka_batch import Out, Writer, encode, read_compacted
 from headwater.transport.kafka_batch.administration import create_topic, topic_configs
-from replicator.batch_engine import BatchEngine
 from replicator.link import run_link
 from tests.replicator.bed import PATIENCE_S, Bed, now_ms, numbered, numbers, put, until
 
@@ -164,37 +160,6 @@ async def test_another_writer_at_the_target_is_noticed(bed: Bed, running: bool) 
     await bed.fill(topic, 3)
     with pytest.raises(Refused, match="somebody else writes to it"):
         await asyncio.wait_for(task or run_link(bed.settings(), asyncio.Event()), PATIENCE_S)
-
-
-class Spoiling(BatchEngine):
-    """Flips one bit of what partition 1 brings, as a failing disk would."""
-
-    async def ship(self, fetched: Fetched) -> None:
-        data = bytearray(fetched.data)
-        if self.way.partition == 1:
-            data[-1] ^= 1
-        await super().ship(fetched._replace(data=memoryview(data)))
-
-
-async def test_a_corrupt_batch_halts_its_partition_and_no_other(bed: Bed) -> None:
-    """A flipped bit is refused by the target, since checksums are carried over; it is named with its offsets."""
-    topic = await bed.topic(partitions=2)
-    await bed.fill(topic, 30)
-    with structlog.testing.capture_logs() as logs:
-        task = asyncio.create_task(run_link(bed.settings(), asyncio.Event(), Spoiling))
-        await until(lambda: bed.holds(remote(bed.site, topic), 30), "the other partition is shipped")
-        await bed.fill(topic, 5)
-        await until(lambda: bed.holds(remote(bed.site, topic), 35), "and goes on")
-        await until(lambda: _said(logs, "partition halted"), "the partition halts")
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    (halted,) = [entry for entry in logs if entry["event"] == "partition halted"]
-    assert f"{topic}[1]: the batch at offsets 20 to 29 is corrupt" in halted["why"]
-    assert await bed.arrived(topic, 1) == list(range(20))
-
-
-async def _said(logs: list[MutableMapping[str, Any]], event: str) -> bool:
-    return any(entry["event"] == event for entry in logs)
 
 
 async def test_what_a_link_counts_is_on_its_metrics_port(bed: Bed) -> None:

@@ -72,6 +72,7 @@ NAMES: dict[int, str] = {}
 for _entry in _NAMES.replace("\n", "").split("|"):
     _code, _name = _entry.split()
     NAMES[int(_code)] = _name
+_CODES = {name: code for code, name in NAMES.items()}
 
 # `Errors.exception() instanceof RetriableException` in Kafka; 8, 108, 129, after which somebody else is asked;
 # and 45, 59, which the writer settles by asking the leader what it has.
@@ -117,9 +118,18 @@ def retriable(code: int) -> bool:
 
 
 def failure(code: int, doing: str, detail: str = "") -> HeadwaterError:
-    """Build the error for a code; `doing` says what was tried and where."""
+    """Build the error for a code, with Kafka's name of it as its reason; `doing` says what was tried and where."""
     kind = _KINDS.get(code) or (Transient if code in RETRIABLE else Permanent)
-    return kind(f"{doing}: Kafka answers {name(code)}{': ' + detail if detail else ''}", hint=_HINTS.get(code, ""))
+    return kind(
+        f"{doing}: Kafka answers {name(code)}{': ' + detail if detail else ''}",
+        hint=_HINTS.get(code, ""),
+        reason=NAMES.get(code, ""),
+    )
+
+
+def code_of(error: HeadwaterError) -> int:
+    """The code that an error was built for by `failure`; -1 if it was not."""
+    return _CODES.get(error.reason, -1)
 
 
 def check(code: int, doing: str, detail: str = "") -> None:

@@ -74,18 +74,20 @@ class Writer:
                 writer.tails[topic, partition] = await _tail(cluster, topic, partition, wanted[topic], marker)
         return writer
 
-    async def write(self, topic: str, partition: int, outs: Sequence[Out]) -> int:
-        """Write records as one batch (several above 900 KiB) and return the first one's offset once all are safe.
+    async def write(self, topic: str, partition: int, outs: Sequence[Out], *, most_bytes: int = BATCH_BYTES) -> int:
+        """Write records as one batch and return the first one's offset once all are safe.
+
+        Above `most_bytes` (uncompressed) they make several batches.
 
         Calls for one partition are written in the order in which they begin; awaiting several at once is what fills the
         road (five batches a partition are under way, the others wait). Cancelling a call does not take its records
-        back. BadInput: no such partition, or a record above 900 KiB; nothing was written. Fenced and other Permanent
-        errors: this life is over, whether the records were written is unknown, open a new one.
+        back. BadInput: no such partition, or a record above `most_bytes`; nothing was written. Fenced and other
+        Permanent errors: this life is over, whether the records were written is unknown, open a new one.
         """
         lane = self._lanes.get((topic, partition))
         if lane is None:
             raise BadInput(f"writer {self.name} was not opened for {topic}[{partition}]")
-        pieces = _pieces(topic, partition, outs)
+        pieces = _pieces(topic, partition, outs, most_bytes)
         if self._failure is not None:
             raise self._failure
         return (await asyncio.gather(*lane.push(pieces)))[0]
@@ -142,20 +144,20 @@ async def _tail(cluster: Cluster, topic: str, partition: int, count: int, marker
     )
 
 
-def _pieces(topic: str, partition: int, outs: Sequence[Out]) -> list[Sequence[Out]]:
-    """Cut into runs of at most 900 KiB."""
+def _pieces(topic: str, partition: int, outs: Sequence[Out], most_bytes: int) -> list[Sequence[Out]]:
+    """Cut into runs of at most `most_bytes`."""
     if not outs:
         raise BadInput(f"{topic}[{partition}]: a write without records")
     pieces: list[Sequence[Out]] = []
     first = size = 0
     for index, out in enumerate(outs):
         more = encoded_bytes(out)
-        if more > BATCH_BYTES:
+        if more > most_bytes:
             raise BadInput(
-                f"{topic}[{partition}]: a record of {more} bytes; at most {BATCH_BYTES} are written",
+                f"{topic}[{partition}]: a record of {more} bytes; at most {most_bytes} are written",
                 hint="split it, or keep it elsewhere and write where it is",
             )
-        if size + more > BATCH_BYTES:
+        if size + more > most_bytes:
             pieces.append(outs[first:index])
             first, size = index, 0
         size += more
