@@ -26,6 +26,7 @@ from replicator.batch_engine import BatchEngine
 from replicator.engine import Ends, Engine, Shipment, now_ms
 from replicator.flow import Flow
 from replicator.journal import Journal
+from replicator.mm2 import publish
 from replicator.mm2.refresh import Refresh
 from replicator.opening import Topics
 from replicator.position import Position
@@ -159,6 +160,8 @@ class Link:
         topics = Topics(settings, ends, self._batch_engine, self._spawn, self._start, self._watch)
         refresh = Refresh(settings, self._probe, self._target, topics)
         self._spawn(refresh.run(self._metrics))
+        for work in publish.works(settings, self._probe, self._target, topics.flows):
+            self._spawn(work)
         await targets.say_what_is_missing(self._probe, settings.topics)
         await asyncio.gather(*(topics.open(topic) for topic in settings.topics))
         _log.info("link is open", site=settings.site, partitions=len(self._flows))
