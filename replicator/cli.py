@@ -13,6 +13,7 @@ import typer
 from headwater.contract.errors import DataMissing, Untrusted
 from headwater.transport import lifecycle, logs, metrics
 from headwater.transport import settings as sources
+from replicator.mm2.cli import import_mm2
 from replicator.settings import ReplicatorSettings
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
 VERBOSE = typer.Option(False, "--verbose", "-v", help="Log details.")
+app.command("import-mm2")(import_mm2)
 
 
 @app.callback()
