@@ -7,10 +7,11 @@ from collections.abc import Callable
 from msgspec import structs
 
 from headwater.contract.errors import Defect, HeadwaterError, Refused
-from headwater.transport.kafka_batch import Batch, Fetched, Produced, codes, restamp
-from headwater.transport.kafka_batch.batches import HEADER_BYTES
+from headwater.transport.kafka_batch import Batch, Fetched, Produced, codes
+from headwater.transport.kafka_batch.batches import HEADER_BYTES, restamped_head
 from headwater.transport.kafka_batch.reading import judged
 from headwater.transport.kafka_batch.topic_ids import topic_id
+from headwater.transport.kafka_batch.wire import Parts
 from replicator.anchor import Lost, known_cause
 from replicator.corruption import Corruption
 from replicator.engine import Ends, Shipment, Unsettled, Written, missing
@@ -44,6 +45,7 @@ class BatchEngine:
         self._newest: Mark | None = None
         self._doubts = 0
         self._pipeline: Pipeline | None = None
+        self._in_vain = 0
         self._era = FIRST_ERA
         self._next = 0  # source offset behind what was sent
         self._count = 0  # records of the era that were sent
@@ -61,6 +63,11 @@ class BatchEngine:
     def position(self) -> Position | None:
         """What the target has acknowledged."""
         return self._acked
+
+    @property
+    def unacknowledged_bytes(self) -> int:
+        """Bytes of batches that were sent and never acknowledged, as far as is known."""
+        return self._in_vain + (0 if self._pipeline is None else self._pipeline.unacknowledged)
 
     def checkpoint(self) -> Position | None:
         """Return the position with a mark of the newest batch."""
@@ -95,6 +102,7 @@ class BatchEngine:
         self._acked, self._newest = position, None
         self._era, self._next, self._count = position.era, position.source_next, position.count
         outbox = await self._ends.target.reach(way.target, way.partition)
+        self._in_vain = self.unacknowledged_bytes
         self._pipeline = Pipeline(way, outbox, self._judge, self._tell)
         return position.source_next
 
@@ -132,8 +140,8 @@ class BatchEngine:
         if pipeline is None:
             raise Defect(f"{self.way}: shipping before anchoring")
         try:
-            for batch, is_data in judged(fetched):
-                if batch.last_offset < self._next:
+            for batch, is_data in (found := judged(fetched)):
+                if batch.last_offset < self._next or self._left_behind(batch, last=batch is found[-1].batch):
                     continue
                 if not is_data:
                     self._corruption.check(batch, self._place)
@@ -152,6 +160,9 @@ class BatchEngine:
     def _place(self) -> tuple[int, int]:
         return self._era, self._count
 
+    def _left_behind(self, batch: Batch, *, last: bool) -> bool:
+        return batch.base_offset < self._next and self._corruption.is_left(batch, self._next, self._place, last=last)
+
     def _passes(self, batch: Batch) -> bool:
         """Whether a batch goes as it is."""
         if batch.max_timestamp < self._ends.clock() - min(_REMEMBERED_MS, self._limits.now.retention_ms):
@@ -161,9 +172,10 @@ class BatchEngine:
         return whole and not batch.is_append_time and self._fitter.takes(batch)
 
     def _send(self, pipeline: Pipeline, batch: Batch, piece: Piece) -> None:
-        data = restamp(batch, producer_id=self._pid, epoch=self._era, sequence=sequence(self._count))
-        piece.sent = data if self._ends.keeps_data else bytes(data[:HEADER_BYTES])
-        pipeline.post(piece, data)
+        head = restamped_head(batch, self._pid, self._era, sequence(self._count))
+        rest = batch.raw[HEADER_BYTES:]
+        piece.sent = head + rest if self._ends.keeps_data else head
+        pipeline.post(piece, Parts(head, rest))
         self._next, self._count = piece.next, self._count + piece.count
 
     def _skip(self, pipeline: Pipeline, following: int) -> None:

@@ -48,13 +48,21 @@ def run(verbose: bool = VERBOSE) -> None:
     Example:  headwater replicate run
     """
     from replicator.link import run_link  # noqa: PLC0415  # `--help` must not wait for the network code
+    from replicator.operating.live import folder_of, served  # noqa: PLC0415  # as above
+    from replicator.operating.observer import Observer  # noqa: PLC0415  # as above
 
     settings = sources.load("replicator", ReplicatorSettings)
     logs.configure(verbose=verbose, part="replicator")
+    observer = Observer(settings)
     metrics.serve(settings.metrics_port, settings.metrics_address)
 
     async def work(stop: asyncio.Event) -> None:
-        await run_link(settings, stop)
+        if settings.metrics_port is not None:
+            from replicator.operating.exporting import Exported  # noqa: PLC0415  # 3 MB that others do without
+
+            Exported(settings, observer.figures, observer.snapshot, asyncio.get_running_loop())
+        async with served(folder_of(settings.site), observer.snapshot):
+            await run_link(settings, stop, observer=observer)
 
     lifecycle.run(work)
     structlog.get_logger(__name__).info("stopped", site=settings.site)

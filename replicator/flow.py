@@ -30,6 +30,8 @@ class Flow:
         self.next_offset: int | None = None
         self.halted: Permanent | None = None
         self.decided = 0  # first offset of the source that is not decided yet, as last heard
+        self.paused = False  # nothing is fetched; what is held is still shipped
+        self.note: Callable[[int, int, int], None] | None = None  # oldest and newest time of a part, offset behind it
         self._limit = backlog_bytes
         self._wake = wake
         self._waiting = 0
@@ -39,12 +41,12 @@ class Flow:
     @property
     def hungry(self) -> bool:
         """Whether it wants to be fetched."""
-        return self.next_offset is not None and self._waiting < self._limit
+        return self.next_offset is not None and self._waiting < self._limit and not self.paused
 
     @property
     def full(self) -> bool:
         """Whether it is left out of fetches until some of what it holds has been shipped."""
-        return self.next_offset is not None and self._waiting >= self._limit
+        return self.next_offset is not None and self._waiting >= self._limit and not self.paused
 
     @property
     def behind(self) -> int:
@@ -54,7 +56,7 @@ class Flow:
 
     def take(self, asked: int, fetched: Fetched) -> None:
         """Queue what a fetch from offset `asked` brought; what was asked before the last anchor is dropped."""
-        if asked != self.next_offset:
+        if asked != self.next_offset or self.paused:
             return
         if fetched.error != codes.NONE:
             self.next_offset = None
@@ -66,10 +68,13 @@ class Flow:
         if 2 * len(fetched.data) < len(cast("bytearray", fetched.data.obj)):
             # A small part would keep the whole answer in memory.
             fetched = fetched._replace(data=memoryview(bytearray(fetched.data)))
-        following = asked
-        for batch in batches(fetched.data):
-            following = batch.last_offset + 1
-        self.next_offset = max(asked, following)
+        first = last = None
+        for last in batches(fetched.data):
+            first = first or last
+        if first is not None and last is not None:
+            self.next_offset = max(asked, last.last_offset + 1)
+            if self.note is not None:
+                self.note(first.base_timestamp, last.max_timestamp, last.last_offset + 1)
         self._waiting += len(fetched.data)
         self._arrived.put_nowait(fetched)
 

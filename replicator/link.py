@@ -29,6 +29,7 @@ from replicator.journal import Journal
 from replicator.mm2 import publish
 from replicator.mm2.refresh import Refresh
 from replicator.opening import Topics
+from replicator.operating.observer import Observer
 from replicator.position import Position
 from replicator.proof.prover import Prover
 from replicator.record_engine import RecordEngine
@@ -43,7 +44,10 @@ _LAST_WORD_S = 2.0
 
 
 async def run_link(
-    settings: ReplicatorSettings, stop: asyncio.Event, batch_engine: Callable[[Way, Ends], Engine] = BatchEngine
+    settings: ReplicatorSettings,
+    stop: asyncio.Event,
+    batch_engine: Callable[[Way, Ends], Engine] = BatchEngine,
+    observer: Observer | None = None,
 ) -> None:
     """Ship until `stop` is set, then finish what is held and store positions.
 
@@ -54,7 +58,7 @@ async def run_link(
     source, probe, target = (
         Cluster(end, client_id=client_id) for end in (settings.source, settings.source, settings.target)
     )
-    link = Link(settings, source, probe, target, batch_engine)
+    link = Link(settings, source, probe, target, batch_engine, observer or Observer(settings))
     try:
         await link.run(stop)
     finally:
@@ -78,8 +82,10 @@ class Link:
         probe: Cluster,
         target: Cluster,
         batch_engine: Callable[[Way, Ends], Engine],
+        observer: Observer,
     ) -> None:
         self._settings = settings
+        self._observer = observer
         self._batch_engine = batch_engine
         self._source = source
         self._probe = probe
@@ -89,7 +95,6 @@ class Link:
         self._account: Account | None = None
         self._prover: Prover | None = None
         self._flows: list[Flow] = []
-        self._newest_ms: dict[Way, int] = {}
         self._stored: dict[Way, Position] = {}
         self._wanted = asyncio.Event()
         self._tasks: dict[asyncio.Task[Any], Flow | None] = {}
@@ -142,8 +147,11 @@ class Link:
             f"opening the positions of {settings.site}", lambda: Journal.open(self._target, settings.site)
         )
         if settings.proof.enabled:
-            self._prover = Prover(settings.proof, settings.site, self._probe, self._target, self._journal)
-            self._spawn(self._prover.run())
+            prover = Prover(settings.proof, settings.site, self._probe, self._target, self._journal)
+            self._prover = self._observer.prover = prover
+            self._spawn(prover.run())
+        for work in await self._observer.begin(self._probe, self._target, self._wanted.set):
+            self._spawn(work)
         self._account = Account(self._target, self._journal, self._metrics, now_ms)
         ends = Ends(
             probe=self._probe,
@@ -164,11 +172,13 @@ class Link:
             self._spawn(work)
         await targets.say_what_is_missing(self._probe, settings.topics)
         await asyncio.gather(*(topics.open(topic) for topic in settings.topics))
+        self._observer.opened = True
         _log.info("link is open", site=settings.site, partitions=len(self._flows))
 
     def _start(self, engine: Engine) -> Flow:
         flow = Flow(engine, self._settings.backlog_bytes, self._wanted.set)
         self._flows.append(flow)
+        self._observer.attach(flow)
         if self._account is not None:
             self._account.carried(engine.way, engine.name)
         if self._prover is not None and not isinstance(engine, RecordEngine):
@@ -182,7 +192,7 @@ class Link:
                 self._settings.site,
                 topic,
                 lag=lambda: sum(flow.behind for flow in flows),
-                lag_s=lambda: max(self._age_s(flow) for flow in flows),
+                lag_s=lambda: self._observer.lag_s(flows),
                 halted=lambda: sum(flow.halted is not None for flow in flows),
             )
 
@@ -282,13 +292,8 @@ class Link:
                 _log.warning("positions not stored: the target does not answer; the next start counts further")
 
     def _on_shipped(self, way: Way, shipment: Shipment) -> None:
-        self._newest_ms[way] = shipment.newest_ms
+        self._observer.on_shipped(way, shipment)
         if self._prover is not None:
             self._prover.on_shipped(way, shipment)
         if self._metrics is not None:
             self._metrics.on_shipped(way, shipment)
-
-    def _age_s(self, flow: Flow) -> float:
-        """Age of the newest record shipped while others wait: what waits is not older."""
-        newest = self._newest_ms.get(flow.engine.way)
-        return max(0.0, (now_ms() - newest) / 1000) if flow.behind and newest is not None else 0.0

@@ -62,6 +62,7 @@ class Pipeline:
         self._pieces: deque[Piece] = deque()
         self._bytes = 0
         self._proven = False
+        self.unacknowledged = 0  # bytes that were sent in vain, as far as is known
         self._changed: asyncio.Future[None] | None = None
 
     def takes(self, size: int) -> bool:
@@ -109,6 +110,8 @@ class Pipeline:
         if self._failure is None:
             self._failure = self._judge(piece, answer)
             self._proven = True
+        if self._failure is not None:
+            self.unacknowledged += piece.size
         if self._changed is not None and not self._changed.done():
             self._changed.set_result(None)
         if self._failure is not None and not self._pieces and self._tell is not None:

@@ -82,6 +82,7 @@ def cloud_topics() -> list[TopicSpec]:
 REPLICATED = (READINGS, SCORES, ALARMS, STATUS, SESSION_GAPS)  # dead letters stay where they can be repaired
 POSITIONS_SUFFIX = "positions.internal"
 GAPS_SUFFIX = "gaps.internal"
+REPLICATION_CONTROL = TopicSpec("headwater-replication-control", 1, _SMALL)  # at a link's source: what is paused
 MANIFEST_SUFFIX = "manifest.internal"
 MANIFEST_KEPT_MS = 400 * DAY_MS  # at least; longer where the topics at the target are kept longer
 

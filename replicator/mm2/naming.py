@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from headwater.contract.topics import POSITIONS_SUFFIX
+from headwater.contract.topics import GAPS_SUFFIX, MANIFEST_SUFFIX, POSITIONS_SUFFIX, REPLICATION_CONTROL
 
 HEARTBEATS = "heartbeats"
 
@@ -43,7 +43,9 @@ class Naming(NamedTuple):
     def is_internal(self, topic: str) -> bool:
         """Whether it is a cluster's, MirrorMaker's or a link's own, and never shipped."""
         mirrors = topic.startswith("mm2-") and topic.endswith(f"{self.separator}internal")
-        bookkeeping = topic.endswith((f"{self.separator}{self._checkpoints}", f".{POSITIONS_SUFFIX}"))
+        suffixes = (POSITIONS_SUFFIX, GAPS_SUFFIX, MANIFEST_SUFFIX)
+        bookkeeping = topic.endswith((f"{self.separator}{self._checkpoints}", *(f".{each}" for each in suffixes)))
+        bookkeeping |= topic == REPLICATION_CONTROL.name
         return mirrors or bookkeeping or topic.startswith(("__", "."))
 
     def came_from_target(self, topic: str) -> bool:

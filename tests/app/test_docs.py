@@ -46,13 +46,18 @@ def metrics_page() -> str:
         "import cloud_trainer.serve, edge_agent.updater.metrics, replicator.metrics\n"
         "from edge_agent.bridge import live, metrics as bridge\n"
         "from edge_agent.scorer import metrics as scorer\n"
+        "from replicator.operating import exporting, figures, live as link\n"
+        "from replicator.settings import ReplicatorSettings\n"
         "from prometheus_client import REGISTRY\n"
+        "ends = {'source': {'brokers': 'a:1'}, 'target': {'brokers': 'b:1'}}\n"
+        "one = ReplicatorSettings(site='lyon', **ends)\n"
+        "exporting.Exported(one, figures.Figures(int), link.Snapshot)\n"
         "bridge.export(lambda: live.Snapshot(sparkplug=live.SparkplugView()))\n"
         "scorer.export(scorer.Counts())\n"
         "for m in sorted(REGISTRY.collect(), key=lambda m: m.name):\n"
         "    suffix = '_total' if m.type == 'counter' else ''\n"
         "    row = f'| `{m.name}{suffix}` | {m.type} | {m.documentation} |'\n"
-        "    print(row) if m.name.startswith('headwater_') else None\n"
+        "    print(row) if m.name.startswith(('headwater_', exporting.MM2)) else None\n"
     )
     rows = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     return (
@@ -106,6 +111,7 @@ def test_every_topic_is_documented() -> None:
     told = {name: row[-1].strip() for row in rows for name in re.findall(r"`([^`]+)`", row[0])}
     specs = [*topics.edge_topics(), *topics.sparkplug_topics(), *topics.cloud_topics(), DOCTOR_TOPIC]
     specs += [topics.positions("lyon"), topics.manifest("lyon", -1), topics.gaps("lyon")]
+    specs.append(topics.REPLICATION_CONTROL)
     real = {spec.name.replace("lyon.", "<site>."): "compact" if spec.compacted else "delete" for spec in specs}
 
     assert told == real | {"<site>.<topic>": "as at the source"}

@@ -12,6 +12,7 @@ from headwater.contract.errors import BadInput, Transient, Unreachable
 from headwater.transport.kafka_batch import calls, codes, transactions
 from headwater.transport.kafka_batch.calls import Fetched, FetchLimits, Produced, TopicPartition
 from headwater.transport.kafka_batch.outbox import Outbox
+from headwater.transport.kafka_batch.road import Road
 from headwater.transport.kafka_batch.routes import Routes
 from headwater.transport.kafka_batch.settings import KafkaSettings
 from headwater.transport.kafka_batch.transactions import Producer, ProducerState
@@ -225,6 +226,11 @@ class Cluster:
     async def ask_node(self, node: int, call: Call[T]) -> T:
         """Send a call that this broker answers for itself; Transient if it is not known, Unreachable if silent."""
         return await self._ask(node, call)
+
+    def roads(self) -> dict[int, Road]:
+        """What the kernel knows of each live connection, by a number that is its own while it lives."""
+        found = ((id(each), each.road()) for each in self._routes.connections())
+        return {name: road for name, road in found if road is not None}
 
     async def find_coordinator(self, transactional_id: str) -> int:
         """Node of the broker that coordinates a transactional id (remembered until it says that it is not)."""

@@ -21,6 +21,7 @@ from headwater.contract.errors import BadInput, HeadwaterError, Unreachable
 from headwater.transport.dialling import dialling, unreachable
 from headwater.transport.kafka_batch.answers import awaited
 from headwater.transport.kafka_batch.login import Step, authenticate, login
+from headwater.transport.kafka_batch.road import Road, road
 from headwater.transport.kafka_batch.settings import KafkaSettings
 from headwater.transport.kafka_batch.wire import Call, string
 
@@ -90,6 +91,10 @@ class Connection(asyncio.BufferedProtocol):
     def clear(self) -> bool:
         """Whether a request would be sent at once: live, with room, neither throttled nor in the middle of a login."""
         return self.ready and self._room.is_set() and self._clear.is_set() and self._loop.time() >= self._held_until
+
+    def road(self) -> Road | None:
+        """What the kernel knows of it; None if it does not say."""
+        return None if self._transport is None else road(self._transport.get_extra_info("socket"))
 
     async def request(self, call: Call[T]) -> T:
         """Send when there is room, and wait for the answer.

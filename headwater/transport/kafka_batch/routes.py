@@ -43,6 +43,12 @@ class Routes:
             self._seed.close()
         self._lines.clear()
 
+    def connections(self) -> list[Connection]:
+        """Those that live."""
+        found = [outbox.connection for outbox in self._lines.values()]
+        found += [] if self._seed is None else [self._seed]
+        return [each for each in found if each.ready]
+
     @property
     def brokers(self) -> dict[int, Broker]:
         """Brokers of the cluster, as last heard."""

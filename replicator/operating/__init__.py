@@ -1,0 +1,1 @@
+"""How a link is watched and steered."""

@@ -1,0 +1,154 @@
+"""What a running link measures of itself, a partition at a time. No I/O; times in ms since 1970.
+
+Rates and extremes are over Kafka's window of two samples of 30 s (MetricConfig in Apache Kafka), so that they mean what
+MirrorMaker 2's mean.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from replicator.way import Way
+
+SAMPLE_MS = 30_000
+_GOODPUT_MS = 20_000
+
+
+class Extremes(NamedTuple):
+    """Of a quantity in the window: its last value, and over its values."""
+
+    last: float = 0.0
+    least: float = 0.0
+    most: float = 0.0
+    mean: float = 0.0
+
+
+class _Sample:
+    __slots__ = ("began", "count", "least", "most", "sum")
+
+    def __init__(self, began: int) -> None:
+        self.began, self.count, self.sum = began, 0, 0.0
+        self.least, self.most = float("inf"), float("-inf")
+
+
+class Window:
+    """The two newest samples of a quantity."""
+
+    def __init__(self) -> None:
+        self._samples: deque[_Sample] = deque(maxlen=2)
+        self._last = 0.0
+
+    def add(self, value: float, now: int) -> None:
+        """One more value."""
+        if not self._samples or now - self._samples[-1].began >= SAMPLE_MS:
+            self._samples.append(_Sample(now))
+        sample = self._samples[-1]
+        sample.count, sample.sum = sample.count + 1, sample.sum + value
+        sample.least, sample.most = min(sample.least, value), max(sample.most, value)
+        self._last = value
+
+    def _fresh(self, now: int) -> list[_Sample]:
+        return [each for each in self._samples if now - each.began < 2 * SAMPLE_MS]
+
+    def rate(self, now: int) -> float:
+        """Sum a second; a window that has just begun counts as one sample long, as in Kafka's Rate."""
+        fresh = self._fresh(now)
+        if not fresh:
+            return 0.0
+        return sum(each.sum for each in fresh) / (max(now - fresh[0].began, SAMPLE_MS) / 1000)
+
+    def extremes(self, now: int) -> Extremes:
+        """Of what came in the window."""
+        fresh = self._fresh(now)
+        count = sum(each.count for each in fresh)
+        if not count:
+            return Extremes(self._last)
+        least, most = min(each.least for each in fresh), max(each.most for each in fresh)
+        return Extremes(self._last, least, most, sum(each.sum for each in fresh) / count)
+
+
+class Goodput:
+    """Bytes a second that the target has acknowledged in the last 20 s."""
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[int, int]] = deque()  # when, and bytes until then
+        self.total = 0
+
+    def add(self, size: int, now: int) -> None:
+        """So many more bytes."""
+        self.total += size
+        if not self._marks or now - self._marks[-1][0] >= 200:
+            self._marks.append((now, self.total - size))
+            while now - self._marks[0][0] > _GOODPUT_MS:
+                self._marks.popleft()
+
+    def now(self, now: int) -> float:
+        """Over what is left of the 20 s, at least one."""
+        recent = [mark for mark in self._marks if now - mark[0] <= _GOODPUT_MS]
+        if not recent:
+            return 0.0
+        return (self.total - recent[0][1]) / (max(now - recent[0][0], 1000) / 1000)
+
+
+class PartitionFigures:
+    """One partition in this life of the link."""
+
+    def __init__(self) -> None:
+        self.records = self.bytes = self.newest_ms = 0
+        self.record_window, self.byte_window = Window(), Window()
+        self.age, self.latency = Window(), Window()
+        self._waiting: deque[tuple[int, int]] = deque()  # source offset behind a part that was fetched, its oldest time
+
+    def fetched(self, oldest_ms: int, newest_ms: int, behind: int, now: int) -> None:
+        """A part of the source came, which ends before offset `behind`."""
+        self._waiting.append((behind, oldest_ms))
+        self.age.add(now - newest_ms, now)
+
+    def shipped(self, records: int, size: int, newest_ms: int, now: int) -> None:
+        """The target has acknowledged a batch."""
+        self.records += records
+        self.bytes += size
+        self.newest_ms = newest_ms
+        self.record_window.add(records, now)
+        self.byte_window.add(size, now)
+        self.latency.add(now - newest_ms, now)
+
+    def oldest_ms(self, source_next: int) -> int | None:
+        """Time of the oldest record that was fetched and is not at the target, to the part; None: there is none."""
+        while self._waiting and self._waiting[0][0] <= source_next:
+            self._waiting.popleft()
+        return self._waiting[0][1] if self._waiting else None
+
+    @property
+    def record_bytes(self) -> float:
+        """Bytes of a record at the target, on average; 0 before the first."""
+        return self.bytes / self.records if self.records else 0.0
+
+
+class Figures:
+    """Of a whole link."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self.since = clock()
+        self.goodput = Goodput()
+        self.partitions: dict[Way, PartitionFigures] = {}
+        self._clock = clock
+
+    def of(self, way: Way) -> PartitionFigures:
+        """Figures of one partition."""
+        found = self.partitions.get(way)
+        if found is None:
+            found = self.partitions[way] = PartitionFigures()
+        return found
+
+    def fetched(self, way: Way, oldest_ms: int, newest_ms: int, behind: int) -> None:
+        """See PartitionFigures."""
+        self.of(way).fetched(oldest_ms, newest_ms, behind, self._clock())
+
+    def shipped(self, way: Way, records: int, size: int, newest_ms: int) -> None:
+        """See PartitionFigures."""
+        now = self._clock()
+        self.of(way).shipped(records, size, newest_ms, now)
+        self.goodput.add(size, now)

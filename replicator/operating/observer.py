@@ -1,0 +1,245 @@
+"""Watches a running link from beside it, and keeps paused topics from being fetched.
+
+Nothing here is waited for by a batch: engines and flows call `on_shipped` and `Flow.note`, the rest is asked once a
+second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+import structlog
+
+from headwater.contract.errors import HeadwaterError
+from headwater.transport import logs
+from headwater.transport.kafka_batch import Cluster
+from headwater.transport.kafka_batch.road import Road
+from replicator.batch_engine import BatchEngine
+from replicator.engine import Shipment, now_ms
+from replicator.flow import Flow
+from replicator.operating.figures import Figures
+from replicator.operating.live import PartitionView, Snapshot
+from replicator.operating.pausing import ALL, Pause, Paused, Watch
+from replicator.proof.prover import Prover
+from replicator.settings import ReplicatorSettings
+from replicator.way import Way
+
+_LOOK_S = 1.0
+_ENDS_LOOKS = 10
+_INFLOW_MS = 20_000
+
+_log = structlog.get_logger(__name__)
+
+
+class Roads:
+    """Bytes on the road to one cluster, over all its connections of this life; counted once a second."""
+
+    def __init__(self) -> None:
+        self._live: dict[int, Road] = {}
+        self._sent = self._resent = 0
+
+    def look(self, live: dict[int, Road]) -> None:
+        """What the connections say now; those that ended keep their last word."""
+        for name, last in self._live.items():
+            now = live.get(name)
+            if now is None or now.sent < last.sent:
+                self._sent += last.sent
+                self._resent += last.resent
+        self._live = live
+
+    @property
+    def sent(self) -> int:
+        """All bytes, also those that were sent again."""
+        return self._sent + sum(each.sent for each in self._live.values())
+
+    @property
+    def resent(self) -> int:
+        """Bytes that TCP sent again."""
+        return self._resent + sum(each.resent for each in self._live.values())
+
+    @property
+    def round_trip_ms(self) -> float | None:
+        """Of the connection that has sent most."""
+        busiest = max(self._live.values(), key=lambda each: each.sent, default=None)
+        return None if busiest is None else busiest.rtt_s * 1000
+
+
+class Observer:
+    """Of one life of a link. `prover` and `opened` are set by the link; `budget_left` by whoever keeps a budget."""
+
+    def __init__(self, settings: ReplicatorSettings, clock: Callable[[], int] = now_ms) -> None:
+        self.prover: Prover | None = None
+        self.opened = False
+        self.budget_left: Callable[[], int | None] = lambda: None
+        self.figures = Figures(clock)
+        self.paused: Paused = {}
+        self._settings, self._clock = settings, clock
+        self._flows: list[Flow] = []
+        self._roads = Roads()
+        self._reached_ms = 0
+        self._ends: deque[tuple[int, int]] = deque()  # when, and the sum of what was decided
+        self._resumed: Callable[[], None] = lambda: None
+
+    def attach(self, flow: Flow) -> None:
+        """Watch one more partition."""
+        self._flows.append(flow)
+        flow.note = partial(self.figures.fetched, flow.engine.way)
+        flow.paused = self.why_paused(flow.engine.way.topic) is not None
+
+    def on_shipped(self, way: Way, shipment: Shipment) -> None:
+        """Take note of what the target has acknowledged."""
+        self.figures.shipped(way, shipment.records, shipment.size, shipment.newest_ms)
+        self._reached_ms = self._clock()
+
+    async def begin(
+        self, probe: Cluster, target: Cluster, resumed: Callable[[], None]
+    ) -> list[Coroutine[Any, Any, None]]:
+        """Learn what is paused, before anything is fetched; returns what is to run beside the link.
+
+        `resumed` is called when topics go on.
+        """
+        self._resumed = resumed
+        pauses = Watch(probe, self._settings.site, self._pause)
+        await pauses.begin()
+        return [pauses.run(), self._run(probe, target)]
+
+    def why_paused(self, topic: str) -> Pause | None:
+        """The pause of a topic, or of all."""
+        return self.paused.get(topic) or self.paused.get(ALL)
+
+    def _pause(self, paused: Paused) -> None:
+        if paused != self.paused:
+            _log.info("paused" if paused else "nothing is paused", topics=sorted(paused))
+        self.paused = paused
+        for flow in self._flows:
+            flow.paused = self.why_paused(flow.engine.way.topic) is not None
+        self._resumed()
+
+    async def _run(self, probe: Cluster, target: Cluster) -> None:
+        """Look once a second, at the ends of the source's logs every ten; until cancelled."""
+        looks = 0
+        while True:
+            self._roads.look(target.roads())
+            if looks % _ENDS_LOOKS == 0:
+                await self._look_at_ends(probe)
+            self._count_inflow()
+            looks += 1
+            await asyncio.sleep(_LOOK_S)
+
+    async def _look_at_ends(self, probe: Cluster) -> None:
+        """How much waits, also of partitions that are not fetched now."""
+        for topic in {flow.engine.way.topic for flow in self._flows}:
+            try:
+                ends = await probe.offsets(topic, "latest")
+            except HeadwaterError:
+                continue  # whoever fetches it says so
+            for flow in self._flows:
+                if flow.engine.way.topic == topic and (flow.paused or flow.full):
+                    flow.decided = max(flow.decided, ends.get(flow.engine.way.partition, 0))
+
+    def _count_inflow(self) -> None:
+        now = self._clock()
+        self._ends.append((now, sum(flow.decided for flow in self._flows)))
+        while now - self._ends[0][0] > _INFLOW_MS:
+            self._ends.popleft()
+
+    def _inflow_records_s(self) -> float:
+        if len(self._ends) < 2:
+            return 0.0
+        (began, first), (ended, last) = self._ends[0], self._ends[-1]
+        return max(last - first, 0) / max((ended - began) / 1000, _LOOK_S)
+
+    def snapshot(self) -> Snapshot:
+        """All at this moment; call it on the link's event loop."""
+        settings, now, problem = self._settings, self._clock(), logs.last_problem()
+        partitions = [self._view(flow, now) for flow in self._flows]
+        goodput = self.figures.goodput.now(now)
+        in_vain = sum(f.engine.unacknowledged_bytes for f in self._flows if isinstance(f.engine, BatchEngine))
+        return Snapshot(
+            site=settings.site,
+            pid=os.getpid(),
+            at=now,
+            since=self.figures.since,
+            source=settings.source.brokers,
+            target=settings.target.brokers,
+            open=self.opened,
+            reached_ms=self._reached_ms,
+            goodput_bytes_s=goodput,
+            round_trip_ms=self._roads.round_trip_ms,
+            sent_bytes=self._roads.sent,
+            wasted_bytes=self._roads.resent + in_vain,
+            eta_s=self._eta_s(partitions, goodput),
+            budget_left_bytes=self.budget_left(),
+            paused={topic: pause.why or f"by {pause.by or 'somebody'}" for topic, pause in self.paused.items()},
+            partitions=partitions,
+            last_error=problem.says,
+            last_error_at=problem.at_ms,
+        )
+
+    def _view(self, flow: Flow, now: int) -> PartitionView:
+        way, position, halted = flow.engine.way, flow.engine.position, flow.halted
+        figures, prover = self.figures.of(way), self.prover
+        oldest = None if position is None else figures.oldest_ms(position.source_next)
+        return PartitionView(
+            topic=way.topic,
+            partition=way.partition,
+            target=way.target,
+            engine=flow.engine.name,
+            state=_state(flow),
+            source_next=-1 if position is None else position.source_next,
+            records=figures.records,
+            bytes=figures.bytes,
+            lag_records=flow.behind,
+            lag_bytes=round(flow.behind * (figures.record_bytes or self._record_bytes())),
+            age_ms=None if oldest is None else max(now - oldest, 0),
+            safe_to_delete=None if prover is None else prover.safe_to_delete(way),
+            halted="" if halted is None else str(halted),
+            hint="" if halted is None else halted.hint,
+            exit_code=0 if halted is None else halted.exit_code,
+            doubted="" if prover is None else prover.doubted.get(way, ""),
+        )
+
+    def lag_s(self, flows: Sequence[Flow]) -> float:
+        """Age of the oldest record that waits; of the newest that was shipped, where it is not known what waits."""
+        oldest = [found for flow in flows if flow.behind and (found := self._waiting_ms(flow))]
+        return max(self._clock() - min(oldest), 0) / 1000 if oldest else 0.0
+
+    def _waiting_ms(self, flow: Flow) -> int:
+        figures, position = self.figures.of(flow.engine.way), flow.engine.position
+        return (figures.oldest_ms(position.source_next) if position is not None else None) or figures.newest_ms
+
+    def _record_bytes(self) -> float:
+        """Of all that was shipped; a partition that has shipped nothing yet is taken to be like the others."""
+        records = sum(each.records for each in self.figures.partitions.values())
+        return self.figures.goodput.total / records if records else 0.0
+
+    def _eta_s(self, partitions: list[PartitionView], goodput: float) -> float | None:
+        """Until what waits is shipped, while as much as of late keeps coming."""
+        waiting = [each for each in partitions if each.state != "paused" and not each.halted]
+        lag = sum(each.lag_bytes for each in waiting)
+        if not sum(each.lag_records for each in waiting):
+            return 0.0
+        net = goodput - self._inflow_records_s() * self._record_bytes()
+        return lag / net if net > 0 and lag else None
+
+
+def _state(flow: Flow) -> str:
+    if flow.halted is not None:
+        return "halted"
+    if flow.paused:
+        return "paused"
+    if flow.engine.position is None or flow.next_offset is None:
+        return "starting"
+    return "shipping" if flow.behind else "up to date"
+
+
+def by_topic(partitions: list[PartitionView]) -> dict[str, list[PartitionView]]:
+    """Partitions of each topic."""
+    ordered = sorted(partitions, key=lambda each: (each.topic, each.partition))
+    return {topic: list(found) for topic, found in groupby(ordered, key=lambda each: each.topic)}
