@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from headwater.contract.errors import DataMissing, Permanent, Transient, Untrusted
-from headwater.transport.kafka_batch import Cluster, Fetched
+from headwater.contract.errors import DataMissing, HeadwaterError, Permanent, Refused, Transient, Untrusted
+from headwater.transport.kafka_batch import Cluster, Fetched, codes
 from replicator.account import Account
 from replicator.anchor import Anchor
 from replicator.journal import Journal
@@ -135,3 +135,9 @@ def missing(gap: Gap) -> Permanent:
     if gap.cause in {CORRUPT, UNREADABLE}:
         return Untrusted(f"{where}: {offsets} {text}", hint=f"restore the source's log from a replica, or {hint}")
     return DataMissing(f"{where}: {offsets} {text}", hint=hint)
+
+
+def unfetched(way: Way, code: int) -> HeadwaterError:
+    """Build the error for a partition that cannot be fetched: Refused where this user may not read it."""
+    failure = codes.failure(code, f"fetching {way.topic}[{way.partition}]")
+    return failure if isinstance(failure, Refused) else Transient(str(failure), hint=failure.hint)

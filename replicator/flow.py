@@ -8,10 +8,10 @@ from typing import cast
 
 import structlog
 
-from headwater.contract.errors import Defect, Fenced, Permanent, Transient
+from headwater.contract.errors import BadInput, Defect, Fenced, Permanent, Transient
 from headwater.transport.kafka_batch import Fetched, batches, codes
 from headwater.transport.retry import Voice, pauses
-from replicator.engine import Engine
+from replicator.engine import Engine, unfetched
 
 _log = structlog.get_logger(__name__)
 _FIRST_PAUSE_S = 0.05
@@ -69,8 +69,12 @@ class Flow:
             # A small part would keep the whole answer in memory.
             fetched = fetched._replace(data=memoryview(bytearray(fetched.data)))
         first = last = None
-        for last in batches(fetched.data):
-            first = first or last
+        try:
+            for last in batches(fetched.data):
+                first = first or last
+        except BadInput:  # `ship` halts the partition with it
+            self.next_offset = None
+            first = None
         if first is not None and last is not None:
             self.next_offset = max(asked, last.last_offset + 1)
             if self.note is not None:
@@ -125,8 +129,7 @@ class Flow:
                 await self.engine.settle()
                 continue
             if fetched.error != codes.NONE:
-                way = self.engine.way
-                raise Transient(f"fetching {way.topic}[{way.partition}]: {codes.name(fetched.error)}")
+                raise unfetched(self.engine.way, fetched.error)
             try:
                 await self.engine.ship(fetched)
             finally:

@@ -107,14 +107,15 @@ class RecordEngine:
 
     async def ship(self, fetched: Fetched) -> None:
         """Write the committed records, each with its source offset in one more header."""
-        for batch, is_data in judged(fetched):
+        for batch, is_data in (found := judged(fetched)):
             position = self._anchored()
-            if batch.last_offset < position.source_next:
+            at, place = position.source_next, (position.era, position.source_next)
+            last = batch is found[-1].batch
+            if batch.last_offset < at or self._corruption.is_left(batch, at, place, last=last):
                 continue
-            place = (position.era, position.source_next)
             if is_data:
-                found = [r for r in self._corruption.records(batch, place) if r.offset >= position.source_next]
-                pieces, replaced = self._fitter.fit(batch, found)
+                left = [r for r in self._corruption.records(batch, place) if r.offset >= at]
+                pieces, replaced = self._fitter.fit(batch, left)
                 await self._ends.account.replaced(self.way, position.era, replaced)
                 for piece in pieces:
                     await self._write(piece)

@@ -98,6 +98,13 @@ class Bed:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
+    async def ship_and_die_at(self, topic: str, partition: int, end: int) -> None:
+        """As `ship_and_die`, once a partition of the target ends at an offset."""
+        task = asyncio.create_task(run_link(self.settings(position_interval_s=600.0), asyncio.Event()))
+        await until(lambda: self.ends_at(topic, partition, end), "all is shipped")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
     async def gaps(self) -> list[Gap]:
         """Gaps that the link has recorded, the oldest first."""
         kept = await read_compacted(self.target, positions(self.site).name, 0)
@@ -146,7 +153,10 @@ class Bed:
 
     async def ends_at(self, topic: str, partition: int, end: int) -> bool:
         """Whether a partition of the target of `topic` ends at an offset."""
-        return (await self.target.offsets(remote(self.site, topic), "latest"))[partition] == end
+        try:
+            return (await self.target.offsets(remote(self.site, topic), "latest"))[partition] == end
+        except (BadInput, Transient):  # not there yet
+            return False
 
     async def last_is(self, topic: str, number: int) -> bool:
         """Whether the last record of partition 0 of the target of `topic` has this number."""
