@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from headwater.contract.errors import HeadwaterError
 from headwater.transport.kafka_batch import Batch, Produced
 from headwater.transport.kafka_batch.outbox import Outbox
-from headwater.transport.kafka_batch.wire import Buffer
+from headwater.transport.kafka_batch.wire import Buffer, Sendable
 from replicator.way import Way
 
 MOST_BATCHES = 64
@@ -73,7 +73,7 @@ class Pipeline:
             return True
         return self._proven and len(self._pieces) < MOST_BATCHES and self._bytes + size <= MOST_BYTES
 
-    def post(self, piece: Piece, data: Buffer) -> None:
+    def post(self, piece: Piece, data: Sendable) -> None:
         """Send; `takes` must hold."""
         self._pieces.append(piece)
         self._bytes += piece.size

@@ -12,9 +12,9 @@ import pytest
 
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Batch, encode
-from headwater.transport.kafka_batch.wire import Buffer
 from replicator.batch_engine import BatchEngine
 from replicator.link import run_link
+from replicator.pipeline import Piece, Pipeline
 from replicator.position import DOUBLED
 from tests.brokers import Relayed
 from tests.proxy import Proxy
@@ -99,13 +99,13 @@ class Noisy(BatchEngine):
 
     spoilt = False
 
-    def _restamped(self, batch: Batch) -> tuple[Buffer, int]:
-        data, count = super()._restamped(batch)
+    def _send(self, pipeline: Pipeline, batch: Batch, piece: Piece) -> None:
         if batch.base_offset == 10 and not Noisy.spoilt:
             Noisy.spoilt = True
-            data = bytearray(data)
+            data = bytearray(batch.raw)
             data[-1] ^= 1
-        return data, count
+            batch = batch._replace(raw=memoryview(data))
+        super()._send(pipeline, batch, piece)
 
 
 async def test_a_hole_behind_a_forgotten_producer_is_named_and_filled(bed: Bed, cloud: Relayed, proxy: Proxy) -> None:

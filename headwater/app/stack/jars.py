@@ -31,20 +31,25 @@ class Jar:
         return repository.joinpath(*self.group.split("."), self.artefact, self.version, name)
 
 
-def locked_jars() -> list[Jar]:
-    """The jars of the lock, in the order of the class path (an archive of classes is bound to that order)."""
+def locked_jars(more: str = "") -> list[Jar]:
+    """The jars of the lock, in the order of the class path (an archive of classes is bound to that order).
+
+    `more` has further lines of the same form.
+    """
     text = importlib.resources.files(__package__).joinpath("kafka-jars.txt").read_text()
-    rows = (line.split() for line in text.splitlines())
+    rows = (line.split() for line in (text + more).splitlines())
     return [Jar(g, a, v, digest, int(size)) for g, a, v, digest, size in rows]
 
 
-def class_path(repository: Path, progress: Callable[[str], None], cancelled: threading.Event | None = None) -> str:
+def class_path(
+    repository: Path, progress: Callable[[str], None], cancelled: threading.Event | None = None, *, more: str = ""
+) -> str:
     """The jars' class path, fetching what is missing into `repository`; every byte is checked each time.
 
     Raises Unreachable when they cannot be fetched, Untrusted when one is not what the lock says, Conflict when
     `cancelled` is set meanwhile.
     """
-    jars = locked_jars()
+    jars = locked_jars(more)
     missing = [jar for jar in jars if not _is_good(jar, jar.path(repository))]
     if missing:
         megabytes = sum(jar.size_bytes for jar in missing) / 1e6

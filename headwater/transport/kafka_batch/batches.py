@@ -22,6 +22,7 @@ HEADER = struct.Struct(">qiibIhiqqqhii")
 _SMALLEST = 26  # an empty message of version 0
 _LENGTH_START = 12  # the length field does not count itself and the base offset
 _FRONT = struct.Struct(">qiib")
+_STAMP = struct.Struct(">qiibI")
 _BEHIND_CRC = struct.Struct(">hiqqqhii")
 
 CODEC_BITS = 0x07
@@ -126,17 +127,22 @@ def _batch(raw: memoryview) -> Batch:
 
 
 def restamp(batch: Batch, *, producer_id: int, epoch: int, sequence: int) -> bytearray:
-    """Copy a batch under another producer's name, records untouched.
+    """Copy a batch under another producer's name, records untouched; see `restamped_head`."""
+    out = bytearray(batch.raw)
+    out[:HEADER_BYTES] = restamped_head(batch, producer_id, epoch, sequence)
+    return out
+
+
+def restamped_head(batch: Batch, producer_id: int, epoch: int, sequence: int) -> bytes:
+    """The first 61 bytes of a batch under another producer's name; its records stay as they are.
 
     Base offset becomes 0, leader epoch -1; of the attributes only the codec stays (append-time, transaction and delete
     horizon bits mean nothing elsewhere). The checksum is carried over (crc.py), so that a batch that was corrupt before
     is refused by the next broker too.
     """
-    out = bytearray(batch.raw)
-    old_head = bytes(batch.raw[CRC_START:HEADER_BYTES])
-    attributes = batch.attributes & CODEC_BITS
+    size = len(batch.raw)
     new_head = _BEHIND_CRC.pack(
-        attributes,
+        batch.attributes & CODEC_BITS,
         batch.last_offset - batch.base_offset,
         batch.base_timestamp,
         batch.max_timestamp,
@@ -145,7 +151,5 @@ def restamp(batch: Batch, *, producer_id: int, epoch: int, sequence: int) -> byt
         sequence,
         batch.count,
     )
-    crc = mended(batch.crc, old_head, new_head, len(out) - HEADER_BYTES)
-    struct.pack_into(">qiibI", out, 0, 0, len(out) - _LENGTH_START, -1, 2, crc)
-    out[CRC_START:HEADER_BYTES] = new_head
-    return out
+    crc = mended(batch.crc, batch.raw[CRC_START:HEADER_BYTES], new_head, size - HEADER_BYTES)
+    return _STAMP.pack(0, size - _LENGTH_START, -1, 2, crc) + new_head

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from headwater.transport.kafka_batch.wire import INT32, Api, Buffer, Call, Reader, array, string
+from headwater.transport.kafka_batch.wire import INT32, Api, Buffer, Call, Parts, Reader, Sendable, array, string
 
 PRODUCE = Api("Produce", 0, 8)
 FETCH = Api("Fetch", 1, 11)
@@ -193,20 +193,25 @@ def _read_fetch(r: Reader) -> tuple[int, int, list[Fetched]]:
     return error, throttle_ms, found
 
 
-def produce(batches: Sequence[tuple[str, int, Buffer]], timeout_ms: int) -> Call[tuple[int, list[Produced]]]:
+def produce(batches: Sequence[tuple[str, int, Sendable]], timeout_ms: int) -> Call[tuple[int, list[Produced]]]:
     """Write batches, at most one a partition, acknowledged by all in-sync replicas; the answer is (throttle ms, each).
 
     The batches are not copied here.
     """
-    grouped: dict[str, list[tuple[int, Buffer]]] = {}
+    grouped: dict[str, list[tuple[int, Sendable]]] = {}
     for topic, partition, batch in batches:
         grouped.setdefault(topic, []).append((partition, batch))
     body: list[Buffer] = [string(None) + struct.pack(">hii", -1, timeout_ms, len(grouped))]
     for topic, parts in grouped.items():
         body.append(string(topic) + INT32.pack(len(parts)))
         for partition, batch in parts:
-            body.append(_PART.pack(partition, len(batch)))
-            body.append(batch)
+            size = _PART.pack(partition, len(batch))
+            if isinstance(batch, Parts):
+                body.append(size + batch.head)
+                body.append(batch.rest)
+            else:
+                body.append(size)
+                body.append(batch)
     return Call(PRODUCE, body, _read_produce)
 
 

@@ -20,15 +20,15 @@ from typing import Any, TypeVar
 from headwater.contract.errors import BadInput, HeadwaterError, Unreachable
 from headwater.transport.dialling import dialling, unreachable
 from headwater.transport.kafka_batch.answers import awaited
+from headwater.transport.kafka_batch.inbox import Inbox
 from headwater.transport.kafka_batch.login import Step, authenticate, login
+from headwater.transport.kafka_batch.plain import PlainTransport, connect
 from headwater.transport.kafka_batch.road import Road, road
 from headwater.transport.kafka_batch.settings import KafkaSettings
 from headwater.transport.kafka_batch.wire import Call, string
 
 T = TypeVar("T")
 
-_SCRATCH_BYTES = 64 << 10
-_ANSWER_BYTES = 512 << 20  # above this the peer is not a Kafka broker
 _SEND_BYTES = 4 << 20  # unsent bytes above which new requests wait
 
 
@@ -44,10 +44,7 @@ class Connection(asyncio.BufferedProtocol):
         self._failure: HeadwaterError | None = None
         self._answers: deque[tuple[int, Call[Any], Callable[[Any], None]]] = deque()
         self._correlation_id = 0
-        self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
-        self._scratch_used = 0
-        self._answer: memoryview | None = None
-        self._answer_used = 0
+        self._inbox = Inbox(self._deliver)
         self._progress = self._loop.time()
         self._unsent = 0
         self._room = asyncio.Event()
@@ -71,9 +68,12 @@ class Connection(asyncio.BufferedProtocol):
         opened = False
         try:
             async with dialling(f"broker {connection.where}", settings.connect_timeout_s):
-                await connection._loop.create_connection(
-                    lambda: connection, host, port, ssl=tls, server_hostname=host if tls else None
-                )
+                if tls is None:
+                    PlainTransport(await connect(host, port), connection)
+                else:
+                    await connection._loop.create_connection(
+                        lambda: connection, host, port, ssl=tls, server_hostname=host
+                    )
                 await connection._log_in(login(settings, connection.where))
             opened = True
         finally:
@@ -222,45 +222,21 @@ class Connection(asyncio.BufferedProtocol):
         self._room.set()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  the protocol's signature
-        """Receive large answers in place; small ones share a scratch buffer, so that one read can bring many."""
-        if self._answer is not None:
-            return self._answer[self._answer_used :]
-        return self._scratch[self._scratch_used :]
+        """Where the next bytes belong."""
+        return self._inbox.buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
         """Hand over what is complete."""
         self._progress = self._loop.time()
-        if self._answer is not None:
-            self._answer_used += nbytes
-            if self._answer_used == len(self._answer):
-                whole, self._answer = self._answer, None
-                self._deliver(whole)
-            return
-        self._scratch_used += nbytes
-        self._split()
-
-    def _split(self) -> None:
-        """Cut the scratch buffer into answers; the last may go on in a buffer of its own."""
-        at, used, scratch = 0, self._scratch_used, self._scratch
-        while used - at >= 4 and self._failure is None:
-            size = int.from_bytes(scratch[at : at + 4], "big", signed=True)
-            if not 4 <= size <= _ANSWER_BYTES:
-                self._end(self._unreachable(f"sends no Kafka answer (length {size})"))
-                return
-            whole = memoryview(bytearray(size))
-            have = min(size, used - at - 4)
-            whole[:have] = scratch[at + 4 : at + 4 + have]
-            at += 4 + have
-            if have < size:
-                self._answer, self._answer_used = whole, have
-                break
-            self._deliver(whole)
-        rest = bytes(scratch[at:used])
-        scratch[: len(rest)] = rest
-        self._scratch_used = len(rest)
+        try:
+            self._inbox.received(nbytes)
+        except Unreachable as error:
+            self._end(self._unreachable(str(error)))
 
     def _deliver(self, whole: memoryview) -> None:
         correlation_id = int.from_bytes(whole[:4], "big", signed=True)
+        if self._failure is not None:
+            return
         if not self._answers or self._answers[0][0] != correlation_id:
             self._end(self._unreachable("answers a request that was not made"))
             return

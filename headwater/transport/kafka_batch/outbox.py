@@ -12,7 +12,7 @@ from headwater.transport.kafka_batch import calls
 from headwater.transport.kafka_batch.answers import awaited
 from headwater.transport.kafka_batch.calls import Produced
 from headwater.transport.kafka_batch.connection import Connection
-from headwater.transport.kafka_batch.wire import Buffer
+from headwater.transport.kafka_batch.wire import Buffer, Sendable
 
 _REQUEST_BYTES = 4 << 20  # a broker's socket.request.max.bytes is 100 MiB by default
 _SHARE_OF_TIMEOUT = 0.75  # the broker gives up on its replicas before we give up on the connection
@@ -24,7 +24,7 @@ Answered = Callable[[Produced | HeadwaterError], None]
 class _Entry(NamedTuple):
     topic: str
     partition: int
-    batch: Buffer
+    batch: Sendable
     answered: Answered
 
 
@@ -49,7 +49,7 @@ class Outbox:
         self.post(topic, partition, batch, awaited(done))
         return done
 
-    def post(self, topic: str, partition: int, batch: Buffer, answered: Answered) -> None:
+    def post(self, topic: str, partition: int, batch: Sendable, answered: Answered) -> None:
         """As `put`, without a turn of the event loop between the answer and `answered`, which must not raise."""
         self._queue.append(_Entry(topic, partition, batch, answered))
         if not self._flush_due:
@@ -71,11 +71,13 @@ class Outbox:
     def _next_request(self) -> list[_Entry]:
         taken: dict[tuple[str, int], _Entry] = {}
         left: deque[_Entry] = deque()
+        held: set[tuple[str, int]] = set()  # what follows in such a partition waits too
         size = 0
         for entry in self._queue:
             pair = (entry.topic, entry.partition)
-            if pair in taken or left or (taken and size + len(entry.batch) > _REQUEST_BYTES):
+            if pair in taken or pair in held or (taken and size + len(entry.batch) > _REQUEST_BYTES):
                 left.append(entry)
+                held.add(pair)
             else:
                 taken[pair] = entry
                 size += len(entry.batch)

@@ -34,6 +34,23 @@ def reading(what: str) -> Iterator[None]:
         raise BadInput(f"{what} is malformed: {error}") from error
 
 
+class Parts:
+    """Bytes in two pieces, which leave without being joined."""
+
+    __slots__ = ("head", "rest")
+
+    def __init__(self, head: bytes, rest: Buffer) -> None:
+        self.head = head
+        self.rest = rest
+
+    def __len__(self) -> int:
+        """Bytes in both."""
+        return len(self.head) + len(self.rest)
+
+
+Sendable = Buffer | Parts
+
+
 class Reader:
     """Cursor over a response body. Reading past the end raises IndexError or struct.error (see `reading`)."""
 
