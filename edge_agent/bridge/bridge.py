@@ -20,8 +20,8 @@ from typing import Any
 from edge_agent.bridge.clockwatch import ClockWatch
 from edge_agent.bridge.counts import Counts
 from edge_agent.bridge.outlet import Lane, Outlet, SectionWriter
-from edge_agent.bridge.recogniser import KEPT_WHOLE, Recogniser
-from edge_agent.bridge.records import PACKET_ID_BLOCK, SEQUENCE_BLOCK, Receipt, Records, head_of
+from edge_agent.bridge.recogniser import Recogniser
+from edge_agent.bridge.records import PACKET_ID_BLOCK, PLAIN_BYTES, SEQUENCE_BLOCK, Receipt, Records, head_of
 from edge_agent.bridge.routes import MOST_TOPIC_BYTES, MOST_TOPICS, Table
 from edge_agent.bridge.settings import BridgeSettings
 from headwater.contract import headers, topics
@@ -31,6 +31,7 @@ from headwater.transport.mqtt.source import Batch, MqttSource
 
 MOST_HELD_BYTES = 64 << 20
 _FEW = 64  # messages under way are no backlog
+_FULL_MS = 50  # after a full window more is to come
 
 
 class Bridge:
@@ -50,13 +51,15 @@ class Bridge:
         clocks: ClockWatch | None = None,
     ) -> None:
         self.counts = Counts()
-        self.outlet = Outlet(writer, self._written, self._acknowledge)
+        self.outlet = Outlet(writer, self._written, self._moved)
         table: Table[Lane] = Table(settings.routes, site, partitions, self.outlet.lane, schemas)
         self.records = Records(table, self.outlet, settings.batch_bytes, clocks or ClockWatch())
         self._plain: dict[bytes, tuple[Lane, bytes, bytes]] = {}  # topic: lane, key, head of the headers
         self._source = source
         self._recogniser = recogniser
         self._receive_maximum = receive_maximum
+        self._few = max(_FEW, receive_maximum // 8)
+        self._many = max(_FEW, receive_maximum * 4 // 5)
         self._batch_bytes = settings.batch_bytes
         self._drain_s = settings.drain_s
         self._epoch = 0
@@ -65,6 +68,7 @@ class Bridge:
         self._acknowledged = 0  # all before this place are
         self._common = b""  # header blocks that all records of a read share
         self._now_ms = 0
+        self._full_ms = 0  # when the broker's window was full last
         self._session = b""
         self._idle = asyncio.Event()
         self._idle.set()
@@ -141,13 +145,13 @@ class Bridge:
         for message in messages:
             first, topic, packet_id, payload, known = message
             way = plain.get(topic)
-            if first != QOS_1 or known or way is None or len(payload) > KEPT_WHOLE:
+            if first != QOS_1 or known or way is None or len(payload) > PLAIN_BYTES:
                 self._place, recogniser.sequence = place, sequence
                 self._receive(message)
                 place, sequence = self._place, recogniser.sequence
                 continue
             sequence += 1
-            young[packet_id] = (message, place, sequence)
+            young[packet_id] = (hash((topic, payload)), place, sequence)
             lane, key, head = way
             section = lane.section
             blocks = join((head, common, PACKET_ID_BLOCK, packet_id, SEQUENCE_BLOCK, sequence.to_bytes(8, "big")))
@@ -216,15 +220,26 @@ class Bridge:
             self._paused = False
             self._source.resume()
 
+    def _moved(self) -> None:
+        self._acknowledge()
+        self._hold()
+
     def _end(self) -> int:
         """The first place that cannot be acknowledged, whatever is written."""
         return self._place
 
     def _hold(self) -> None:
-        """In a backlog let batches grow for as long as the broker's window allows: links and Kafka like them large."""
-        under_way = self._place - self._acknowledged
-        few, many = max(_FEW, self._receive_maximum // 8), self._receive_maximum * 3 // 4
-        self.outlet.hold(self._batch_bytes if few < under_way < many else 0)
+        """In a backlog let batches grow for as long as the broker's window allows: links and Kafka like them large.
+
+        A full window is no reason to let go while batches are under way: their answers make room for more.
+        """
+        outlet, under_way = self.outlet, self._place - self._acknowledged
+        if under_way >= self._many:
+            self._full_ms = self._now_ms
+            more = outlet.held > 0
+        else:
+            more = under_way > self._few or 0 <= self._now_ms - self._full_ms < _FULL_MS
+        outlet.hold(self._batch_bytes if more else 0)
 
     def _look_after(self) -> None:
         if not self._paused and self.outlet.held > MOST_HELD_BYTES:

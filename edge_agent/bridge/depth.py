@@ -17,7 +17,8 @@ import structlog
 from edge_agent.bridge.around import Around
 from edge_agent.bridge.far import FAR
 from edge_agent.bridge.recogniser import Mark, Recogniser, mark_of
-from headwater.transport.kafka_batch import Cluster, TopicPartition, read_tail
+from headwater.transport.kafka_batch import Cluster, Record, TopicPartition
+from headwater.transport.kafka_batch.reading import read_tail_as
 from headwater.transport.mqtt.source import Batch, MqttSource
 from headwater.transport.retry import retrying
 
@@ -74,16 +75,20 @@ async def look_back(
 
 async def _partition(cluster: Cluster, pair: TopicPartition, end: int, recogniser: Recogniser, floor: int) -> int:
     topic, partition = pair
+
+    def seen(record: Record) -> tuple[int, Mark | None]:
+        return record.offset, mark_of(record, recogniser.client_id)
+
     count, at, left = 0, end, _MOST
     while left > 0:
-        call = partial(read_tail, cluster, topic, partition, _PIECE, end=at)
+        call = partial(read_tail_as, seen, cluster, topic, partition, _PIECE, end=at)
         piece = await retrying(f"reading {topic}[{partition}] before offset {at}", call)
-        found = [mark for record in piece if (mark := mark_of(record, recogniser.client_id)) is not None]
+        found = [mark for _, mark in piece if mark is not None]
         learnt = sum(_learn(recogniser, mark, floor) for mark in found)
         count += learnt
         if len(piece) < _PIECE or learnt < len(found):
             break
-        at, left = piece[0].offset, left - len(piece)
+        at, left = piece[0][0], left - len(piece)
     return count
 
 

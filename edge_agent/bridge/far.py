@@ -1,4 +1,4 @@
-"""By packet id, what was taken in longer ago than the recogniser remembers whole: ten bytes a message.
+"""By packet id, what was taken in longer ago than the recogniser's two generations: ten bytes a message.
 
 Brokers send further ahead than they were allowed to. Mosquitto 2.0.11 answers each acknowledgement with as many
 messages as its whole window, so that it soon has sent all of its queue; and while it does so it looks at one
@@ -12,8 +12,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
-
-from headwater.transport.mqtt.packets import Publish
 
 FAR = 49_152  # messages, of 65,535 packet ids: one that many back may be under way, its id is not yet used again
 _IDS = 1 << 16
@@ -58,7 +56,7 @@ def reach_of(ids: Sequence[int], most: int) -> Reach | None:
 
 
 class Far:
-    """A message is known by (topic, payload) or by its digest, of which only the hash is kept."""
+    """A message is known by hash((topic, payload)), or by its digest, of which only the hash is kept."""
 
     def __init__(self) -> None:
         self._pages: deque[tuple[int, bytes, array[int]]] = deque()
@@ -66,10 +64,10 @@ class Far:
         self._logged: _Index | None = None
         self._newest_logged = 0
 
-    def fold(self, entries: Mapping[bytes, tuple[Publish | bytes, int, int]], since: int, sequence: int) -> None:
+    def fold(self, entries: Mapping[bytes, tuple[int | bytes, int, int]], since: int, sequence: int) -> None:
         """Take in a generation of messages, by packet id, that came behind `since`; `sequence` is the newest of all."""
         known = (was for was, _, _ in entries.values())
-        hashes = [hash(was) if was.__class__ is bytes else hash(was[1]) ^ hash(was[3]) for was in known]
+        hashes = [hash(was) if isinstance(was, bytes) else was for was in known]
         self._pages.append((max(1, since), b"".join(entries), array("q", hashes)))
         self._index = None
         while sequence - self._pages[0][0] >= FAR:
@@ -93,7 +91,7 @@ class Far:
             self._index = self._indexed()
         for index in (self._index, self._logged):
             if index is not None and index.ages[at]:
-                known = index.contents[at] in (hash(topic) ^ hash(payload), hash(digest))
+                known = index.contents[at] in (hash((topic, payload)), hash(digest))
                 return known and sequence - index.ages[at] < FAR
         return False
 

@@ -15,6 +15,7 @@ from headwater.contract.errors import HeadwaterError
 from headwater.transport.kafka_batch.section import Section
 
 HOLD_S = 0.05
+_LOOK_S = 0.005  # a source that brought nothing for so long has no more
 
 
 class SectionWriter(Protocol):
@@ -62,7 +63,6 @@ class Lane:
         places = self.places[:count]
         del self.places[:count]
         self._outlet.held -= size
-        self.flush_if_idle()
         self._outlet.written(self, places)
 
 
@@ -80,6 +80,8 @@ class Outlet:
         self._moved = moved
         self._due = False
         self._holding: asyncio.TimerHandle | None = None
+        self._looks = 0  # of this hold
+        self._fed = False  # since the last look
 
     def lane(self, topic: str, partition: int) -> Lane:
         """The lane of a partition."""
@@ -95,17 +97,33 @@ class Outlet:
                 lane.flush_if_idle()
 
     def hold(self, size: int) -> None:
-        """Batches wait until they have `size` bytes, for HOLD_S at most; 0: not any more, which `flush` acts on."""
+        """Batches wait until they have `size` bytes, for HOLD_S at most and only while this is said again and again.
+
+        0: not any more, which `flush` acts on.
+        """
         self.fill = size
-        if size and self._holding is None:
-            self._holding = asyncio.get_running_loop().call_later(HOLD_S, self._let_go)
-        elif not size and self._holding is not None:
+        if not size:
+            self._stop_looking()
+            return
+        self._fed = True
+        if self._holding is None:
+            self._looks = 0
+            self._holding = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
+
+    def _look(self) -> None:
+        self._looks += 1
+        if self._fed and self._looks * _LOOK_S < HOLD_S:
+            self._fed = False
+            self._holding = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
+            return
+        self._holding = None
+        self.fill = 0
+        self.flush()
+
+    def _stop_looking(self) -> None:
+        if self._holding is not None:
             self._holding.cancel()
             self._holding = None
-
-    def _let_go(self) -> None:
-        self.hold(0)
-        self.flush()
 
     def settled(self, end: int) -> int:
         """The place of the first message of which something is waiting, or `end`."""
@@ -155,5 +173,7 @@ class Outlet:
         return False
 
     def _tell(self) -> None:
+        """What was collected behind a batch leaves after the acknowledgements, which decide whether more is to come."""
         self._due = False
         self._moved()
+        self.flush()

@@ -157,7 +157,8 @@ async def _open(settings: EdgeSettings) -> Opened:
         )
         client_id, most = client_id_of(settings), settings.mqtt.receive_maximum
         recogniser = Recogniser(client_id, time.time_ns() // 1_000_000, most)
-        tails = await learn(cluster, messages_of(writer), recogniser, client_id, most)
+        whole = sparkplug_of(settings.bridge.routes) is not None
+        tails = await learn(cluster, messages_of(writer), recogniser, most, whole=whole)
         sparkplug = await _sparkplug(settings, cluster, tails, recogniser)
     except BaseException:
         await cluster.close()

@@ -42,11 +42,10 @@ from headwater.transport.kafka_batch.records import Record
 from headwater.transport.mqtt.packets import DUP, Publish
 
 FROM_LOG = -1  # place of what a former life wrote
-KEPT_WHOLE = 1024  # bytes of topic and payload; longer messages are remembered by their digest
 
-# What a message was, whole or as its digest; its place in the order of receipt; its sequence. A plain tuple, made once
-# a message.
-Entry = tuple[Publish | bytes, int, int]
+# What a message was: hash((topic, payload)), which a process can compare with its own, or from a log the digest; its
+# place in the order of receipt; its sequence. A plain tuple, made once a message.
+Entry = tuple[int | bytes, int, int]
 
 
 class Mark(NamedTuple):
@@ -80,10 +79,6 @@ class Recogniser:
         self._started = 0
         self.doubt = ""  # why a message with DUP that was not found may have been written after all
         self.begin_session(now_ms)
-
-    def read(self, tail: Iterable[Record]) -> None:
-        """Learn from the tails of all partitions, whatever their order; records of others are passed over."""
-        self.learn(found for record in tail if (found := mark_of(record, self.client_id)) is not None)
 
     def learn(self, marks: Iterable[Mark]) -> None:
         """Learn from what several logs tell, whatever the order, before the first connection."""
@@ -152,11 +147,11 @@ class Recogniser:
         if entry is None:
             if not first & DUP or not self._is_far(message):
                 return None
-            return (message if len(topic) + len(payload) <= KEPT_WHOLE else digest(topic, payload)), 0, 0
+            return hash((topic, payload)), 0, 0
         if not (first & DUP or packet_id in self.orphans):
             return None
         was = entry[0]
-        same = was == digest(topic, payload) if isinstance(was, bytes) else (was[1], was[3]) == (topic, payload)
+        same = was == (digest(topic, payload) if isinstance(was, bytes) else hash((topic, payload)))
         self.orphans.discard(packet_id)
         return entry if same else None
 
@@ -192,9 +187,7 @@ class Recogniser:
         _, topic, packet_id, payload, _ = message
         if packet_id:
             self._there.pop(packet_id, None)
-            small = len(topic) + len(payload) <= KEPT_WHOLE
-            content = (message[0], topic, packet_id, payload, ()) if small else digest(topic, payload)
-            self.young[packet_id] = (content, place, self.sequence)
+            self.young[packet_id] = (hash((topic, payload)), place, self.sequence)
         return self.sequence
 
     def keep(self, packet_id: bytes, entry: Entry, place: int) -> None:

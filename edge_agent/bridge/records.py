@@ -35,6 +35,7 @@ from headwater.transport.mqtt.packets import (
 
 MOST_PAYLOAD_BYTES = 700 << 10  # with key and headers, a batch of one record stays below Kafka's default of 1 MiB
 _MOST_SAMPLE_BYTES = 4096  # of a payload that is read for its time only
+PLAIN_BYTES = 1024  # what is longer takes the way on which its size is looked at
 KEPT_OF_LARGE = 1024  # bytes of a larger one that go to dead-letters
 PACKET_ID_BLOCK = header_blocks(((headers.PACKET_ID, bytes(8)),))[:-2]  # without the two bytes of the id
 SEQUENCE_BLOCK = header_blocks(((headers.SEQUENCE, bytes(8)),))[:-8]

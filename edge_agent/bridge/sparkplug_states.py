@@ -166,7 +166,8 @@ async def former(cluster: Cluster, site: str, tails: Tails, client_id: str) -> F
             states[node], stands[node] = record.value, Stands.read(record)
             settled += marks_in(record, client_id)
             newest_ms = max(newest_ms, record.timestamp_ms)
-    positions, at_ms = _positions((record for tail in tails.values() for record in tail), client_id)
+    whole = (each.record for tail in tails.values() for each in tail if each.record is not None)
+    positions, at_ms = _positions(whole, client_id)
     return Former(states, stands, positions, settled, max(newest_ms, at_ms))
 
 

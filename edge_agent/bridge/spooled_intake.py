@@ -18,8 +18,8 @@ from typing import Protocol
 import structlog
 
 from edge_agent.bridge.counts import Counts
-from edge_agent.bridge.recogniser import KEPT_WHOLE, Recogniser, digest
-from edge_agent.bridge.records import KEPT_OF_LARGE, too_large
+from edge_agent.bridge.recogniser import Recogniser, digest
+from edge_agent.bridge.records import KEPT_OF_LARGE, PLAIN_BYTES, too_large
 from edge_agent.bridge.settings import SpoolSettings
 from edge_agent.bridge.spooled_rows import More, pack
 from headwater.contract.errors import BadInput, Permanent
@@ -129,11 +129,11 @@ class Intake:
         stamp, tail = self._now_ms.to_bytes(8, "big"), _PLAIN + self._session
         for message in batch.messages:
             first, topic, packet_id, payload, known = message
-            if first != QOS_1 or known or orphans or len(topic) + len(payload) > KEPT_WHOLE:
+            if first != QOS_1 or known or orphans or len(topic) + len(payload) > PLAIN_BYTES:
                 self._take(message, place, rows, places, spare=spare)
             else:
                 recogniser.sequence = sequence = recogniser.sequence + 1
-                young[packet_id] = (message, place, sequence)
+                young[packet_id] = (hash((topic, payload)), place, sequence)
                 rows.append((b"".join((stamp, sequence.to_bytes(8, "big"), packet_id, tail)), topic, payload))
                 places.append(place)
             place += 1

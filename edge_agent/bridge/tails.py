@@ -2,43 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import NamedTuple
 
-from edge_agent.bridge.recogniser import Recogniser, mark_of
-from headwater.transport.kafka_batch import Cluster, Record, TopicPartition, read_tail
+from edge_agent.bridge.recogniser import Mark, Recogniser, mark_of
+from headwater.transport.kafka_batch import Cluster, Record, TopicPartition
+from headwater.transport.kafka_batch.reading import read_tail_as
 from headwater.transport.retry import retrying
 
 _MOST = 16  # times R records a partition: others write to dead-letters too
 
-Tails = dict[TopicPartition, list[Record]]
+
+class Seen(NamedTuple):
+    """What is kept of a record: a tail of whole ones would be tens of MB."""
+
+    offset: int
+    timestamp_ms: int
+    mark: Mark | None  # None: it is not ours
+    record: Record | None  # only where it was asked for
+
+
+Tails = dict[TopicPartition, list[Seen]]
 
 
 async def learn(
-    cluster: Cluster, ends: Mapping[TopicPartition, int], recogniser: Recogniser, client_id: str, most: int
+    cluster: Cluster, ends: Mapping[TopicPartition, int], recogniser: Recogniser, most: int, *, whole: bool
 ) -> Tails:
-    """Read the tails before `ends` and let the recogniser learn from them; `most` is R. Waits for a broker."""
+    """Read the tails before `ends` and let the recogniser learn from them; `most` is R. Waits for a broker.
+
+    `whole`: keep our records too, not only where they came from.
+    """
+
+    def seen(record: Record) -> Seen:
+        mark = mark_of(record, recogniser.client_id)
+        return Seen(record.offset, record.timestamp_ms, mark, record if whole and mark is not None else None)
+
     asked = dict.fromkeys(ends, most)
     tails: Tails = {}
     while asked:
         for (topic, partition), count in asked.items():
-            tails[topic, partition] = await _tail(cluster, topic, partition, count, ends[topic, partition])
-        short = _short(tails, client_id, most)
+            tails[topic, partition] = await _tail(seen, cluster, topic, partition, count, ends[topic, partition])
+        short = _short(tails, most)
         asked = {pair: 4 * len(tails[pair]) for pair in short if len(tails[pair]) >= asked.get(pair, most)}
         if any(count > _MOST * most for count in asked.values()):
             recogniser.doubt = f"what this bridge wrote lies behind {_MOST * most} records of others"
             break
-    if await _is_cut(cluster, tails, _short(tails, client_id, most)):
+    if await _is_cut(cluster, tails, _short(tails, most)):
         recogniser.doubt = "retention has removed records that a redelivery could repeat"
-    recogniser.read(record for tail in tails.values() for record in tail)
+    recogniser.learn(each.mark for tail in tails.values() for each in tail if each.mark is not None)
     return tails
 
 
-def _short(tails: Tails, client_id: str, most: int) -> list[TopicPartition]:
+def _short(tails: Tails, most: int) -> list[TopicPartition]:
     """Partitions whose tail may not reach back far enough."""
     marks = {
-        pair: [(mark, record.timestamp_ms) for record in tail if (mark := mark_of(record, client_id)) is not None]
-        for pair, tail in tails.items()
+        pair: [(each.mark, each.timestamp_ms) for each in tail if each.mark is not None] for pair, tail in tails.items()
     }
     newest = max((mark[:2] for found in marks.values() for mark, _ in found), default=None)
     if newest is None:
@@ -60,7 +79,10 @@ async def _is_cut(cluster: Cluster, tails: Tails, short: list[TopicPartition]) -
     return False
 
 
-async def _tail(cluster: Cluster, topic: str, partition: int, count: int, end: int) -> list[Record]:
+async def _tail(
+    seen: Callable[[Record], Seen], cluster: Cluster, topic: str, partition: int, count: int, end: int
+) -> list[Seen]:
     return await retrying(
-        f"reading the tail of {topic}[{partition}]", lambda: read_tail(cluster, topic, partition, count, end=end)
+        f"reading the tail of {topic}[{partition}]",
+        lambda: read_tail_as(seen, cluster, topic, partition, count, end=end),
     )

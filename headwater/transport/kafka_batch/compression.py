@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable
 from typing import Literal
 
-import cramjam
 import lz4.frame
 import zstandard
 
@@ -25,7 +24,7 @@ _LZ4_BLOCK = lz4.frame.BLOCKSIZE_MAX256KB  # a seventh smaller than with the def
 _ZSTD_LEVEL = 1  # the next levels cost more CPU than they save in bytes on readings
 
 
-def compress(codec: Codec, data: bytes) -> bytes:
+def compress(codec: Codec, data: Buffer) -> Buffer:
     """Compress the records of a batch; BadInput for a codec that is only read (gzip, snappy)."""
     if codec == "none":
         return data
@@ -44,7 +43,7 @@ def inflate(code: int, data: memoryview) -> Buffer:
         raise BadInput(f"a batch with unknown codec {code}")
     try:
         return _INFLATERS[CODECS[code]](data)
-    except (zlib.error, cramjam.DecompressionError, RuntimeError, zstandard.ZstdError, ValueError, EOFError) as error:
+    except (zlib.error, RuntimeError, zstandard.ZstdError, ValueError, EOFError) as error:
         raise BadInput(f"a batch whose {CODECS[code]} data cannot be inflated: {error}") from error
 
 
@@ -86,12 +85,14 @@ def _snappy(data: memoryview) -> bytes:
 
 
 def _snappy_block(block: memoryview, most: int) -> bytes:
+    import cramjam  # noqa: PLC0415  # 1.5 MB that a process which only writes does without
+
     raw = bytes(block)
-    return _bounded(bytes(cramjam.snappy.decompress_raw(raw)), True) if _promised(raw, most) else _bounded(b"", False)
-
-
-def _promised(block: bytes, most: int) -> bool:
-    return int(cramjam.snappy.decompress_raw_len(block)) <= most
+    try:
+        fits = int(cramjam.snappy.decompress_raw_len(raw)) <= most
+        return _bounded(bytes(cramjam.snappy.decompress_raw(raw)) if fits else b"", fits)
+    except cramjam.DecompressionError as error:
+        raise ValueError(str(error)) from error
 
 
 _INFLATERS: dict[Codec, Callable[[memoryview], bytes]] = {"gzip": _gzip, "snappy": _snappy, "lz4": _lz4, "zstd": _zstd}

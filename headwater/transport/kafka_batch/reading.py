@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import NamedTuple
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import NamedTuple, TypeVar
 
 from headwater.contract.errors import BadInput, DataMissing, Transient
 from headwater.transport.kafka_batch import codes
@@ -12,6 +12,8 @@ from headwater.transport.kafka_batch.batches import Batch, batches
 from headwater.transport.kafka_batch.calls import Fetched
 from headwater.transport.kafka_batch.cluster import Cluster
 from headwater.transport.kafka_batch.records import FENCE_KEY, Record, records
+
+T = TypeVar("T")
 
 _FETCH_BYTES = 4 << 20
 _WATERMARK_GRACE_S = 1.0  # a new leader learns the high watermark from its replicas
@@ -61,16 +63,23 @@ async def read_tail(
     cluster: Cluster, topic: str, partition: int, count: int, *, end: int | None = None
 ) -> list[Record]:
     """Read the last `count` data records (fewer if there are fewer) before `end`, by default the high watermark."""
+    return await read_tail_as(lambda record: record, cluster, topic, partition, count, end=end)
+
+
+async def read_tail_as(
+    made: Callable[[Record], T], cluster: Cluster, topic: str, partition: int, count: int, *, end: int | None = None
+) -> list[T]:
+    """As `read_tail`, holding what is `made` of each record instead of the record."""
     first = (await cluster.offsets(topic, "earliest"))[partition]
     at = (await cluster.offsets(topic, "latest"))[partition] if end is None else end
-    found: list[Record] = []
+    found: list[T] = []
     step = count + 16  # markers take offsets too
     while len(found) < count and at > first:
         low = max(first, at - step)
-        piece: list[Record] = []
+        piece: list[T] = []
         async for batch, is_data in walk(cluster, topic, partition, low, at):
             if is_data:
-                piece += [r for r in checked_records(topic, partition, batch) if low <= r.offset < at]
+                piece += [made(r) for r in checked_records(topic, partition, batch) if low <= r.offset < at]
         found = piece + found
         at, step = low, step * 2
     return found[-count:] if count else []

@@ -16,7 +16,7 @@ from headwater.contract.errors import BadInput
 from headwater.transport.kafka_batch.batches import CRC_START, HEADER, HEADER_BYTES, Batch
 from headwater.transport.kafka_batch.compression import CODECS, Codec, compress, inflate
 from headwater.transport.kafka_batch.crc import checksum
-from headwater.transport.kafka_batch.wire import reading
+from headwater.transport.kafka_batch.wire import Buffer, reading
 
 FENCE_KEY = b"hw-fence"  # see fence.py
 
@@ -189,7 +189,7 @@ def encode(
 
 
 def encode_records(
-    data: bytes,
+    data: Buffer,
     count: int,
     base_timestamp: int,
     newest: int,

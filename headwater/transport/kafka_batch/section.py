@@ -8,16 +8,15 @@ _join = b"".join
 
 
 class Section:
-    """Add records, then give it to `Writer.push`, once. `size` is in bytes, before compression."""
+    """Add records, then give it to `Writer.push`, once. `data` is all records, not compressed."""
 
-    __slots__ = ("_parts", "_stamp", "_stamped_ms", "count", "first_ms", "newest_ms", "size")
+    __slots__ = ("_stamp", "_stamped_ms", "count", "data", "first_ms", "newest_ms")
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
+        self.data = bytearray()
         self._stamp = b""
         self._stamped_ms = -1
         self.count = 0
-        self.size = 0
         self.first_ms = 0
         self.newest_ms = 0
 
@@ -30,9 +29,10 @@ class Section:
         length = SMALL[size] if size < 8192 else varint(size)
         body = _join((self._stamp, place, key, length, value, headers))
         size = len(body)
-        self._parts += (SMALL[size] if size < 8192 else varint(size), body)
+        data = self.data
+        data += SMALL[size] if size < 8192 else varint(size)
+        data += body
         self.count = index + 1
-        self.size += size + 2
 
     def _stamp_at(self, now_ms: int) -> None:
         if not self.count:
@@ -42,6 +42,6 @@ class Section:
         self._stamp = b"\0" + varint(now_ms - self.first_ms)  # attributes and the distance in time
 
     @property
-    def data(self) -> bytes:
-        """All records."""
-        return b"".join(self._parts)
+    def size(self) -> int:
+        """Bytes so far."""
+        return len(self.data)

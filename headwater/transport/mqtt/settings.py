@@ -64,7 +64,7 @@ class MqttSettings(BaseModel):
     )
     connect_timeout_s: float = Field(default=10.0, gt=0, description="TCP, TLS and login together")
     receive_maximum: int = Field(
-        default=1000,
+        default=5000,
         gt=0,
         le=10_000,
         description="messages the broker may send ahead of their acknowledgement; at 3.1.1 its own limit decides",

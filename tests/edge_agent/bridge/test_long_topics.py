@@ -11,7 +11,7 @@ import pytest
 
 from edge_agent.bridge.bridge import Bridge
 from edge_agent.bridge.counts import Counts
-from edge_agent.bridge.recogniser import Recogniser, digest
+from edge_agent.bridge.recogniser import Recogniser
 from edge_agent.bridge.route_settings import RouteSettings
 from edge_agent.bridge.settings import BridgeSettings, SpoolSettings
 from edge_agent.bridge.spooled_drain import Drainer
@@ -85,7 +85,7 @@ async def test_a_bridge_keeps_none(kept: Callable[[], int]) -> None:
 
 
 async def test_a_spool_keeps_them_on_the_disk_only(kept: Callable[[], int], tmp_path: Path) -> None:
-    """What takes messages in remembers them by digests, and what sends them on does not remember their way."""
+    """What takes messages in remembers them by hashes, and what sends them on does not remember their way."""
     spool, counts = Spool.open(tmp_path, most_bytes=64 << 20), Counts()
     drainer = Drainer(spool, counts, SETTINGS, "lyon")
     drainer.begin(Kafka(), PARTITIONS, Done())
@@ -99,7 +99,7 @@ async def test_a_spool_keeps_them_on_the_disk_only(kept: Callable[[], int], tmp_
             await asyncio.sleep(0)
     assert kept() < MOST_BYTES
     _, topic, packet_id, payload, _ = message(0)
-    assert recogniser.young[packet_id][0] == digest(topic, payload)
+    assert recogniser.young[packet_id][0] == hash((topic, payload))
     for task in running:
         task.cancel()
     await asyncio.wait(running)

@@ -26,20 +26,35 @@ def put(outlet: Outlet, partition: int, place: int) -> None:
     lane.places.append(place)
 
 
+async def gone_after_s(writer: Writer, count: int, feed: Callable[[], None]) -> float:
+    """Seconds until `count` batches are pushed; `feed` is called every few milliseconds."""
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    async with asyncio.timeout(5):
+        while len(writer.batches) < count:
+            feed()
+            await asyncio.sleep(0.002)
+    return clock() - began
+
+
 async def test_batches_are_held_for_a_moment_only() -> None:
-    """What is held goes when that ends, or after HOLD_S though nobody comes back for it."""
+    """What is held goes when that ends, when nobody comes back for it, or after HOLD_S of always more to come."""
     writer = Writer()
     outlet = Outlet(writer, lambda *_: None, lambda: None)
     outlet.hold(1 << 20)
     put(outlet, 0, 0)
     outlet.flush()
     assert writer.batches == []
+    forgotten_s = await gone_after_s(writer, 1, lambda: None)
 
-    began = asyncio.get_running_loop().time()
-    async with asyncio.timeout(5):
-        while not writer.batches:  # noqa: ASYNC110 - a timer of the outlet's own
-            await asyncio.sleep(0.005)
-    assert asyncio.get_running_loop().time() - began > HOLD_S / 2
+    outlet.hold(1 << 20)
+    put(outlet, 2, 3)
+    outlet.flush()
+    fed_s = await gone_after_s(writer, 2, lambda: outlet.hold(1 << 20))
+    assert forgotten_s < fed_s
+    assert fed_s > HOLD_S / 2
+    outlet.hold(0)
+    writer.batches.pop()
 
     outlet.hold(1 << 20)
     put(outlet, 1, 1)

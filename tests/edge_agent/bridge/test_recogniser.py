@@ -142,7 +142,7 @@ class Life:
         recogniser = Recogniser("client", 1000, WINDOW)
         if find is not None:
             recogniser.find = find  # type: ignore[method-assign]  # how a test takes a guard away
-        recogniser.read(log.tails(4 * WINDOW))
+        recogniser.learn(mark for record in log.tails(4 * WINDOW) if (mark := mark_of(record, "client")) is not None)
         self.bridge = Bridge(
             broker,
             log,
@@ -208,14 +208,18 @@ async def live(chance: random.Random, broker: Broker, log: Log, turns: int, find
                 if chance.random() < 0.5:
                     log.land(index, told=False)
             log.under_way.clear()
+            life.bridge.outlet.hold(0)  # a dead process has no timers
             life = Life(broker, log, find)
         await breathe()
     broker.closing = True
     await life.take(broker.deliver())
     await breathe()
-    while log.under_way:
-        log.land(0, told=True)
-        await breathe()
+    while log.under_way or life.bridge.counts.waiting:
+        if log.under_way:
+            log.land(0, told=True)
+            await breathe()
+        else:
+            await asyncio.sleep(0.001)  # what is held back for company
     return life
 
 
