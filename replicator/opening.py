@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -14,6 +15,7 @@ from headwater.transport.retry import AGAIN_S, retrying
 from replicator import targets
 from replicator.engine import Ends, Engine
 from replicator.flow import Flow
+from replicator.mm2.cycles import Guard
 from replicator.record_engine import RecordEngine
 from replicator.settings import ReplicatorSettings
 from replicator.way import Way
@@ -35,6 +37,7 @@ class Topics:
         spawn: Callable[[Coroutine[Any, Any, Any]], object],
         start: Callable[[Engine], Flow],
         made: Callable[[str, list[Flow]], None],
+        guard: Guard | None = None,
     ) -> None:
         self.flows: dict[str, list[Flow]] = {}
         self._settings = settings
@@ -43,6 +46,7 @@ class Topics:
         self._spawn = spawn
         self._start = start
         self._made = made
+        self._guard = guard
 
     async def open(self, topic: str) -> None:
         """Wait for a topic, make its target, ship it; a Permanent error where that is not possible."""
@@ -52,10 +56,17 @@ class Topics:
             lambda: targets.spec_at_source(self._ends.probe, topic),
             quiet_s=AGAIN_S,
         )
+        if self._guard is not None:
+            guard = self._guard
+            await retrying(f"making sure that {topic} does not go round", lambda: guard.admit(topic), quiet_s=0)
         await retrying(
             f"creating the target of {topic}",
             lambda: targets.make_target(target, settings.names.remote(topic), spec, settings.replication_factor),
         )
+        limits = self._ends.account.limits(settings.way(topic, 0))
+        await retrying(f"asking for the limits of {limits.topic}", limits.refresh)
+        if limits.now.compacted:  # offsets there do not follow numbers for good, so each record carries its own
+            spec = replace(spec, configs=COMPACT)
         self.flows[topic] = []
         self._carry(spec)
         self._made(topic, self.flows[topic])

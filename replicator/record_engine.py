@@ -58,8 +58,11 @@ class RecordEngine:
             if stored is None:
                 stored = Position(FIRST_ERA, first, first, 0, 0, at=ends.clock(), source_id=source_id)
                 await ends.journal.store([(way, stored)])
+            found = await self._after_batches(stored)
             self._writer = await self._open_writer()
-            self._position = self._found(stored, self._writer)
+            self._position = self._found(stored if isinstance(found, Lost) else found, self._writer)
+            if isinstance(found, Lost):
+                self._position = await self._next_era(self._position, found, source_id)
         position = self._position
         if position is None:
             raise Defect(f"{way}: a writer without a position")
@@ -69,6 +72,23 @@ class RecordEngine:
         await self._fitter.refresh()
         self._position = structs.replace(position, source_id=source_id)
         return position.source_next
+
+    async def _after_batches(self, position: Position) -> Position | Lost:
+        """Where the batch engine ended, if the last record at the target is its own: the topic was not compacted then.
+
+        What it wrote has no source offsets; record numbers tell, as long as they do.
+        """
+        way, ends = self.way, self._ends
+        bounds = await logs.bounds(ends.target, way.target, way.partition)
+        last = await logs.last_batch(ends.target, way.target, way.partition, *bounds)
+        pid = await ends.journal.producer_id(ends.target)
+        if last is None or last.is_control or last.producer_id != pid:
+            return position
+        found = await ends.anchor.locate(way, position, pid)
+        if isinstance(found, Position):
+            found = structs.replace(found, count=0, trail=())
+            await ends.journal.store([(way, found)])
+        return found
 
     def _found(self, position: Position, writer: Writer) -> Position:
         tail = writer.tails[self.way.target, self.way.partition]
