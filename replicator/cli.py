@@ -14,7 +14,9 @@ from headwater.contract.errors import DataMissing, Untrusted
 from headwater.transport import lifecycle, logs, metrics
 from headwater.transport import settings as sources
 from replicator.mm2.cli import import_mm2
+from replicator.operating import cli as operating
 from replicator.settings import ReplicatorSettings
+from replicator.tables import aligned
 
 if TYPE_CHECKING:
     from replicator.status import LinkStatus
@@ -70,9 +72,10 @@ def run(verbose: bool = VERBOSE) -> None:
 
 @app.command()
 def status(as_json: bool = AS_JSON) -> None:
-    """Say how far each topic is: records shipped, records and seconds behind, gaps. Asks both clusters.
+    """Say how far each topic is: records shipped, records and seconds behind, gaps, replaced. Asks both clusters.
 
-    Ends with 8 where records were deleted at the site before they were shipped.
+    Ends with 8 where records were deleted at the site before they were shipped, and where a partition stands still with
+    the code of what halted it (docs/exit-codes.md).
 
     Example:  headwater replicate status --json
     """
@@ -80,8 +83,7 @@ def status(as_json: bool = AS_JSON) -> None:
 
     found = asyncio.run(link_status(sources.load("replicator", ReplicatorSettings)))
     typer.echo(msgspec.json.encode(found).decode() if as_json else _status_table(found))
-    if any(each.missing for topic in found.topics for each in topic.partitions):
-        raise typer.Exit(DataMissing.exit_code)
+    raise typer.Exit(found.exit_code)
 
 
 def _absence(link: LinkStatus) -> list[str]:
@@ -93,20 +95,21 @@ def _absence(link: LinkStatus) -> list[str]:
 
 
 def _status_table(link: LinkStatus) -> str:
-    rows: list[tuple[str, ...]] = [("topic", "engine", "state", "shipped", "behind", "seconds", "gaps")]
+    rows: list[tuple[str, ...]] = [("topic", "engine", "state", "shipped", "behind", "seconds", "gaps", "replaced")]
     for topic in link.topics:
         shipped = sum(each.shipped for each in topic.partitions)
         behind = sum(each.lag_records for each in topic.partitions)
         late = max((each.lag_s for each in topic.partitions), default=0.0)
-        rows.append(
-            (topic.target, topic.engine, topic.state, str(shipped), str(behind), f"{late:.1f}", str(len(topic.gaps)))
-        )
-    lines = [_aligned(rows), *_absence(link)]
+        replaced = sum(sum(each.replaced.values()) for each in topic.partitions)
+        counts = (str(shipped), str(behind), f"{late:.1f}", str(len(topic.gaps)), str(replaced))
+        rows.append((topic.target, topic.engine, topic.state, *counts))
+    from replicator import losses  # noqa: PLC0415  # as above
+
+    lines = [aligned(rows), *_absence(link)]
+    lines += [f"{topic.target}: record by record, since {topic.why}" for topic in link.topics if topic.why]
     for topic in link.topics:
         for each in topic.partitions:
-            if each.missing:
-                first, end = each.missing
-                lines.append(f"{topic.topic}[{each.partition}]: offsets {first} to {end - 1} were deleted unshipped")
+            lines += losses.sentences(topic.topic, each)
         lines += [
             f"{gap.topic}[{gap.partition}]: {gap.cause}, offsets {gap.first} to {gap.end - 1}" for gap in topic.gaps
         ]
@@ -140,11 +143,7 @@ def _verify_table(found: list[Comparison]) -> str:
         counts = (each.compared, each.missing, each.doubled, each.altered, each.waiting)
         digests = (each.source_sha256[:12], each.target_sha256[:12])
         rows.append((f"{each.topic}[{each.partition}]", *map(str, counts), *digests))
-    return "\n".join([_aligned(rows), *(each.remark for each in found if each.remark)])
+    return "\n".join([aligned(rows), *(each.remark for each in found if each.remark)])
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+operating.add_to(app)

@@ -31,7 +31,7 @@ from replicator.settings import ReplicatorSettings
 from replicator.way import Way
 
 _LOOK_S = 1.0
-_ENDS_LOOKS = 10
+_ENDS_LOOKS = 5
 _INFLOW_MS = 20_000
 
 _log = structlog.get_logger(__name__)
@@ -122,7 +122,7 @@ class Observer:
         self._resumed()
 
     async def _run(self, probe: Cluster, target: Cluster) -> None:
-        """Look once a second, at the ends of the source's logs every ten; until cancelled."""
+        """Look once a second, at the ends of the source's logs every five; until cancelled."""
         looks = 0
         while True:
             self._roads.look(target.roads())

@@ -2,7 +2,7 @@
 
 So a person at the site can stop a link whose target is away, and it stays stopped over restarts. Key
 `<site>/<topic>`, with `*` for all; value canonical JSON, null when it goes on. The topic is made by the first `pause`;
-until then a link asks every two seconds whether it is there.
+until then a link asks every second whether it is there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from headwater.transport.kafka_batch.inspection import topic_copies
 from headwater.transport.retry import Voice, retrying
 
 ALL = "*"
-LOOK_S = 2.0
+LOOK_S = 1.0
 _PATIENCE_S = 10.0
 
 _log = structlog.get_logger(__name__)
@@ -96,7 +96,7 @@ class Watch:
             _log.warning("cannot see what is paused", why=str(error), hint=error.hint)
 
     async def run(self) -> None:
-        """Look every two seconds until cancelled; what cannot be read leaves things as they are."""
+        """Look every second until cancelled; what cannot be read leaves things as they are."""
         voice = Voice()
         while True:
             await asyncio.sleep(LOOK_S)

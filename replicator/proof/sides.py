@@ -11,9 +11,11 @@ from replicator.proof.checking import TARGET, Checked, check_source, check_targe
 from replicator.proof.entry import HEAD_PREFIX, Head
 from replicator.proof.manifest import read_manifest
 from replicator.settings import ReplicatorSettings
+from replicator.standing import Standing, standing_key
 from replicator.status import Kept, stored
 
 Side = Literal["target", "source"]
+_RECORD = "record"
 
 
 async def check_side(settings: ReplicatorSettings, side: Side) -> list[Checked]:
@@ -39,10 +41,13 @@ async def check_side(settings: ReplicatorSettings, side: Side) -> list[Checked]:
 
 
 def heads_in(kept: Kept) -> dict[tuple[str, int], Head]:
-    """How far each partition is proven, by source topic and partition."""
+    """How far each partition is proven, by source topic and partition; those that go record by record are left out."""
     found = {}
     for key, record in kept.items():
         if key.startswith(HEAD_PREFIX):
             _, topic, partition = key.decode().split("/", 2)
-            found[topic, int(partition)] = decode(record.value, Head, f"the proof of {topic}[{partition}]")
+            pair, where = (topic, int(partition)), f"{topic}[{partition}]"
+            standing = kept.get(standing_key(*pair))
+            if standing is None or decode(standing.value, Standing, f"how {where} stands").engine != _RECORD:
+                found[pair] = decode(record.value, Head, f"the proof of {where}")
     return found

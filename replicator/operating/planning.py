@@ -1,0 +1,171 @@
+"""What a link would do, found out without writing anything: `headwater replicate plan`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from headwater.contract.errors import Permanent, Transient
+from headwater.contract.topics import TopicSpec, gaps, manifest, positions
+from headwater.transport.kafka_batch import Cluster
+from headwater.transport.kafka_batch.administration import topic_configs
+from headwater.transport.kafka_batch.alterations import all_topics
+from replicator import targets
+from replicator.engine import now_ms
+from replicator.limits import NAMES, NO_LIMIT, Limits, limits_in
+from replicator.mm2.refresh import chosen, drift
+from replicator.operating.pausing import ALL, paused
+from replicator.settings import ReplicatorSettings
+from replicator.status import Kept, open_ends, position_in, stored
+
+Action = Literal["create", "ship", "wait", "refuse"]
+_KEPT_RECORD_TIME = "message.timestamp.type"
+
+
+class PlannedTopic(msgspec.Struct, frozen=True):
+    """One topic. `records` would be shipped now, at most (offsets between); `void` of them the target deletes at once.
+
+    `action`: create the target's topic and ship, ship into what is there, wait for a topic that the source does not
+    have, refuse. `is_new`: nothing of it was shipped yet. `drift` is by name of a configuration: as the link would set
+    it, as it is.
+    """
+
+    topic: str
+    target: str
+    action: Action
+    why: str = ""
+    hint: str = ""
+    engine: str = ""
+    partitions: int = 0
+    added_partitions: int = 0
+    records: int = 0
+    is_new: bool = True
+    void: int = 0
+    drift: dict[str, tuple[str, str]] = {}
+    paused: str = ""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A whole link: its topics, the topics that it would create for itself, and those of the source that it leaves."""
+
+    site: str
+    source: str
+    target: str
+    topics: list[PlannedTopic]
+    own: list[str]
+    left_out: dict[str, str]
+
+    @property
+    def refused(self) -> list[PlannedTopic]:
+        """Topics that it cannot ship."""
+        return [each for each in self.topics if each.action == "refuse"]
+
+
+async def plan_link(settings: ReplicatorSettings) -> Plan:
+    """Ask both clusters; Unreachable if one of them does not answer. Nothing is written."""
+    async with open_ends(settings) as (source, target):
+        kept = await stored(target, settings.site)
+        pauses = await paused(source, settings.site)
+        there = await all_topics(target)
+        topics = []
+        for topic in await chosen(source, settings):
+            found = await _planned(source, target, settings, topic, kept, there)
+            pause = pauses.get(topic) or pauses.get(ALL)
+            topics.append(msgspec.structs.replace(found, paused="" if pause is None else pause.why or "paused"))
+        own = [each.name for each in (positions(settings.site), gaps(settings.site), manifest(settings.site, -1))]
+        return Plan(
+            settings.site,
+            settings.source.brokers,
+            settings.target.brokers,
+            topics,
+            [name for name in own if name not in there],
+            _left_out(settings, await all_topics(source), {each.topic for each in topics}),
+        )
+
+
+def _left_out(settings: ReplicatorSettings, here: dict[str, int], taken: set[str]) -> dict[str, str]:
+    """Topics of the source that are not shipped, and why."""
+    naming, found = settings.names, {}
+    for topic in sorted(here.keys() - taken):
+        if naming.is_internal(topic):
+            found[topic] = "belongs to a cluster or a link itself"
+        elif naming.came_from_target(topic):
+            found[topic] = f"came from {naming.target}"
+        else:
+            found[topic] = "not chosen by topics or selection.include"
+    return found
+
+
+async def _planned(
+    source: Cluster, target: Cluster, settings: ReplicatorSettings, topic: str, kept: Kept, there: dict[str, int]
+) -> PlannedTopic:
+    name = settings.names.remote(topic)
+    try:
+        spec = await targets.spec_at_source(source, topic)
+    except Transient as error:
+        hint = "it is shipped as soon as it is there; `headwater edge run` makes those of a plant"
+        return PlannedTopic(topic, name, "wait", str(error), hint)
+    except Permanent as error:
+        return PlannedTopic(topic, name, "refuse", str(error), error.hint)
+    engine = "record" if targets.is_compacted(spec) else "batch"
+    common = PlannedTopic(topic, name, "create", engine=engine, partitions=spec.partitions)
+    if name not in there:
+        wanted = limits_in({**spec.configs, **targets.FAITHFUL})
+        return await _with_backlog(source, common, kept, wanted)
+    try:
+        common = await _into(source, target, common, spec, there[name])
+        limits = limits_in(await topic_configs(target, name, NAMES))
+    except Permanent as error:
+        return msgspec.structs.replace(common, action="refuse", why=str(error), hint=error.hint)
+    if common.action == "refuse":
+        return common
+    foreign = await _foreign(target, settings, common, kept)
+    return foreign or await _with_backlog(source, common, kept, limits)
+
+
+async def _into(source: Cluster, target: Cluster, found: PlannedTopic, spec: TopicSpec, has: int) -> PlannedTopic:
+    """A topic that is there already."""
+    kind = (await topic_configs(target, found.target, [_KEPT_RECORD_TIME])).get(_KEPT_RECORD_TIME)
+    if kind not in {None, "CreateTime"}:
+        why = f"topic {found.target} has {_KEPT_RECORD_TIME}={kind}: records would lose the time of the site"
+        hint = f"set {_KEPT_RECORD_TIME}=CreateTime on {found.target}"
+        return msgspec.structs.replace(found, action="refuse", why=why, hint=hint)
+    return msgspec.structs.replace(
+        found,
+        action="ship",
+        added_partitions=max(spec.partitions - has, 0),
+        drift=await drift(source, target, found.topic, found.target),
+    )
+
+
+async def _foreign(
+    target: Cluster, settings: ReplicatorSettings, found: PlannedTopic, kept: Kept
+) -> PlannedTopic | None:
+    """Refuse a topic with records that this link has not written."""
+    ends = await target.offsets(found.target, "latest")
+    for partition, end in ends.items():
+        if end and found.engine == "batch" and position_in(kept, found.topic, partition) is None:
+            why = f"{settings.way(found.topic, partition)} has {end} records, but no position is stored for it"
+            hint = "the positions topic was deleted, or somebody else made the topic; ship to a new site name"
+            return msgspec.structs.replace(found, action="refuse", why=why, hint=hint)
+    return None
+
+
+async def _with_backlog(source: Cluster, found: PlannedTopic, kept: Kept, limits: Limits) -> PlannedTopic:
+    """How much there is to ship."""
+    firsts, ends = await source.offsets(found.topic, "earliest"), await source.offsets(found.topic, "latest")
+    young: dict[int, int | None] = {}
+    if limits.retention_ms < NO_LIMIT:
+        young = await source.offset_at(found.topic, max(now_ms() - limits.retention_ms, 0))
+    records = void = 0
+    is_first = True
+    for partition, end in ends.items():
+        position = position_in(kept, found.topic, partition)
+        at = firsts[partition] if position is None else max(position.source_next, firsts[partition])
+        is_first &= position is None
+        records += max(end - at, 0)
+        if young:
+            from_there = young[partition]
+            void += max((end if from_there is None else from_there) - at, 0)
+    return msgspec.structs.replace(found, records=records, is_new=is_first, void=void)

@@ -1,0 +1,106 @@
+"""`headwater replicate watch`: a running link, looked at once a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from headwater.contract.errors import Unreachable
+from replicator.operating.live import PartitionView, Snapshot, ask
+from replicator.operating.observer import by_topic
+from replicator.tables import bytes_text, span_text
+
+_ORDER = ("halted", "starting", "paused", "shipping", "up to date")
+
+
+def once(folder: Path, *, as_json: bool) -> None:
+    """Print the link as it is now. Unreachable when none runs."""
+    now = ask(folder)
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(now)).decode())
+    else:
+        Console().print(view(now, None))
+
+
+def watch(folder: Path, interval_s: float) -> None:
+    """Show the link until Ctrl-C; one that ends meanwhile is waited for. Unreachable when none runs at the start."""
+    before = ask(folder)
+    with suppress(KeyboardInterrupt), Live(view(before, None), auto_refresh=False) as live:
+        for now in _snapshots(folder, interval_s):
+            live.update(view(now, before) if isinstance(now, Snapshot) else Text(str(now)), refresh=True)
+            before = now if isinstance(now, Snapshot) else before
+
+
+def _snapshots(folder: Path, interval_s: float) -> Iterator[Snapshot | Unreachable]:
+    while True:
+        time.sleep(interval_s)
+        try:
+            yield ask(folder)
+        except Unreachable as error:
+            yield error
+
+
+def view(now: Snapshot, before: Snapshot | None) -> RenderableType:
+    """Everything as tables that fit 80 columns; without `before` records a second are of the whole life."""
+    state = "" if now.open else ", STARTING"
+    head = Table(title=f"{now.site} to {now.target}, process {now.pid}{state}", title_justify="left", box=None)
+    head.pad_edge = head.show_header = False
+    head.add_row("goodput", f"{bytes_text(now.goodput_bytes_s)} a second")
+    head.add_row("waits", f"{now.lag_records:,} records, about {bytes_text(now.lag_bytes)}")
+    head.add_row("until all is shipped", "never at this rate" if now.eta_s is None else span_text(now.eta_s))
+    head.add_row("round trip", "unknown" if now.round_trip_ms is None else f"{now.round_trip_ms:,.1f} ms")
+    share = now.wasted_bytes / now.sent_bytes if now.sent_bytes else 0.0
+    head.add_row("on the road", f"{bytes_text(now.sent_bytes)}, of these {share:.1%} in vain")
+    if now.budget_left_bytes is not None:
+        head.add_row("budget left", bytes_text(now.budget_left_bytes))
+    if now.reached_ms:
+        head.add_row("last acknowledgement", f"{span_text(max(now.at - now.reached_ms, 0) / 1000)} ago")
+    parts: list[RenderableType] = [head, Text(), _topics(now, before), Text()]
+    parts += [Text(f"paused: {topic} ({why})", "yellow") for topic, why in now.paused.items()]
+    parts += [_trouble(each) for each in now.troubles]
+    if now.last_error:
+        ago = (now.at - now.last_error_at) / 1000
+        parts.append(Text(f"last error, {span_text(ago)} ago: {now.last_error}"))
+    return Group(*parts)
+
+
+def _trouble(each: PartitionView) -> Text:
+    where = f"{each.topic}[{each.partition}]"
+    if each.doubted:
+        return Text(f"{where}: {each.doubted}", "bold red", overflow="fold")
+    hint = f"; {each.hint}" if each.hint else ""
+    return Text(f"{where} stands still: {each.halted}{hint}", "bold red", overflow="fold")
+
+
+def _topics(now: Snapshot, before: Snapshot | None) -> Table:
+    found = Table(title="topics", title_justify="left", box=None, pad_edge=False)
+    for name in ("topic", "state"):
+        found.add_column(name, overflow="fold", header_style="bold")
+    for name in ("a second", "waiting", "oldest", "proven"):
+        found.add_column(name, justify="right", no_wrap=True, header_style="bold")
+    former = {} if before is None or before.since != now.since else by_topic(before.partitions)
+    seconds = max(now.at - (before.at if former and before is not None else now.since), 1) / 1000
+    for topic, views in by_topic(now.partitions).items():
+        came = sum(each.records for each in views) - sum(each.records for each in former.get(topic, []))
+        oldest = max((each.age_ms for each in views if each.age_ms is not None), default=None)
+        unproven = sum(
+            max(each.source_next - each.safe_to_delete, 0) for each in views if each.safe_to_delete is not None
+        )
+        known = all(each.safe_to_delete is not None for each in views)
+        found.add_row(
+            topic,
+            min((each.state for each in views), key=_ORDER.index),
+            f"{came / seconds:,.0f}",
+            f"{sum(each.lag_records for each in views):,}",
+            "" if oldest is None else span_text(oldest / 1000),
+            f"all but {unproven:,}" if known and unproven else "all" if known else "",
+        )
+    return found
