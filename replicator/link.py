@@ -27,6 +27,8 @@ from replicator.engine import Ends, Engine, Shipment, now_ms
 from replicator.flow import Flow
 from replicator.journal import Journal
 from replicator.mm2 import publish
+from replicator.mm2.cycles import Guard
+from replicator.mm2 import publish
 from replicator.mm2.refresh import Refresh
 from replicator.opening import Topics
 from replicator.operating.observer import Observer
@@ -165,7 +167,10 @@ class Link:
         )
         self._spawn(self._fetch())
         self._spawn(self._store_positions(self._journal))
-        topics = Topics(settings, ends, self._batch_engine, self._spawn, self._start, self._watch)
+        guard = Guard(settings, self._probe, self._target, self._journal) if settings.naming.keep_names else None
+        if guard is not None:
+            self._spawn(guard.run())
+        topics = Topics(settings, ends, self._batch_engine, self._spawn, self._start, self._watch, guard)
         refresh = Refresh(settings, self._probe, self._target, topics)
         self._spawn(refresh.run(self._metrics))
         for work in publish.works(settings, self._probe, self._target, topics.flows):

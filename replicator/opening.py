@@ -58,7 +58,9 @@ class Topics:
         )
         if self._guard is not None:
             guard = self._guard
-            await retrying(f"making sure that {topic} does not go round", lambda: guard.admit(topic), quiet_s=0)
+            await retrying(
+                f"making sure that {topic} does not go round", lambda: guard.admit(topic), most_s=3.0, quiet_s=0
+            )
         await retrying(
             f"creating the target of {topic}",
             lambda: targets.make_target(target, settings.names.remote(topic), spec, settings.replication_factor),

@@ -82,7 +82,8 @@ class SelectionSettings(BaseModel):
     def fits(self, naming: Naming, topic: str) -> bool:
         """Whether a topic of the source is shipped because of a pattern."""
         chosen = matches(self.include, topic) and not matches(self.exclude, topic)
-        return chosen and not naming.is_internal(topic) and not naming.came_from_target(topic)
+        own = not naming.keeps_names and naming.source in naming.hops(topic)  # shipped by this link, into its source
+        return chosen and not own and not naming.is_internal(topic) and not naming.came_from_target(topic)
 
 
 class TopicConfigSettings(BaseModel):
