@@ -7,13 +7,15 @@ from contextlib import aclosing, asynccontextmanager
 
 import msgspec
 
-from headwater.contract.errors import BadInput
+from headwater.contract.errors import BadInput, DataMissing
 from headwater.contract.topics import positions
 from headwater.transport.kafka_batch import Cluster, Record, read_compacted
 from headwater.transport.kafka_batch.reading import walk
-from replicator import targets
+from replicator import losses, targets
 from replicator.engine import now_ms
+from replicator.limits import Limits
 from replicator.mm2.refresh import chosen
+from replicator.notices import Notice
 from replicator.position import GAP_PREFIX, Gap, Position, decode, position_key
 from replicator.settings import ReplicatorSettings
 
@@ -22,29 +24,44 @@ _SILENT_INTERVALS = 4  # between stored positions, after which a replicator that
 
 
 class PartitionStatus(msgspec.Struct, frozen=True):
-    """One partition. `lag_records` may count markers of transactions too; `lag_s` is the age of what comes next."""
+    """One partition. `lag_records` may count markers of transactions too; `lag_s` is the age of what comes next.
+
+    `reworked`: source batches that were built anew in the link's present life, by why (fitting.py). `replaced`: records
+    for which something else stands at the target, by reason (quarantine.py). `void`: records that were older than the
+    target's retention when they were shipped; `void_next`: whether what comes next is. `halted`: why it stands still,
+    with what to do and the exit code of that trouble.
+    """
 
     partition: int
-    state: str  # up to date, behind, not started, records missing
+    state: str  # up to date, behind, not started, records missing, halted
     shipped: int  # records at the target, those that its retention has deleted included
     lag_records: int
     lag_s: float
     missing: tuple[int, int] | None  # source offsets [first, end) that were deleted before they were shipped
+    engine: str = "batch"
+    reworked: dict[str, int] = {}
+    replaced: dict[str, int] = {}
+    void: int = 0
+    void_next: bool = False
+    halted: str = ""
+    hint: str = ""
+    exit_code: int = 0
 
 
 class TopicStatus(msgspec.Struct, frozen=True):
-    """One topic; `gaps` are those recorded so far."""
+    """One topic; `gaps` are those recorded so far, `why` the reason for an engine other than the usual one."""
 
     topic: str
     target: str
     engine: str
     partitions: list[PartitionStatus]
     gaps: list[Gap]
+    why: str = ""
 
     @property
     def state(self) -> str:
         """The worst of its partitions."""
-        order = ("records missing", "not started", "behind", "up to date")
+        order = ("halted", "records missing", "not started", "behind", "up to date")
         return min((each.state for each in self.partitions), key=order.index, default="not started")
 
 
@@ -58,6 +75,13 @@ class LinkStatus(msgspec.Struct, frozen=True):
     topics: list[TopicStatus]
     stored_ms: int | None = None
     running: bool | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """What `headwater replicate status` ends with: the code of a halted partition, or 8 for missing records."""
+        partitions = [each for topic in self.topics for each in topic.partitions]
+        lost = [DataMissing.exit_code for each in partitions if each.missing]
+        return max([each.exit_code for each in partitions] + lost, default=0)
 
 
 @asynccontextmanager
@@ -75,8 +99,9 @@ async def link_status(settings: ReplicatorSettings) -> LinkStatus:
     """Compare what is at the source with what is at the target; Unreachable if one of them is."""
     async with open_ends(settings) as (source, target):
         kept = await stored(target, settings.site)
+        said = await losses.said(target, settings.site)
         found = [
-            await _topic_status(source, target, settings.names.remote(topic), topic, kept)
+            await _topic_status(source, target, settings.names.remote(topic), topic, kept, said)
             for topic in await chosen(source, settings)
         ]
     stored_ms = max((record.timestamp_ms for record in kept.values()), default=None)
@@ -113,20 +138,24 @@ def gaps_in(kept: Kept, topic: str) -> list[Gap]:
     return sorted(found, key=lambda gap: (gap.partition, gap.era))
 
 
-async def _topic_status(source: Cluster, target: Cluster, name: str, topic: str, kept: Kept) -> TopicStatus:
+async def _topic_status(
+    source: Cluster, target: Cluster, name: str, topic: str, kept: Kept, said: list[Notice]
+) -> TopicStatus:
     spec = await targets.spec_at_source(source, topic)
     firsts, ends = await source.offsets(topic, "earliest"), await source.offsets(topic, "latest")
     try:
-        arrived = await target.offsets(name, "latest")
+        arrived, limits = await target.offsets(name, "latest"), await losses.limits_of(target, name)
     except BadInput:
-        arrived = {}
+        arrived, limits = {}, Limits()
     found = []
     for partition in range(spec.partitions):
         position = position_in(kept, topic, partition)
         log = (firsts[partition], ends[partition])
-        found.append(await _partition_status(source, topic, partition, log, arrived.get(partition), position))
-    engine = "record" if targets.is_compacted(spec) else "batch"
-    return TopicStatus(topic, name, engine, found, gaps_in(kept, topic))
+        each = await _partition_status(source, topic, partition, log, arrived.get(partition), position)
+        found.append(losses.told(each, topic, kept, said, limits.retention_ms))
+    compacted = "source" if targets.is_compacted(spec) else "target" if limits.compacted else ""
+    engine, why = ("record", f"the topic at the {compacted} is compacted") if compacted else ("batch", "")
+    return TopicStatus(topic, name, engine, found, gaps_in(kept, topic), why)
 
 
 async def _partition_status(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import struct
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -13,21 +12,23 @@ import msgspec
 from headwater.contract import headers
 from headwater.transport.kafka_batch import Cluster, Record, read_compacted
 from replicator import logs, targets
+from replicator.fingerprint import canonical
 from replicator.logs import Start
 from replicator.mm2.refresh import chosen
 from replicator.position import Position
+from replicator.quarantine import same, stands_for
 from replicator.settings import ReplicatorSettings
 from replicator.status import open_ends, position_in, stored
 from replicator.way import Way
 
 _WINDOW = 256  # records looked ahead to find where two logs agree again
-_FRAME = struct.Struct(">qiii")
 
 
 class Comparison(msgspec.Struct, frozen=True):
     """One partition. The digests are SHA-256 over the compared records of each side: equal where they agree.
 
-    `waiting` records are at the source only, behind everything shipped; `skipped` are the target's of former eras.
+    `waiting` records are at the source only, behind everything shipped; `skipped` are the target's of former eras. Of
+    the compared ones, `replaced` are there as what stands for them (quarantine.py), with the digest of the source's.
     """
 
     topic: str
@@ -41,6 +42,7 @@ class Comparison(msgspec.Struct, frozen=True):
     source_sha256: str
     target_sha256: str
     remark: str = ""
+    replaced: int = 0
 
     @property
     def agrees(self) -> bool:
@@ -99,6 +101,7 @@ class _Walk:
         self._way = way
         self._digests = (hashlib.sha256(), hashlib.sha256())
         self._compared = self._missing = self._doubled = self._altered = self._waiting = 0
+        self._replaced = 0
         self._first = ""
 
     async def run(self, ours: AsyncGenerator[Record, None], theirs: AsyncGenerator[Record, None]) -> None:
@@ -115,7 +118,7 @@ class _Walk:
                 self._differs(f"target offset {there[0].offset} is not at the source")
                 self._doubled += len(there) + await _rest(theirs)
                 return
-            if here[0][1:] == there[0][1:]:
+            if same(there[0], here[0]):
                 self._take(here.popleft(), there.popleft())
                 continue
             await _fill(here, ours, _WINDOW)
@@ -124,6 +127,9 @@ class _Walk:
             self._skip(here, there)
 
     def _take(self, ours: Record, theirs: Record) -> None:
+        if theirs[1:] != ours[1:] and stands_for(theirs, ours):
+            self._replaced += 1
+            theirs = ours
         for digest, record in zip(self._digests, (ours, theirs), strict=True):
             digest.update(canonical(record))
         self._compared += 1
@@ -163,6 +169,7 @@ class _Walk:
             source_sha256=self._digests[0].hexdigest(),
             target_sha256=self._digests[1].hexdigest(),
             remark=first,
+            replaced=self._replaced,
         )
 
 
@@ -181,20 +188,6 @@ async def _rest(records: AsyncGenerator[Record, None]) -> int:
     return count
 
 
-def canonical(record: Record) -> bytes:
-    """Bytes of a record's time, key, value and headers that no other record has: lengths first, -1 for null."""
-    parts = [_FRAME.pack(record.timestamp_ms, _size(record.key), _size(record.value), len(record.headers))]
-    parts += [record.key or b"", record.value or b""]
-    for name, value in record.headers:
-        raw = name.encode()
-        parts += [struct.pack(">ii", len(raw), _size(value)), raw, value or b""]
-    return b"".join(parts)
-
-
-def _size(data: bytes | None) -> int:
-    return -1 if data is None else len(data)
-
-
 async def _compare_states(source: Cluster, target: Cluster, way: Way, position: Position) -> Comparison:
     """Compacted topics: the newest record of each key."""
     ours = await read_compacted(source, way.topic, way.partition)
@@ -204,7 +197,8 @@ async def _compare_states(source: Cluster, target: Cluster, way: Way, position: 
     digests = (hashlib.sha256(), hashlib.sha256())
     altered = 0
     for key in sorted(ours.keys() & theirs.keys() - waiting):
-        here, there = canonical(ours[key]), canonical(_without_offset(theirs[key]))
+        here = canonical(ours[key])
+        there = here if stands_for(theirs[key], ours[key]) else canonical(_without_offset(theirs[key]))
         altered += here != there
         digests[0].update(here)
         digests[1].update(there)

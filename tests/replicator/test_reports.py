@@ -6,10 +6,15 @@ import asyncio
 import json
 from typing import Any
 
+import structlog
+
+from headwater.app.stack.runner import Runner
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Out, encode
 from replicator.status import PartitionStatus, TopicStatus, is_running
-from tests.replicator.bed import Bed, numbered, until
+from tests.replicator.bed import Bed, now_ms, numbered, until
+from tests.replicator.silence import standing
+from tests.replicator.test_corrupt import RECORDS, spoil
 
 
 async def report(bed: Bed, command: str, *options: str) -> tuple[int, str]:
@@ -84,6 +89,62 @@ async def test_status_names_what_was_deleted_unshipped(bed: Bed) -> None:
     code, text = await report(bed, "status")
     assert code == 0
     assert "retention, offsets 20 to 29" in text
+
+
+async def test_status_shows_engines_what_was_replaced_and_what_stands_still(bed: Bed, service_runner: Runner) -> None:
+    """A halted partition is named with its reason and decides the exit code, with or without a running link."""
+    plain, other = await bed.topic(partitions=1), await bed.topic("other", partitions=1)
+    compacted = await bed.topic("status", partitions=1, cleanup_policy="compact")
+    await bed.make(bed.target, remote(bed.site, plain), 1, max_message_bytes="3000")
+    await bed.write(plain, 0, encode([numbered(n, 4000 if n == 2 else 900) for n in range(5)]))
+    await bed.fill(other, 20)
+    await bed.fill(compacted, 2)
+    spoil(service_runner, other, 1, RECORDS, 1)
+    async with bed.link(bed.settings(on_gap="halt")):
+        await until(lambda: bed.ends_at(plain, 0, 5), "what can be shipped is")
+        await until(lambda: _stands_still(bed, other), "the other one halts")
+    code, text = await report(bed, "status", "--json")
+    assert code == 7
+    found = {each["topic"]: each for each in json.loads(text)["topics"]}
+    assert [found[name]["engine"] for name in (plain, other, compacted)] == ["batch", "batch", "record"]
+    assert found[plain]["partitions"][0]["replaced"] == {"too-large": 1}
+    assert found[plain]["partitions"][0]["reworked"] == {"replaced": 1}
+    assert found[other]["partitions"][0]["state"] == "halted"
+    assert (found[other]["partitions"][0]["exit_code"], found[plain]["partitions"][0]["halted"]) == (7, "")
+    code, text = await report(bed, "status")
+    assert code == 7
+    assert f"halted: {other}[0]: offsets 10 to 19 do not match their checksum (restore the source's log" in text
+    assert f"{plain}[0]: the target did not take 1 too-large; something else stands for them" in text
+    assert f"{remote(bed.site, compacted)}: record by record, since the topic at the source is compacted" in text
+    code, verdicts = await verified(bed)
+    assert [(each["compared"], each["replaced"], each["altered"]) for each in verdicts][:1] == [(5, 1, 0)]
+    assert code == 0
+
+
+async def _stands_still(bed: Bed, topic: str) -> bool:
+    found = await standing(bed, topic)
+    return found is not None and bool(found.halted)
+
+
+async def test_records_older_than_the_target_keeps_are_named_before_they_are_shipped(bed: Bed) -> None:
+    """Status says it before and after, the log with the first offset, the metric in records."""
+    topic = await bed.topic(partitions=1)
+    await bed.make(bed.target, remote(bed.site, topic), 1, retention_ms="60000", segment_ms="86400000")
+    now = now_ms()
+    await bed.fill(topic, 10)  # an hour old
+    await bed.write(topic, 0, encode([Out(b"k", b"%d new" % n, (), now) for n in range(10, 13)]))
+    with structlog.testing.capture_logs() as logs:
+        async with bed.link(bed.settings()):
+            await until(lambda: bed.ends_at(topic, 0, 13), "all is shipped")
+            await bed.fill(topic, 5)
+            await until(lambda: bed.ends_at(topic, 0, 18), "old ones that come later are shipped, too")
+    (said,) = [entry for entry in logs if entry["event"] == "older than the target keeps"]
+    assert (said["from_offset"], said["retention_ms"]) == (0, 60_000)
+    found = await standing(bed, topic)
+    assert found is not None
+    assert found.void == 15
+    text = (await report(bed, "status"))[1]
+    assert f"{topic}[0]: 15 records were shipped that the target deletes at once" in text
 
 
 async def test_verify_proves_a_good_copy(bed: Bed) -> None:
