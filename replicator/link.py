@@ -28,7 +28,6 @@ from replicator.flow import Flow
 from replicator.journal import Journal
 from replicator.mm2 import publish
 from replicator.mm2.cycles import Guard
-from replicator.mm2 import publish
 from replicator.mm2.refresh import Refresh
 from replicator.opening import Topics
 from replicator.operating.observer import Observer
