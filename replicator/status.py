@@ -7,16 +7,17 @@ from contextlib import aclosing, asynccontextmanager
 
 import msgspec
 
-from headwater.contract.errors import BadInput, DataMissing
+from headwater.contract.errors import BadInput, DataMissing, Transient, Unreachable
 from headwater.contract.topics import positions
 from headwater.transport.kafka_batch import Cluster, Record, read_compacted
 from headwater.transport.kafka_batch.reading import walk
 from replicator import losses, targets
 from replicator.engine import now_ms
 from replicator.limits import Limits
-from replicator.mm2.refresh import chosen
+from replicator.mm2.refresh import chosen, drift
 from replicator.notices import Notice
 from replicator.position import GAP_PREFIX, Gap, Position, decode, position_key
+from replicator.proof.heads import safe_offset
 from replicator.settings import ReplicatorSettings
 
 Kept = dict[bytes, Record]
@@ -29,7 +30,7 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     `reworked`: source batches that were built anew in the link's present life, by why (fitting.py). `replaced`: records
     for which something else stands at the target, by reason (quarantine.py). `void`: records that were older than the
     target's retention when they were shipped; `void_next`: whether what comes next is. `halted`: why it stands still,
-    with what to do and the exit code of that trouble.
+    with what to do and the exit code of that trouble. `safe_to_delete`: source offset behind what is proven.
     """
 
     partition: int
@@ -46,10 +47,15 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     halted: str = ""
     hint: str = ""
     exit_code: int = 0
+    safe_to_delete: int | None = None
 
 
 class TopicStatus(msgspec.Struct, frozen=True):
-    """One topic; `gaps` are those recorded so far, `why` the reason for an engine other than the usual one."""
+    """One topic, without partitions where the source has none of that name; `gaps` are those recorded so far.
+
+    `why`: the reason for an engine other than the usual one.
+    `drift`: configurations that differ, by name, as the link would set them now and as they are at the target.
+    """
 
     topic: str
     target: str
@@ -57,12 +63,13 @@ class TopicStatus(msgspec.Struct, frozen=True):
     partitions: list[PartitionStatus]
     gaps: list[Gap]
     why: str = ""
+    drift: dict[str, tuple[str, str]] = {}
 
     @property
     def state(self) -> str:
         """The worst of its partitions."""
         order = ("halted", "records missing", "not started", "behind", "up to date")
-        return min((each.state for each in self.partitions), key=order.index, default="not started")
+        return min((each.state for each in self.partitions), key=order.index, default="no such topic")
 
 
 class LinkStatus(msgspec.Struct, frozen=True):
@@ -141,7 +148,12 @@ def gaps_in(kept: Kept, topic: str) -> list[Gap]:
 async def _topic_status(
     source: Cluster, target: Cluster, name: str, topic: str, kept: Kept, said: list[Notice]
 ) -> TopicStatus:
-    spec = await targets.spec_at_source(source, topic)
+    try:
+        spec = await targets.spec_at_source(source, topic)
+    except Unreachable:
+        raise
+    except Transient:
+        return TopicStatus(topic, name, "", [], gaps_in(kept, topic))
     firsts, ends = await source.offsets(topic, "earliest"), await source.offsets(topic, "latest")
     try:
         arrived, limits = await target.offsets(name, "latest"), await losses.limits_of(target, name)
@@ -152,10 +164,12 @@ async def _topic_status(
         position = position_in(kept, topic, partition)
         log = (firsts[partition], ends[partition])
         each = await _partition_status(source, topic, partition, log, arrived.get(partition), position)
+        each = msgspec.structs.replace(each, safe_to_delete=safe_offset(kept, topic, partition))
         found.append(losses.told(each, topic, kept, said, limits.retention_ms))
     compacted = "source" if targets.is_compacted(spec) else "target" if limits.compacted else ""
     engine, why = ("record", f"the topic at the {compacted} is compacted") if compacted else ("batch", "")
-    return TopicStatus(topic, name, engine, found, gaps_in(kept, topic), why)
+    differ = await drift(source, target, topic, name) if arrived else {}
+    return TopicStatus(topic, name, engine, found, gaps_in(kept, topic), why, differ)
 
 
 async def _partition_status(

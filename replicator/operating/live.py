@@ -40,6 +40,7 @@ class PartitionView(msgspec.Struct, frozen=True):
     engine: str
     state: str
     source_next: int = -1
+    target_next: int = -1
     records: int = 0
     bytes: int = 0
     lag_records: int = 0

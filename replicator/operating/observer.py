@@ -193,6 +193,7 @@ class Observer:
             engine=flow.engine.name,
             state=_state(flow),
             source_next=-1 if position is None else position.source_next,
+            target_next=-1 if position is None else position.target_next,
             records=figures.records,
             bytes=figures.bytes,
             lag_records=flow.behind,

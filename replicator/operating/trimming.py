@@ -13,10 +13,9 @@ from headwater.transport.kafka_batch import Cluster
 from headwater.transport.kafka_batch.deletion import delete_records
 from replicator.engine import now_ms
 from replicator.mm2.refresh import chosen
-from replicator.proof.entry import Head
-from replicator.proof.sides import heads_in
+from replicator.proof.heads import safe_offset
 from replicator.settings import ReplicatorSettings
-from replicator.status import Kept, open_ends, position_in, stored
+from replicator.status import Kept, open_ends, stored
 
 
 class Trim(msgspec.Struct, frozen=True):
@@ -39,14 +38,6 @@ class Trim(msgspec.Struct, frozen=True):
         return max(self.before - self.first, 0)
 
 
-def safe_offset(kept: Kept, heads: dict[tuple[str, int], Head], topic: str, partition: int) -> int | None:
-    """Source offset behind what is shipped, acknowledged and proven of the log that the source has now."""
-    head, position = heads.get((topic, partition)), position_in(kept, topic, partition)
-    if head is None or position is None or head.era != position.era:
-        return None
-    return min(head.source_next, position.source_next)
-
-
 async def trim(settings: ReplicatorSettings, topic: str | None, keep_s: float, *, really: bool) -> list[Trim]:
     """What may be deleted, and with `really` delete it; records younger than `keep_s` stay.
 
@@ -66,12 +57,11 @@ async def trim(settings: ReplicatorSettings, topic: str | None, keep_s: float, *
 
 
 async def _of_topic(source: Cluster, kept: Kept, topic: str, keep_s: float) -> list[Trim]:
-    heads = heads_in(kept)
     firsts, ends = await source.offsets(topic, "earliest"), await source.offsets(topic, "latest")
     young = await source.offset_at(topic, max(now_ms() - int(keep_s * 1000), 0))
     found = []
     for partition, end in ends.items():
-        proven = safe_offset(kept, heads, topic, partition)
+        proven = safe_offset(kept, topic, partition)
         kept_from = young[partition]
         before = min(proven or 0, end if kept_from is None else kept_from, end)
         found.append(Trim(topic, partition, firsts[partition], max(before, firsts[partition]), end, proven))

@@ -6,16 +6,13 @@ from typing import Literal
 
 from headwater.contract.errors import BadInput
 from headwater.transport.kafka_batch import Cluster
-from replicator.position import decode
 from replicator.proof.checking import TARGET, Checked, check_source, check_target
-from replicator.proof.entry import HEAD_PREFIX, Head
+from replicator.proof.heads import heads_in
 from replicator.proof.manifest import read_manifest
 from replicator.settings import ReplicatorSettings
-from replicator.standing import Standing, standing_key
-from replicator.status import Kept, stored
+from replicator.status import stored
 
 Side = Literal["target", "source"]
-_RECORD = "record"
 
 
 async def check_side(settings: ReplicatorSettings, side: Side) -> list[Checked]:
@@ -38,16 +35,3 @@ async def check_side(settings: ReplicatorSettings, side: Side) -> list[Checked]:
                 await check_source(source, settings.way(*pair), entries.get(pair, []), head.era)
                 for pair, head in sorted(heads.items())
             ]
-
-
-def heads_in(kept: Kept) -> dict[tuple[str, int], Head]:
-    """How far each partition is proven, by source topic and partition; those that go record by record are left out."""
-    found = {}
-    for key, record in kept.items():
-        if key.startswith(HEAD_PREFIX):
-            _, topic, partition = key.decode().split("/", 2)
-            pair, where = (topic, int(partition)), f"{topic}[{partition}]"
-            standing = kept.get(standing_key(*pair))
-            if standing is None or decode(standing.value, Standing, f"how {where} stands").engine != _RECORD:
-                found[pair] = decode(record.value, Head, f"the proof of {where}")
-    return found

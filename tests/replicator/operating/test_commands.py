@@ -14,6 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 from headwater.contract.topics import remote
+from headwater.transport.kafka_batch import restamp
 from headwater.transport.kafka_batch.alterations import all_topics, set_topic_configs
 from replicator.operating.pausing import paused
 from replicator.settings import ReplicatorSettings
@@ -159,3 +160,82 @@ async def test_a_site_is_trimmed_only_behind_the_proof(desk: Desk) -> None:
     assert (found["deleted"], (await bed.source.offsets(topic, "earliest"))[0]) == (True, 20)
     async with bed.link(bed.settings()):
         await until(partial(bed.holds, remote(bed.site, topic), 35), "what is left is shipped")
+
+
+async def test_status_answers_while_clusters_are_away(desk: Desk) -> None:
+    """It says what the replicator of this machine told last, since when and who is away, and ends with 5."""
+    bed = desk.bed
+    topic = await bed.topic(partitions=1)
+    await bed.fill(topic, 20)
+    away = {"HEADWATER_REPLICATOR__TARGET__BROKERS": f"127.0.0.1:{free_port()}"}
+    code, text = await desk.says("status", **away)
+    assert (code, "no replicator has run on this machine" in text) == (5, True)
+    async with desk.running():
+        await until(partial(bed.holds, remote(bed.site, topic), 20), "all is shipped")
+    code, text = await desk.says("status")
+    assert (code, "up to date" in text) == (0, True)
+    await bed.fill(topic, 7)
+    found = await desk.tells("status", **away)
+    part = found["topics"][0]["partitions"][0]
+    assert (part["state"], part["shipped"], part["lag_records"], part["safe_to_delete"]) == ("behind", 20, 7, 20)
+    assert (list(found["away"]), found["is_live"]) == (["target"], False)
+    away["HEADWATER_REPLICATOR__SOURCE__BROKERS"] = away["HEADWATER_REPLICATOR__TARGET__BROKERS"]
+    code, text = await desk.says("status", **away)
+    assert code == 5
+    assert "the source is away: " in text
+    assert "what follows is what the replicator of this machine told at " in text
+    assert remote(bed.site, topic) in text
+
+
+async def test_a_halted_partition_does_not_hide(desk: Desk) -> None:
+    """The process ships the others, but status, --check and --local end with its trouble's code; --check finds lag."""
+    bed = desk.bed
+    good, bad = await bed.topic("good", partitions=1), await bed.topic("bad", partitions=1)
+    for topic in (good, bad):
+        await bed.fill(topic, 20)
+    await bed.ship()
+    code, text = await desk.says("status", "--check")
+    assert (code, "up to date" in text) == (0, True)
+    assert (await desk.says("status", "--local"))[0] == 5
+    await bed.fill(bad, 20)
+    assert [(await desk.says("status", *more))[0] for more in ((), ("--check", "--max-lag", "60"))] == [0, 5]
+    await bed.trim(bed.source, bad, 0, 30)
+    port = free_port()
+    more = {"HEADWATER_REPLICATOR__ON_GAP": "halt", "HEADWATER_REPLICATOR__METRICS_PORT": str(port)}
+    async with desk.running(**more):
+        await bed.fill(good, 5)
+        await until(partial(bed.holds, remote(bed.site, good), 25), "the good one goes on")
+
+        async def told() -> bool:
+            return bool((await desk.says("status", "--local"))[0] == 8)
+
+        await until(told, "the halted one is told")
+        metrics = await asyncio.to_thread(scraped, port)
+        assert metrics[f'headwater_replicator_halted_partitions{{site="{bed.site}",topic="{bad}"}}'] == 1
+        for words in (("status",), ("status", "--check")):
+            code, text = await desk.says(*words)
+            assert (code, "halted" in text, f"{bad}[0]" in text) == (8, True, True)
+
+
+async def test_verify_checks_one_side_at_the_keyboard(desk: Desk) -> None:
+    """With the source away the target is verified alone, and what was done to it is named, with its exit code."""
+    bed = desk.bed
+    topic = await bed.topic(partitions=1)
+    target = remote(bed.site, topic)
+    away = {"HEADWATER_REPLICATOR__SOURCE__BROKERS": f"127.0.0.1:{free_port()}"}
+    code, text = await desk.says("verify", "--target-only", **away)
+    assert (code, "nothing is proven" in text) == (2, True)
+    await bed.fill(topic, 40, size=20_000, batch=2)
+    await bed.ship()
+    code, text = await desk.says("verify", "--offline", **away)
+    assert (code, text.splitlines()[1].split()[:4]) == (0, [f"{topic}[0]", "target", "1", "40"])
+    (found,) = await desk.tells("verify", "--source-only")
+    assert (found["side"], found["proven"], found["findings"]) == ("source", 40, [])
+    ours = await bed.batches(bed.target, target, 0)
+    await bed.delete(bed.target, target)
+    await bed.make(bed.target, target, 1)
+    for batch in [*ours[:7], *ours[9:]]:
+        again = restamp(batch, producer_id=-1, epoch=-1, sequence=-1)
+        assert (await bed.target.produce([(target, 0, again)]))[0].error == 0
+    code, text = await desk.says("verify", "--target-only", **away)
+    assert (code, f"dropped: {target}[0]: 4 records were dropped from offsets 14 to 17" in text) == (8, True)

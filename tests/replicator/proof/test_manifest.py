@@ -16,7 +16,8 @@ from replicator.link import run_link
 from replicator.proof.checking import SOURCE, TARGET, Checked
 from replicator.proof.entry import COMPARED, READ, SHIPPED, Entry
 from replicator.proof.manifest import breaks, place, read_manifest
-from replicator.proof.sides import Side, check_side, heads_in
+from replicator.proof.heads import heads_in
+from replicator.proof.sides import Side, check_side
 from replicator.status import stored
 from tests.replicator.bed import Bed, until
 

@@ -1,0 +1,121 @@
+"""`headwater replicate status`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+import typer
+
+from headwater.contract.errors import Unreachable
+from headwater.transport import settings as sources
+from replicator.settings import ReplicatorSettings
+from replicator.tables import aligned, bytes_text, span_text
+
+if TYPE_CHECKING:
+    from replicator.operating.live import Snapshot
+    from replicator.operating.report import Report
+
+AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
+CHECK = typer.Option(False, "--check", help="For monitoring: end with 5 too where something waits and nobody ships it.")
+LOCAL = typer.Option(False, "--local", help="Ask only the replicator of this machine, no cluster; 5 where none runs.")
+MOST_LAG = typer.Option(
+    None, "--max-lag", min=0.0, help="With --check: end with 5 where a record waits for longer (s)."
+)
+
+
+def status(
+    as_json: bool = AS_JSON, check: bool = CHECK, local: bool = LOCAL, most_lag_s: float | None = MOST_LAG
+) -> None:
+    """Say how far each topic is: records shipped, records and seconds behind, gaps, replaced, proven.
+
+    It asks both clusters; while one is away it answers from what the replicator of this machine told last, says since when, and ends
+    with 5. Ends with 8 where records were deleted at the site before they were shipped, and where a partition stands
+    still with the code of what halted it (docs/exit-codes.md).
+
+    Example:  headwater replicate status --json
+    """
+    from replicator.operating.report import report  # noqa: PLC0415  # `--help` must not wait for the network code
+
+    settings = sources.load("replicator", ReplicatorSettings)
+    if local:
+        _local(settings.site, as_json)
+        return
+    found = asyncio.run(report(settings))
+    typer.echo(msgspec.json.encode(found).decode() if as_json else _text(found))
+    raise typer.Exit(found.check_code(most_lag_s) if check else found.exit_code)
+
+
+def _local(site: str, as_json: bool) -> None:
+    from replicator.operating.live import ask, folder_of  # noqa: PLC0415  # as above
+
+    now = ask(folder_of(site))
+    lines = [f"the replicator of {site} runs, process {now.pid}"] if now.open else [f"the replicator of {site} starts"]
+    lines += [f"{t.topic}[{t.partition}]: {t.halted or t.doubted}" for t in now.troubles]
+    typer.echo(msgspec.json.encode(now).decode() if as_json else "\n".join(lines))
+    if now.troubles:
+        raise typer.Exit(max(each.exit_code or 7 for each in now.troubles))
+    if not now.open:
+        raise typer.Exit(Unreachable.exit_code)
+
+
+def _text(link: Report) -> str:
+    from replicator import losses  # noqa: PLC0415  # as above
+
+    header = ("topic", "engine", "state", "shipped", "behind", "seconds", "gaps", "replaced", "proven")
+    rows: list[tuple[str, ...]] = [header]
+    for topic in link.topics:
+        shipped = sum(each.shipped for each in topic.partitions)
+        behind = sum(each.lag_records for each in topic.partitions)
+        late = max((each.lag_s for each in topic.partitions), default=0.0)
+        replaced = sum(sum(each.replaced.values()) for each in topic.partitions)
+        proven = ", ".join("-" if p.safe_to_delete is None else str(p.safe_to_delete) for p in topic.partitions)
+        counts = (str(shipped), str(behind), f"{late:.1f}", str(len(topic.gaps)), str(replaced))
+        rows.append((topic.target, topic.engine, topic.state, *counts, proven))
+    lines = [*_staleness(link), aligned(rows), *_absence(link)]
+    lines += [f"paused: {'all topics' if topic == '*' else topic} ({why})" for topic, why in link.paused.items()]
+    lines += [f"{topic.target}: record by record, since {topic.why}" for topic in link.topics if topic.why]
+    lines += [
+        f"{topic.target}: {name} is {is_}, and would be {would_be}"
+        for topic in link.topics
+        for name, (would_be, is_) in topic.drift.items()
+    ]
+    for topic in link.topics:
+        for each in topic.partitions:
+            lines += losses.sentences(topic.topic, each)
+        lines += [
+            f"{gap.topic}[{gap.partition}]: {gap.cause}, offsets {gap.first} to {gap.end - 1}" for gap in topic.gaps
+        ]
+    if link.is_live and link.process is not None:
+        lines += _process(link.process)
+    return "\n".join(lines)
+
+
+def _staleness(link: Report) -> list[str]:
+    if not link.away:
+        return []
+    lines = [f"the {name} is away: {why}" for name, why in link.away.items()]
+    if link.as_of_ms is not None:
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(link.as_of_ms / 1000))
+        ago = span_text(max(time.time_ns() // 1_000_000 - link.as_of_ms, 0) / 1000)
+        lines.append(f"what follows is what the replicator of this machine told at {at}, {ago} ago")
+    return lines
+
+
+def _absence(link: Report) -> list[str]:
+    if link.running is not False or link.paused:
+        return []
+    said = "has ever run" if link.stored_ms is None else "runs, or it cannot ship: nothing was shipped"
+    ago = "" if link.stored_ms is None else f" for {(time.time_ns() // 1_000_000 - link.stored_ms) / 1000:,.0f} s"
+    return [f"no replicator of {link.site} {said}{ago}; start it with `headwater replicate run`"]
+
+
+def _process(now: Snapshot) -> list[str]:
+    eta = "never at this rate" if now.eta_s is None else span_text(now.eta_s)
+    trip = "" if now.round_trip_ms is None else f", round trip {now.round_trip_ms:,.1f} ms"
+    rate, wait = bytes_text(now.goodput_bytes_s), bytes_text(now.lag_bytes)
+    lines = [f"process {now.pid}: {rate} a second{trip}, about {wait} wait, until all is shipped: {eta}"]
+    lines += [f"{each.topic}[{each.partition}]: {each.doubted}" for each in now.troubles if each.doubted]
+    return lines

@@ -1,0 +1,35 @@
+"""How far partitions are proven, from what the link has stored of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from headwater.transport.kafka_batch import Record
+from replicator.position import Position, decode, position_key
+from replicator.proof.entry import HEAD_PREFIX, Head
+from replicator.standing import Standing, standing_key
+
+_RECORD = "record"
+Heads = dict[tuple[str, int], Head]
+
+
+def heads_in(kept: Mapping[bytes, Record]) -> Heads:
+    """By source topic and partition; those that go record by record are left out."""
+    found = {}
+    for key, record in kept.items():
+        if key.startswith(HEAD_PREFIX):
+            _, topic, partition = key.decode().split("/", 2)
+            pair, where = (topic, int(partition)), f"{topic}[{partition}]"
+            standing = kept.get(standing_key(*pair))
+            if standing is None or decode(standing.value, Standing, f"how {where} stands").engine != _RECORD:
+                found[pair] = decode(record.value, Head, f"the proof of {where}")
+    return found
+
+
+def safe_offset(kept: Mapping[bytes, Record], topic: str, partition: int) -> int | None:
+    """Source offset behind what is shipped, acknowledged and proven of the log that the source has now."""
+    head, stored = heads_in(kept).get((topic, partition)), kept.get(position_key(topic, partition))
+    if head is None or stored is None:
+        return None
+    position = decode(stored.value, Position, f"the position of {topic}[{partition}]")
+    return min(head.source_next, position.source_next) if head.era == position.era else None
