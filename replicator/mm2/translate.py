@@ -13,13 +13,15 @@ from contextlib import aclosing
 from typing import NamedTuple
 
 from headwater.contract import headers
-from headwater.transport.kafka_batch import Cluster, codes, records
+from headwater.contract.topics import positions
+from headwater.transport.kafka_batch import Cluster, codes, read_compacted, records
 from headwater.transport.kafka_batch.reading import judged, walk
 from replicator import logs
-from replicator.position import FIRST_ERA, Position
+from replicator.position import CORRUPT, FIRST_ERA, GAP_PREFIX, RETENTION, UNREADABLE, Gap, Position, decode
 from replicator.way import Way
 
 _KEPT_PLACES = 64
+_SAME_LOG = (RETENTION, CORRUPT, UNREADABLE)  # gaps after which offsets mean what they meant before
 
 
 class _Place(NamedTuple):
@@ -36,24 +38,46 @@ class Translator:
         self._source = source
         self._target = target
         self._counted: dict[tuple[Way, int], list[_Place]] = {}  # by partition and era
+        self._gaps: dict[tuple[Way, int], Gap | None] = {}  # before an era
 
     async def by_count(self, way: Way, position: Position, offset: int) -> int | None:
         """Target offset for a source offset of a partition that is shipped by batches.
 
-        A group that is ahead of the link goes on behind all that was shipped. None: the offset is of an era before,
-        of which only the number of its records is known. Transient: the source does not answer.
+        A group that is ahead of the link goes on behind all that was shipped. None: the offset is of a log that the
+        source no longer has. Transient: a cluster does not answer.
         """
         if offset >= position.source_next:
             return position.target_next
         if offset <= position.source_first:
             known = position.era == FIRST_ERA or offset == position.source_first
-            return position.target_first if known else None
+            return position.target_first if known else await self._before(way, position, offset)
         below, above = self._around(way, position, offset)
         if above.offset - below.offset == above.count - below.count:
             return position.target_first + below.count + offset - below.offset
         count = await self._count(way, below, above, offset)
         self._remember(way, position, _Place(offset, count))
         return position.target_first + count
+
+    async def _before(self, way: Way, position: Position, offset: int) -> int | None:
+        """For an offset of an era before: exact inside of the gap, and up to the records since then before it.
+
+        Where the source has deleted them, they are taken to be as many as offsets, so that none is skipped.
+        """
+        gap = await self._gap(way, position.era)
+        if gap is None or gap.cause not in _SAME_LOG:
+            return None
+        if offset >= gap.first:
+            return position.target_first
+        first, _ = await logs.bounds(self._source, way.topic, way.partition)
+        since = await self._between(way, offset, gap.first) if first <= offset else gap.first - offset
+        return max(0, position.target_first - since)
+
+    async def _gap(self, way: Way, era: int) -> Gap | None:
+        if (way, era) not in self._gaps:
+            kept = await read_compacted(self._target, positions(way.site).name, 0)
+            record = kept.get(f"{GAP_PREFIX}{way.topic}/{way.partition}/{era}".encode())
+            self._gaps[way, era] = record and decode(record.value, Gap, f"the gap before era {era} of {way}")
+        return self._gaps[way, era]
 
     def _around(self, way: Way, position: Position, offset: int) -> tuple[_Place, _Place]:
         """The nearest known places: at or before an offset, and behind it."""

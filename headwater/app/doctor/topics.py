@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from headwater.app.doctor.finding import Finding, State, failed, good
@@ -22,11 +22,14 @@ ANY = 0  # as a number of partitions
 
 @dataclass(frozen=True)
 class Use:
-    """Topics of one cluster as a part uses them; `mirrored` ones keep the time and the batches of their source."""
+    """Topics of one cluster as a part uses them.
+
+    `mirrored` ones, by their names and those of their sources, keep the time and the batches of their source.
+    """
 
     specs: Sequence[TopicSpec]
     replication_factor: int = 1  # of topics that are yet to be made
-    mirrored: bool = False
+    mirrored: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,11 @@ def uses(part: str, settings: Any) -> dict[str, Use]:
     if part == "replicator":
         compacted = (topics.STATE, topics.STATUS)
         plain = {name: topics.COMPACT if name in compacted else {} for name in settings.topics}
-        there = [TopicSpec(topics.remote(settings.site, name), ANY, plain[name]) for name in settings.topics]
+        names = {settings.way(name, 0).target: name for name in settings.topics}
+        there = [TopicSpec(name, ANY, plain[source]) for name, source in names.items()]
         return {
             "replicator.source": Use([TopicSpec(name, ANY, plain[name]) for name in settings.topics]),
-            "replicator.target": Use(
-                [*there, topics.positions(settings.site)], settings.replication_factor, mirrored=True
-            ),
+            "replicator.target": Use([*there, topics.positions(settings.site)], settings.replication_factor, names),
         }
     return {f"{part}.kafka": Use(topics.cloud_topics())}
 
@@ -79,7 +81,7 @@ async def _check(check: str, settings: KafkaSettings, use: Use, source: KafkaSet
             least = at_source.get(spec.name, KAFKA_DEFAULT_BYTES)
             problems = [
                 *_of_copies(spec, copies[spec.name], configs),
-                *_of_configs(spec, configs, least, mirrored=use.mirrored and spec.name in at_source),
+                *_of_configs(spec, configs, least, mirrored=spec.name in at_source),
             ]
             found += _told(f"{check} {spec.name}", problems)
     missing = len(use.specs) - len(copies)
@@ -97,7 +99,7 @@ async def _largest(source: KafkaSettings, use: Use) -> dict[str, int]:
     found = {}
     try:
         async with Cluster(source, client_id="headwater-doctor") as cluster:
-            pairs = {topics.local(spec.name)[1]: spec.name for spec in use.specs if spec.name.count(".") == 1}
+            pairs = {source: name for name, source in use.mirrored.items()}
             _, copies = await topic_copies(cluster, list(pairs))
             for here in copies:
                 asked = await topic_configs(cluster, here, ["max.message.bytes"])

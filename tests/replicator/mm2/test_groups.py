@@ -101,6 +101,24 @@ async def test_records_that_the_source_has_deleted_do_not_make_a_group_skip(bed:
         assert found == exact if offset >= 12 else found <= exact
 
 
+async def test_a_group_in_a_gap_goes_on_behind_it(bed: Bed) -> None:
+    """Records that retention took are behind a group that stood there; one that stood before skips nothing left."""
+    topic = await bed.topic(partitions=1)
+    _transactions(bed, topic, [4, -3, 6])
+    await bed.ship()
+    shipped = (await bed.source.offsets(topic, "latest"))[0]
+    await bed.fill(topic, 20)
+    await bed.trim(bed.source, topic, 0, shipped + 8)
+    async with bed.link(bed.settings()):
+        await until(lambda: bed.holds(remote(bed.site, topic), 22), "what is left is shipped")
+    way, position = bed.settings().way(topic, 0), await bed.position(topic)
+    translator = Translator(bed.source, bed.target)
+    found = [await translator.by_count(way, position, offset) for offset in range(shipped + 20)]
+    assert found[shipped:] == [10] * 9 + list(range(11, 22))
+    exact = [0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 5, 6, 7, 8, 9, 10]
+    assert all(each is not None and each <= known for each, known in zip(found, exact, strict=False))
+
+
 async def test_records_of_compacted_topics_are_found_by_their_headers(bed: Bed) -> None:
     """In a topic that goes record by record, a group goes on at the first record that it has not read."""
     topic = await bed.topic(partitions=1, cleanup_policy="compact")

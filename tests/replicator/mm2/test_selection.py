@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
 import pytest
 import structlog
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
 from headwater.contract.errors import BadInput
 from headwater.contract.topics import TopicSpec
 from headwater.transport.kafka_batch.administration import topic_configs
 from headwater.transport.kafka_batch.alterations import set_topic_configs
+from replicator.cli import app
 from replicator.mm2.naming import Naming
 from replicator.mm2.settings import SelectionSettings
 from replicator.settings import ReplicatorSettings
@@ -146,6 +149,8 @@ async def test_configurations_are_carried_over_and_drift_is_told(bed: Bed) -> No
             }
             await set_topic_configs(bed.source, topic, {"retention.ms": "3600000"})
             await until(lambda: _said(logs, "configurations differ"), "the difference is told")
+            shown = await asyncio.to_thread(CliRunner().invoke, app, ["status"], env=_environment(bed, topic))
+            assert f"{name}: retention.ms is 86400000, " in shown.output
             await set_topic_configs(bed.target, name, {"retention.ms": "3600000"})
             await until(lambda: _said(logs, "configurations agree again"), "its end is told")
     assert [e["differ"] for e in logs if e["event"] == "configurations differ"] == [
@@ -155,6 +160,12 @@ async def test_configurations_are_carried_over_and_drift_is_told(bed: Bed) -> No
     watching["topic_configs"]["follow"] = True
     async with bed.link(bed.settings(**watching)):
         await until(lambda: _is_kept(bed, name, "7200000"), "the target follows")
+
+
+def _environment(bed: Bed, topic: str) -> dict[str, str]:
+    prefix = "HEADWATER_REPLICATOR__"
+    ends = {f"{prefix}{end}__BROKERS": getattr(bed, end.lower()).settings.brokers for end in ("SOURCE", "TARGET")}
+    return {**ends, f"{prefix}SITE": bed.site, f"{prefix}TOPICS": f'["{topic}"]'}
 
 
 async def _said(logs: list[structlog.typing.EventDict], event: str) -> bool:
