@@ -8,7 +8,7 @@ from types import ModuleType
 
 import structlog
 
-from headwater.contract.errors import BadInput, Permanent, Transient
+from headwater.contract.errors import Permanent, Transient
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.kafka_batch.administration import topic_configs
 from headwater.transport.kafka_batch.alterations import all_topics, set_topic_configs
@@ -40,8 +40,8 @@ class Refresh:
             try:
                 await self._look()
                 if time.monotonic() - self._compared_s >= self._settings.topic_configs.refresh_s:
-                    await self._compare(metrics)
                     self._compared_s = time.monotonic()
+                    await self._compare(metrics)
             except (Transient, Permanent) as error:
                 if voice.says(str(error)):
                     _log.warning("looking for changes again", site=self._settings.site, why=str(error), hint=error.hint)
@@ -65,15 +65,8 @@ class Refresh:
 
     async def _found(self) -> dict[str, int]:
         """Topics at the source with their partitions: all of them if any may be wanted, else those under way."""
-        if self._settings.may_ship_others:
-            return await all_topics(self._source)
-        found = {}
-        for topic in list(self._topics.flows):
-            try:
-                found[topic] = await self._source.partitions(topic)
-            except BadInput:  # deleted: its flows see it
-                continue
-        return found
+        named = None if self._settings.may_ship_others else list(self._topics.flows)
+        return await all_topics(self._source, named)
 
     async def _compare(self, metrics: ModuleType | None) -> None:
         for topic in list(self._topics.flows):

@@ -20,7 +20,7 @@ from replicator import logs
 from replicator.position import CORRUPT, FIRST_ERA, GAP_PREFIX, RETENTION, UNREADABLE, Gap, Position, decode
 from replicator.way import Way
 
-_KEPT_PLACES = 64
+_KEPT_PLACES = 1024  # of a partition
 _SAME_LOG = (RETENTION, CORRUPT, UNREADABLE)  # gaps after which offsets mean what they meant before
 
 

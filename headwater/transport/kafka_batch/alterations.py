@@ -6,7 +6,7 @@ Layouts and routing as in administration.py.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from headwater.transport.kafka_batch import calls, codes
@@ -23,9 +23,12 @@ _SET_AT_TOPIC = 1  # DescribeConfigsResponse.ConfigSource.TOPIC_CONFIG
 _NULL_ARRAY = INT32.pack(-1)
 
 
-async def all_topics(cluster: Cluster) -> dict[str, int]:
-    """Every topic that this user may see, with its number of partitions; one request whatever their number."""
-    answer = await cluster.ask_any(calls.metadata(None))
+async def all_topics(cluster: Cluster, names: Sequence[str] | None = None) -> dict[str, int]:
+    """Every topic that this user may see, or those of `names` that exist, with their numbers of partitions.
+
+    One request, whatever their number.
+    """
+    answer = await cluster.ask_any(calls.metadata(names))
     return {name: len(topic.leaders) for name, topic in answer.topics.items() if topic.error == codes.NONE}
 
 
@@ -46,7 +49,8 @@ async def all_configs(cluster: Cluster, topic: str) -> dict[str, Config]:
     resource = bytes([_TOPIC_RESOURCE]) + string(topic) + _NULL_ARRAY
     call = Call(DESCRIBE_CONFIGS, [INT32.pack(1) + resource + b"\0"], _read_configs)
     error, detail, found = await cluster.ask_any(call)
-    codes.check(error, f"asking for the configuration of {topic}", detail)
+    doing = f"asking for the configuration of {topic}"
+    codes.check(error, doing, detail, denied=cluster.denied("DescribeConfigs", topic))
     return found
 
 
@@ -74,7 +78,7 @@ async def add_partitions(cluster: Cluster, topic: str, count: int) -> None:
     timeout_ms = int(cluster.settings.request_timeout_s * 500)
     body = array([string(topic) + INT32.pack(count) + _NULL_ARRAY]) + struct.pack(">ib", timeout_ms, 0)
     error, detail = await cluster.ask_any(Call(CREATE_PARTITIONS, [body], _read_create_partitions))
-    codes.check(error, f"raising {topic} to {count} partitions", detail)
+    codes.check(error, f"raising {topic} to {count} partitions", detail, denied=cluster.denied("Alter", topic))
 
 
 def _read_create_partitions(r: Reader) -> tuple[int, str]:
@@ -89,7 +93,8 @@ async def set_topic_configs(cluster: Cluster, topic: str, configs: Mapping[str, 
     settings = [string(name) + bytes([_SET]) + string(value) for name, value in configs.items()]
     resource = bytes([_TOPIC_RESOURCE]) + string(topic) + array(settings)
     error, detail = await cluster.ask_any(Call(INCREMENTAL_ALTER_CONFIGS, [array([resource]) + b"\0"], _read_altered))
-    codes.check(error, f"setting {', '.join(configs)} of {topic}", detail)
+    doing = f"setting {', '.join(configs)} of {topic}"
+    codes.check(error, doing, detail, denied=cluster.denied("AlterConfigs", topic))
 
 
 def _read_altered(r: Reader) -> tuple[int, str]:
