@@ -16,11 +16,13 @@ from replicator.fingerprint import canonical
 from replicator.logs import Start
 from replicator.mm2.refresh import chosen
 from replicator.position import Position
+from replicator.proof.ranges import Range, Ranges
 from replicator.quarantine import same, stands_for
 from replicator.settings import ReplicatorSettings
 from replicator.status import open_ends, position_in, stored
 from replicator.way import Way
 
+_MOST_RANGES = 1000
 _WINDOW = 256  # records looked ahead to find where two logs agree again
 
 
@@ -29,6 +31,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
     `waiting` records are at the source only, behind everything shipped; `skipped` are the target's of former eras. Of
     the compared ones, `replaced` are there as what stands for them (quarantine.py), with the digest of the source's.
+    `swapped` records stand in another place; `ranges` names what differs, the first thousand of them.
     """
 
     topic: str
@@ -43,11 +46,13 @@ class Comparison(msgspec.Struct, frozen=True):
     target_sha256: str
     remark: str = ""
     replaced: int = 0
+    swapped: int = 0
+    ranges: list[Range] = []
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing is missing, doubled or altered."""
-        return not (self.missing or self.doubled or self.altered)
+        """Whether nothing is missing, doubled, swapped or altered."""
+        return not (self.missing or self.doubled or self.altered or self.swapped)
 
 
 async def verify_link(settings: ReplicatorSettings) -> list[Comparison]:
@@ -102,7 +107,9 @@ class _Walk:
         self._digests = (hashlib.sha256(), hashlib.sha256())
         self._compared = self._missing = self._doubled = self._altered = self._waiting = 0
         self._replaced = 0
+        self._ranges = Ranges()
         self._first = ""
+        self._next = 0  # offset behind the last record of the source that was taken
 
     async def run(self, ours: AsyncGenerator[Record, None], theirs: AsyncGenerator[Record, None]) -> None:
         """Read both to their ends."""
@@ -116,9 +123,10 @@ class _Walk:
                 return
             if not here:
                 self._differs(f"target offset {there[0].offset} is not at the source")
-                self._doubled += len(there) + await _rest(theirs)
+                await self._superfluous(there, theirs)
                 return
             if same(there[0], here[0]):
+                self._ranges.agreed(there[0])
                 self._take(here.popleft(), there.popleft())
                 continue
             await _fill(here, ours, _WINDOW)
@@ -126,7 +134,15 @@ class _Walk:
             self._differs(f"source offset {here[0].offset} differs from target offset {there[0].offset}")
             self._skip(here, there)
 
+    async def _superfluous(self, there: deque[Record], theirs: AsyncGenerator[Record, None]) -> None:
+        """The target goes on where the source has ended."""
+        while there:
+            self._doubled += 1
+            self._ranges.surplus(there.popleft(), self._next)
+            await _fill(there, theirs, 1)
+
     def _take(self, ours: Record, theirs: Record) -> None:
+        self._next = ours.offset + 1
         if theirs[1:] != ours[1:] and stands_for(theirs, ours):
             self._replaced += 1
             theirs = ours
@@ -144,10 +160,13 @@ class _Walk:
         self._missing += drop_here - both
         self._doubled += drop_there - both
         for _ in range(both):
+            self._ranges.altered(here[0], there[0])
             self._take(here.popleft(), there.popleft())
         for _ in range(drop_here - both):
+            self._ranges.missing(here[0], there[0].offset if there else -1)
             self._digests[0].update(canonical(here.popleft()))
         for _ in range(drop_there - both):
+            self._ranges.surplus(there[0], self._next)
             self._digests[1].update(canonical(there.popleft()))
 
     def _differs(self, text: str) -> None:
@@ -156,13 +175,14 @@ class _Walk:
     def result(self, lost: int, skipped: int) -> Comparison:
         """What was found; `lost` records are acknowledged but not at the target."""
         lost = min(lost, self._waiting)
+        swapped = sum(each.records for each in self._ranges.swapped())
         first = self._first or (f"{self._way}: the last {lost} acknowledged records are not there" if lost else "")
         return Comparison(
             topic=self._way.topic,
             partition=self._way.partition,
             compared=self._compared,
-            missing=self._missing + lost,
-            doubled=self._doubled,
+            missing=self._missing + lost - swapped,
+            doubled=self._doubled - swapped,
             altered=self._altered,
             waiting=self._waiting - lost,
             skipped=skipped,
@@ -170,6 +190,8 @@ class _Walk:
             target_sha256=self._digests[1].hexdigest(),
             remark=first,
             replaced=self._replaced,
+            swapped=swapped,
+            ranges=self._ranges.found()[:_MOST_RANGES],
         )
 
 

@@ -70,10 +70,12 @@ def _checked_table(found: Sequence[Checked]) -> str:
 
 def _compared_table(found: Sequence[Comparison]) -> str:
     rows: list[tuple[str, ...]] = [
-        ("partition", "compared", "missing", "doubled", "altered", "waiting", "sha256 source", "sha256 target")
+        ("partition", "compared", "missing", "doubled", "swapped", "altered", "waiting", "source", "target")
     ]
     for each in found:
-        counts = (each.compared, each.missing, each.doubled, each.altered, each.waiting)
+        counts = (each.compared, each.missing, each.doubled, each.swapped, each.altered, each.waiting)
         digests = (each.source_sha256[:12], each.target_sha256[:12])
         rows.append((f"{each.topic}[{each.partition}]", *map(str, counts), *digests))
-    return "\n".join([aligned(rows), *(each.remark for each in found if each.remark)])
+    lines = [aligned(rows), *(each.remark for each in found if each.remark)]
+    lines += [f"{each.topic}[{each.partition}]: {span.sentence()}" for each in found for span in each.ranges]
+    return "\n".join(lines)

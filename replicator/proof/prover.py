@@ -24,6 +24,7 @@ from replicator.journal import Journal
 from replicator.position import Position, decode, encode
 from replicator.proof.book import Book, Item, item_of
 from replicator.proof.entry import Entry, Head, entry_key, head_after
+from replicator.proof.keeping import keep_long_enough
 from replicator.proof.manifest import read_manifest
 from replicator.proof.reread import reread
 from replicator.proof.settings import ProofSettings
@@ -104,14 +105,25 @@ class Prover:
 
     async def run(self) -> None:
         """Work until cancelled; Fenced when another replicator for this site has started."""
+        kept_for: set[str] = set()
         while True:
             await self.settle()
             await self.publish(closing=False)
+            named = {way.target for way, desk in self._desks.items() if desk.book is not None}
+            if named - kept_for and await self._keep_long_enough(named):
+                kept_for = named
             self._wake.clear()
             try:
                 await asyncio.wait_for(self._wake.wait(), min(_LOOK_S, self._settings.interval_s))
             except TimeoutError:
                 pass
+
+    async def _keep_long_enough(self, names: set[str]) -> bool:
+        try:
+            await keep_long_enough(self._target, self._site, sorted(names))
+        except Transient:
+            return False
+        return True
 
     async def close(self) -> None:
         """Close the books: all that is acknowledged gets its entry."""

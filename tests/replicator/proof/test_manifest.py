@@ -12,11 +12,12 @@ import pytest
 from headwater.contract import topics
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Batch, Out, encode, restamp
+from headwater.transport.kafka_batch.administration import topic_configs
 from replicator.link import run_link
 from replicator.proof.checking import SOURCE, TARGET, Checked
 from replicator.proof.entry import COMPARED, READ, SHIPPED, Entry
-from replicator.proof.manifest import breaks, place, read_manifest
 from replicator.proof.heads import heads_in
+from replicator.proof.manifest import breaks, place, read_manifest
 from replicator.proof.sides import Side, check_side
 from replicator.status import stored
 from tests.replicator.bed import Bed, until
@@ -234,6 +235,23 @@ async def test_a_target_that_was_restored_is_proven_again(bed: Bed) -> None:
     assert (found[0].target, found[-1].target[1]) == ((0, 20), 60)
     (there,) = await checked(bed)
     assert (there.proven, there.unproven, there.findings) == (60, 0, [])
+
+
+async def test_the_proof_is_kept_as_long_as_what_it_proves(bed: Bed) -> None:
+    """Its retention is 400 days, or that of the topic at the target that is kept longest."""
+    for stem, kept_ms in (("a", str(3_600_000)), ("b", str(500 * topics.DAY_MS))):
+        await bed.topic(stem, partitions=1, retention_ms=kept_ms)
+    name = topics.manifest(bed.site, -1).name
+
+    async def keeps(kept_ms: int) -> bool:
+        return await topic_configs(bed.target, name, ["retention.ms"]) == {"retention.ms": str(kept_ms)}
+
+    short, long = bed.partitions
+    async with bed.link(bed.settings(short)):
+        await until(partial(bed.holds, remote(bed.site, short), 0), "the topic is there")
+        assert await keeps(400 * topics.DAY_MS)
+    async with bed.link(bed.settings(short, long)):
+        await until(partial(keeps, 500 * topics.DAY_MS), "it is kept longer")
 
 
 async def test_what_the_target_has_deleted_is_not_missed(bed: Bed) -> None:
