@@ -17,6 +17,7 @@ from headwater.contract import topics
 from headwater.contract.errors import HeadwaterError
 from headwater.contract.refusals import MEANINGS
 from headwater.transport.settings import load, variables
+from replicator.mm2.naming import HEARTBEATS, Naming
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,6 +113,11 @@ def test_every_topic_is_documented() -> None:
     specs = [*topics.edge_topics(), *topics.sparkplug_topics(), *topics.cloud_topics(), DOCTOR_TOPIC]
     specs += [topics.positions("lyon"), topics.manifest("lyon", -1), topics.gaps("lyon")]
     specs.append(topics.REPLICATION_CONTROL)
+    names = Naming("lyon", "<target>")
+    specs += [
+        topics.TopicSpec(name, 1, topics.COMPACT)
+        for name in (HEARTBEATS, names.checkpoints, names.offset_syncs(names.target))
+    ]
     real = {spec.name.replace("lyon.", "<site>."): "compact" if spec.compacted else "delete" for spec in specs}
 
     assert told == real | {"<site>.<topic>": "as at the source"}
