@@ -5,13 +5,14 @@ Each is logged, counted, and written to the target: gaps and replaced records be
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 
 import structlog
 from msgspec import structs
 
-from headwater.contract.errors import Permanent
+from headwater.contract.errors import HeadwaterError, Permanent
 from headwater.transport.kafka_batch import Batch, Cluster
 from replicator import notices
 from replicator.fitting import Replaced
@@ -23,6 +24,7 @@ from replicator.standing import Standing, standing_key
 from replicator.way import Way
 
 _log = structlog.get_logger(__name__)
+_LAST_WORD_S = 2.0
 _TOLD = 5  # of the records that one batch has replaced
 
 
@@ -109,6 +111,10 @@ class Account:
     def _change(self, way: Way, **changed: object) -> None:
         self._standings[way] = structs.replace(self._standing(way), **changed)
 
+    def refused(self, way: Way, error: Permanent) -> None:
+        """Say that a topic cannot even begin; `way` is its first partition."""
+        self._change(way, halted=str(error), hint=error.hint, exit_code=error.exit_code)
+
     async def store(self, halted: Mapping[Way, Permanent | None]) -> None:
         """Store how the partitions stand, where that has changed; `halted` says why they stand still."""
         for way, error in halted.items():
@@ -119,3 +125,11 @@ class Account:
         changed = {way: each for way, each in self._standings.items() if self._kept.get(way) != each}
         await self._journal.keep({standing_key(way.topic, way.partition): each for way, each in changed.items()})
         self._kept |= changed
+
+    async def last_word(self, halted: Mapping[Way, Permanent | None]) -> None:
+        """As `store`, where that is possible at once: a halted partition must not look well when the link has ended."""
+        try:
+            async with asyncio.timeout(_LAST_WORD_S):
+                await self.store(halted)
+        except (TimeoutError, HeadwaterError) as error:
+            _log.warning("how the partitions stand is not stored", why=str(error) or "the target does not answer")

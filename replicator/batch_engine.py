@@ -246,7 +246,8 @@ class BatchEngine:
             return
         last = piece.newest.last_offset
         doing = f"writing offsets {acked.source_next} to {last} of {way.topic} to {way}"
-        failure = codes.failure(answer.error, doing, answer.detail)
+        lacking = self._ends.target.denied("Write", way.target)
+        failure = codes.failure(answer.error, doing, answer.detail, denied=lacking)
         self._ends.target.note(way.target, answer.error)
         if answer.error == _CORRUPT:
             self._corruption.check(piece.newest, (acked.era, acked.count))

@@ -9,6 +9,7 @@ import typer
 
 from headwater.transport import lifecycle, logs, metrics
 from headwater.transport import settings as sources
+from replicator.acls_cli import acls
 from replicator.mm2.cli import import_mm2
 from replicator.operating import cli as operating
 from replicator.operating.status_cli import status
@@ -35,6 +36,8 @@ def prepare() -> None:
 def run(verbose: bool = VERBOSE) -> None:
     """Ship until told to stop (SIGTERM or Ctrl-C); it may be killed at any instant without losing or doubling a record.
 
+    Where a partition stood still in the end, it ends with the exit code of what halted it.
+
     Settings come from [replicator] in headwater.toml or from the environment; `headwater config show replicator` lists
     them; it needs site, source.brokers and target.brokers (HEADWATER_REPLICATOR__SOURCE__BROKERS=edge.example:9092).
     A topic `readings` of site `lyon` arrives as `lyon.readings`.
@@ -56,12 +59,15 @@ def run(verbose: bool = VERBOSE) -> None:
 
             Exported(settings, observer.figures, observer.snapshot, asyncio.get_running_loop())
         async with served(folder_of(settings.site), observer.snapshot):
-            await run_link(settings, stop, observer=observer)
+            halted = await run_link(settings, stop, observer=observer)
+        if halted is not None:  # others were shipped, but the end must not look well
+            raise halted
 
     lifecycle.run(work)
     structlog.get_logger(__name__).info("stopped", site=settings.site)
 
 
 app.command()(status)
+app.command()(acls)
 app.command()(verify)
 operating.add_to(app)

@@ -137,7 +137,8 @@ def missing(gap: Gap) -> Permanent:
     return DataMissing(f"{where}: {offsets} {text}", hint=hint)
 
 
-def unfetched(way: Way, code: int) -> HeadwaterError:
+def unfetched(source: Cluster, way: Way, code: int) -> HeadwaterError:
     """Build the error for a partition that cannot be fetched: Refused where this user may not read it."""
-    failure = codes.failure(code, f"fetching {way.topic}[{way.partition}]")
+    lacking = source.denied("Read", way.topic)
+    failure = codes.failure(code, f"fetching {way.topic}[{way.partition}]", denied=lacking)
     return failure if isinstance(failure, Refused) else Transient(str(failure), hint=failure.hint)

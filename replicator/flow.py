@@ -8,10 +8,11 @@ from typing import cast
 
 import structlog
 
-from headwater.contract.errors import BadInput, Defect, Fenced, Permanent, Transient
+from headwater.contract.errors import BadInput, Defect, Fenced, HeadwaterError, Permanent, Transient
 from headwater.transport.kafka_batch import Fetched, batches, codes
 from headwater.transport.retry import Voice, pauses
-from replicator.engine import Engine, unfetched
+from replicator.engine import Engine
+from replicator.way import Way
 
 _log = structlog.get_logger(__name__)
 _FIRST_PAUSE_S = 0.05
@@ -25,8 +26,15 @@ class Flow:
     `next_offset` is where to fetch from, None while that is not known. `wake` is called when it wants more.
     """
 
-    def __init__(self, engine: Engine, backlog_bytes: int, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        backlog_bytes: int,
+        wake: Callable[[], None],
+        unfetched: Callable[[Way, int], HeadwaterError],
+    ) -> None:
         self.engine = engine
+        self._unfetched = unfetched
         self.next_offset: int | None = None
         self.halted: Permanent | None = None
         self.decided = 0  # first offset of the source that is not decided yet, as last heard
@@ -129,7 +137,7 @@ class Flow:
                 await self.engine.settle()
                 continue
             if fetched.error != codes.NONE:
-                raise unfetched(self.engine.way, fetched.error)
+                raise self._unfetched(self.engine.way, fetched.error)
             try:
                 await self.engine.ship(fetched)
             finally:

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from headwater.contract.errors import HeadwaterError, Transient
+from headwater.contract.errors import HeadwaterError, Permanent, Transient
 from headwater.contract.topics import MANIFEST_KEPT_MS, gaps, manifest, positions
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.kafka_batch.administration import create_topic
@@ -23,7 +23,7 @@ from replicator import targets
 from replicator.account import Account
 from replicator.anchor import Anchor
 from replicator.batch_engine import BatchEngine
-from replicator.engine import Ends, Engine, Shipment, now_ms
+from replicator.engine import Ends, Engine, Shipment, now_ms, unfetched
 from replicator.flow import Flow
 from replicator.journal import Journal
 from replicator.mm2 import publish
@@ -41,7 +41,6 @@ _log = structlog.get_logger(__name__)
 _FULL_WAIT_MS = 20
 _ANCHORING_WAIT_MS = 100
 _KEEP_NAME_S = 86_400.0
-_LAST_WORD_S = 2.0
 
 
 async def run_link(
@@ -49,8 +48,8 @@ async def run_link(
     stop: asyncio.Event,
     batch_engine: Callable[[Way, Ends], Engine] = BatchEngine,
     observer: Observer | None = None,
-) -> None:
-    """Ship until `stop` is set, then finish what is held and store positions.
+) -> Permanent | None:
+    """Ship until `stop` is set, then finish what is held and store positions; returns why a partition stood still.
 
     `batch_engine` makes the engine of each partition that is not compacted. Fenced: another replicator for this site
     has started. Another Permanent error: no partition can go on.
@@ -61,7 +60,7 @@ async def run_link(
     )
     link = Link(settings, source, probe, target, batch_engine, observer or Observer(settings))
     try:
-        await link.run(stop)
+        return await link.run(stop)
     finally:
         for cluster in (source, probe, target):
             await cluster.close()
@@ -96,12 +95,13 @@ class Link:
         self._account: Account | None = None
         self._prover: Prover | None = None
         self._flows: list[Flow] = []
+        self._refused: dict[str, Permanent] = {}
         self._stored: dict[Way, Position] = {}
         self._wanted = asyncio.Event()
         self._tasks: dict[asyncio.Task[Any], Flow | None] = {}
         self._ended: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event) -> Permanent | None:
         """See `run_link`."""
         opening = self._spawn(self._open())
         self._spawn(stop.wait())
@@ -112,10 +112,12 @@ class Link:
                 task.result()
                 self._refuse_to_stand_still(opening.done())
             await self._finish()
+            return next(iter(self._standing_still()), None)
         finally:
             await self._cancel(list(self._tasks))
             if self._journal is not None:
-                await self._say_last()
+                if self._account is not None:
+                    await self._account.last_word(self._halts())
                 await self._journal.close()
 
     def _spawn(self, work: Coroutine[Any, Any, Any], flow: Flow | None = None) -> asyncio.Task[Any]:
@@ -131,9 +133,15 @@ class Link:
             if isinstance(outcome, HeadwaterError):
                 _log.warning("while stopping", why=str(outcome))
 
+    def _halts(self) -> dict[Way, Permanent | None]:
+        return {flow.engine.way: flow.halted for flow in self._flows}
+
+    def _standing_still(self) -> list[Permanent]:
+        return [flow.halted for flow in self._flows if flow.halted is not None] + list(self._refused.values())
+
     def _refuse_to_stand_still(self, opened: bool) -> None:
-        halted = [flow.halted for flow in self._flows if flow.halted is not None]
-        if opened and halted and len(halted) == len(self._flows):
+        halted = self._standing_still()
+        if opened and halted and len(halted) == len(self._flows) + len(self._refused):
             raise halted[0]
 
     async def _open(self) -> None:
@@ -175,16 +183,15 @@ class Link:
         for work in publish.works(settings, self._probe, self._target, topics.flows):
             self._spawn(work)
         await targets.say_what_is_missing(self._probe, settings.topics)
-        await asyncio.gather(*(topics.open(topic) for topic in settings.topics))
+        self._refused = topics.refused
+        await asyncio.gather(*(topics.attempt(topic) for topic in settings.topics))
         self._observer.opened = True
         _log.info("link is open", site=settings.site, partitions=len(self._flows))
 
     def _start(self, engine: Engine) -> Flow:
-        flow = Flow(engine, self._settings.backlog_bytes, self._wanted.set)
+        flow = Flow(engine, self._settings.backlog_bytes, self._wanted.set, partial(unfetched, self._source))
         self._flows.append(flow)
         self._observer.attach(flow)
-        if self._account is not None:
-            self._account.carried(engine.way, engine.name)
         if self._prover is not None and not isinstance(engine, RecordEngine):
             self._prover.open(engine)
         self._spawn(flow.run(), flow)
@@ -261,17 +268,7 @@ class Link:
         await journal.store(list(changed.items()))
         self._stored |= changed
         if self._account is not None:
-            await self._account.store({flow.engine.way: flow.halted for flow in self._flows})
-
-    async def _say_last(self) -> None:
-        """Have how the partitions stand at the target, where that is possible: a halted one must not look well."""
-        if self._account is None:
-            return
-        try:
-            async with asyncio.timeout(_LAST_WORD_S):
-                await self._account.store({flow.engine.way: flow.halted for flow in self._flows})
-        except (TimeoutError, HeadwaterError) as error:
-            _log.warning("how the partitions stand is not stored", why=str(error) or "the target does not answer")
+            await self._account.store(self._halts())
 
     async def _finish(self) -> None:
         """Ship what is held, for at most `drain_s`, and store the positions."""

@@ -40,6 +40,7 @@ class Topics:
         guard: Guard | None = None,
     ) -> None:
         self.flows: dict[str, list[Flow]] = {}
+        self.refused: dict[str, Permanent] = {}
         self._settings = settings
         self._ends = ends
         self._batch_engine = batch_engine
@@ -75,14 +76,17 @@ class Topics:
 
     def take_up(self, topic: str) -> None:
         """Start a topic that a pattern fits; if that cannot be, the others go on."""
-        self._spawn(self._try(topic))
+        self._spawn(self.attempt(topic))
 
-    async def _try(self, topic: str) -> None:
+    async def attempt(self, topic: str) -> None:
+        """Open a topic; if that cannot be, it is `refused`, and the others go on. Fenced and Defect end the link."""
         try:
             await self.open(topic)
         except (Fenced, Defect):
             raise
         except Permanent as error:
+            self.refused[topic] = error
+            self._ends.account.refused(self._settings.way(topic, 0), error)
             _log.error("topic refused", topic=topic, why=str(error), hint=error.hint)
 
     def widen(self, topic: str, count: int) -> None:
@@ -101,7 +105,9 @@ class Topics:
 
     def _engine(self, spec: TopicSpec, partition: int) -> Engine:
         way = self._settings.way(spec.name, partition)
-        if not targets.is_compacted(spec):
+        compacted = targets.is_compacted(spec)
+        self._ends.account.carried(way, "record" if compacted else "batch")
+        if not compacted:
             return self._batch_engine(way, self._ends)
         # A name each, so that partitions which are added later can be opened by themselves.
         name = f"replicator-{self._settings.site}-{spec.name}-{partition}"

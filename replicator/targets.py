@@ -59,6 +59,8 @@ async def say_what_is_missing(source: Cluster, names: Sequence[str]) -> None:
             missing.append(name)
         except Transient:  # whoever waits for the topic says it
             return
+        except Refused:  # whoever opens the topic says it
+            continue
     if missing:
         hint = "`headwater edge run` makes those of a plant"
         _log.warning("waiting for topics", missing=missing, at=source.settings.brokers, hint=hint)

@@ -16,7 +16,7 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
-from headwater.contract.errors import BadInput, Transient
+from headwater.contract.errors import BadInput, Permanent, Transient
 from headwater.contract.topics import TopicSpec, positions, remote
 from headwater.transport.kafka_batch import Batch, Cluster, Out, Record, encode, read_compacted
 from headwater.transport.kafka_batch.administration import create_topic
@@ -73,7 +73,7 @@ class Bed:
         return ReplicatorSettings(site=self.site, topics=topics or tuple(self.partitions), **values)
 
     @asynccontextmanager
-    async def link(self, settings: ReplicatorSettings) -> AsyncIterator[asyncio.Task[None]]:
+    async def link(self, settings: ReplicatorSettings) -> AsyncIterator[asyncio.Task[Permanent | None]]:
         """Run a link in this process; at the end it is asked to stop, and what it raised is raised."""
         stop = asyncio.Event()
         task = asyncio.create_task(run_link(settings, stop))
@@ -125,7 +125,7 @@ class Bed:
         kept = await read_compacted(self.target, positions(self.site).name, 0)
         return decode(kept[PRODUCER_KEY].value, Identity, "producer").pid
 
-    async def shipped(self, task: asyncio.Task[None] | None = None) -> None:
+    async def shipped(self, task: asyncio.Task[Permanent | None] | None = None) -> None:
         """Wait until the target has as many records as the source has committed."""
 
         async def arrived() -> bool:

@@ -33,7 +33,7 @@ async def create_topic(cluster: Cluster, spec: TopicSpec, *, replication_factor:
     timeout_s = cluster.settings.request_timeout_s
     error, detail = await cluster.ask_any(_create_topics(spec, replication_factor, int(timeout_s * 500)))
     if error != codes.TOPIC_ALREADY_EXISTS:
-        codes.check(error, f"creating topic {spec.name}", detail)
+        codes.check(error, f"creating topic {spec.name}", detail, denied=cluster.denied("Create", spec.name))
     deadline = time.monotonic() + timeout_s
     while True:
         try:
@@ -49,7 +49,8 @@ async def create_topic(cluster: Cluster, spec: TopicSpec, *, replication_factor:
 async def topic_configs(cluster: Cluster, topic: str, names: Sequence[str]) -> dict[str, str]:
     """Configurations of a topic by name, set or default; those that the broker does not know are left out."""
     error, detail, found = await cluster.ask_any(_describe_configs(topic, names))
-    codes.check(error, f"asking for the configuration of {topic}", detail)
+    doing = f"asking for the configuration of {topic}"
+    codes.check(error, doing, detail, denied=cluster.denied("DescribeConfigs", topic))
     return found
 
 

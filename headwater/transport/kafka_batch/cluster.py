@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Literal, TypeVar
 
 from headwater.contract.errors import BadInput, Transient, Unreachable
-from headwater.transport.kafka_batch import calls, codes, transactions
+from headwater.transport.kafka_batch import calls, codes, permissions, transactions
 from headwater.transport.kafka_batch.calls import Fetched, FetchLimits, Produced, TopicPartition
 from headwater.transport.kafka_batch.outbox import Outbox
 from headwater.transport.kafka_batch.road import Road
@@ -77,7 +77,7 @@ class Cluster:
             raise BadInput(
                 f"there is no topic {topic!r} at {self.settings.brokers}", hint="create it, or correct the name"
             )
-        codes.check(found.error, f"asking for topic {topic}")
+        codes.check(found.error, f"asking for topic {topic}", denied=self.denied("Describe", topic))
         return len(found.leaders)
 
     async def offsets(self, topic: str, end: Literal["earliest", "latest"]) -> dict[int, int]:
@@ -97,7 +97,7 @@ class Cluster:
         found: dict[int, calls.ListedOffset] = {}
         for answer in await self._each_leader(pairs, lambda part: calls.list_offsets(dict.fromkeys(part, stamp))):
             for (_, partition), listed in answer.items():
-                self._check(topic, listed.error, f"asking for offsets of {topic}[{partition}]")
+                self._check(topic, listed.error, f"asking for offsets of {topic}[{partition}]", "Describe")
                 found[partition] = listed
         return dict(sorted(found.items()))
 
@@ -186,9 +186,13 @@ class Cluster:
         if code in codes.STALE_LEADER:
             self._routes.forget(topic)
 
-    def _check(self, topic: str, code: int, doing: str) -> None:
+    def _check(self, topic: str, code: int, doing: str, operation: str) -> None:
         self.note(topic, code)
-        codes.check(code, doing)
+        codes.check(code, doing, denied=self.denied(operation, topic))
+
+    def denied(self, operation: str, topic: str) -> str:
+        """Hint for a call that this user may not make on a topic."""
+        return permissions.denied(self.settings, operation, "topic", topic)
 
     async def describe_producers(self, topic: str, partitions: Iterable[int]) -> dict[int, list[ProducerState]]:
         """What the leaders know of each partition's producers (their last epoch and sequence)."""
@@ -198,7 +202,7 @@ class Cluster:
             pairs, lambda part: transactions.describe_producers(topic, [p for _, p in part])
         ):
             for partition, (error, states) in answer.items():
-                self._check(topic, error, f"asking for producers of {topic}[{partition}]")
+                self._check(topic, error, f"asking for producers of {topic}[{partition}]", "Read")
                 found[partition] = states
         return found
 
@@ -207,7 +211,7 @@ class Cluster:
     ) -> list[T]:
         groups, lost = await self._routes.by_leader(pairs)
         for (topic, partition), code in lost.items():
-            codes.check(code, f"looking for {topic}[{partition}]")
+            codes.check(code, f"looking for {topic}[{partition}]", denied=self.denied("Describe", topic))
         return await asyncio.gather(*(self._ask(node, make(part)) for node, part in groups.items()))
 
     async def _ask(self, node: int, call: Call[T]) -> T:
@@ -246,7 +250,7 @@ class Cluster:
         if transactional_id is not None:
             return await self._at_coordinator(transactional_id, doing, call, itemgetter(0), itemgetter(1))
         error, producer = await self.ask_any(call)
-        codes.check(error, doing)
+        codes.check(error, doing, denied=permissions.denied(self.settings, "IdempotentWrite", "cluster"))
         return producer
 
     async def add_partitions_to_txn(
@@ -277,7 +281,10 @@ class Cluster:
             await asyncio.sleep(_BUSY_PAUSE_S)
         if code_of(answer) in codes.STALE_COORDINATOR:
             self._routes.forget_coordinator(transactional_id)
-        codes.check(code_of(answer), doing)
+        lacking = permissions.denied(self.settings, "Write", "transactional-id", transactional_id)
+        if isinstance(answer, dict) and code_of(answer) == codes.TOPIC_AUTHORIZATION_FAILED:
+            lacking = self.denied("Write", min(topic for (topic, _), code in answer.items() if code in codes.DENIED))
+        codes.check(code_of(answer), doing, denied=lacking)
         return result_of(answer)
 
 

@@ -25,6 +25,7 @@ INVALID_TOPIC = 17
 ILLEGAL_GENERATION = 22
 UNKNOWN_MEMBER_ID = 25
 REBALANCE_IN_PROGRESS = 27
+TOPIC_AUTHORIZATION_FAILED = 29
 UNSUPPORTED_VERSION = 35
 TOPIC_ALREADY_EXISTS = 36
 OUT_OF_ORDER_SEQUENCE = 45
@@ -36,6 +37,7 @@ UNKNOWN_PRODUCER_ID = 59
 
 # After one of these the leaders must be asked for again.
 STALE_LEADER = frozenset({3, 5, 6, 8, 9, 13, 56, 72, 74, 75, 80, 100, 103})
+DENIED = frozenset({29, 30, 31, 53})  # of a topic, a group, the cluster, a transactional id
 STALE_COORDINATOR = frozenset({15, 16, 52})
 
 _NAMES = """
@@ -117,12 +119,15 @@ def retriable(code: int) -> bool:
     return code in RETRIABLE
 
 
-def failure(code: int, doing: str, detail: str = "") -> HeadwaterError:
-    """Build the error for a code, with Kafka's name of it as its reason; `doing` says what was tried and where."""
+def failure(code: int, doing: str, detail: str = "", *, denied: str = "") -> HeadwaterError:
+    """Build the error for a code, with Kafka's name of it as its reason; `doing` says what was tried and where.
+
+    `denied` is the hint for one that says that this user may not do it (permissions.py).
+    """
     kind = _KINDS.get(code) or (Transient if code in RETRIABLE else Permanent)
     return kind(
         f"{doing}: Kafka answers {name(code)}{': ' + detail if detail else ''}",
-        hint=_HINTS.get(code, ""),
+        hint=(denied if code in DENIED else "") or _HINTS.get(code, ""),
         reason=NAMES.get(code, ""),
     )
 
@@ -132,7 +137,7 @@ def code_of(error: HeadwaterError) -> int:
     return _CODES.get(error.reason, -1)
 
 
-def check(code: int, doing: str, detail: str = "") -> None:
+def check(code: int, doing: str, detail: str = "", *, denied: str = "") -> None:
     """Raise `failure` unless the code is 0."""
     if code != NONE:
-        raise failure(code, doing, detail)
+        raise failure(code, doing, detail, denied=denied)

@@ -21,7 +21,8 @@ async def delete_records(cluster: Cluster, topic: str, partition: int, before: i
     timeout_ms = int(cluster.settings.request_timeout_s * 500)
     first, error = await outbox.connection.request(_delete_records(topic, partition, before, timeout_ms))
     cluster.note(topic, error)
-    codes.check(error, f"deleting what is before offset {before} of {topic}[{partition}]")
+    doing = f"deleting what is before offset {before} of {topic}[{partition}]"
+    codes.check(error, doing, denied=cluster.denied("Delete", topic))
     return first
 
 

@@ -93,7 +93,8 @@ async def _markers(
             raise Transient(f"no marker of {producer} in {sorted(at)} after {_MARKER_DEADLINE_S:g} s")
         for part in await cluster.fetch(at, max_wait_ms=100):
             pair = (part.topic, part.partition)
-            codes.check(part.error, f"reading {part.topic}[{part.partition}] from offset {at[pair]}")
+            doing = f"reading {part.topic}[{part.partition}] from offset {at[pair]}"
+            codes.check(part.error, doing, denied=cluster.denied("Read", part.topic))
             marker, following = _own_marker(part, producer, at[pair])
             if marker is not None:
                 found[pair] = marker

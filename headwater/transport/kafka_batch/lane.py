@@ -179,7 +179,10 @@ class Lane:
             self._cluster.note(self._topic, produced.error)
             self._doubts += produced.error in _DOUBTFUL
             return codes.failure(
-                produced.error, f"writing to {self._topic}[{self._partition}] as {self._producer}", produced.detail
+                produced.error,
+                f"writing to {self._topic}[{self._partition}] as {self._producer}",
+                produced.detail,
+                denied=self._cluster.denied("Write", self._topic),
             )
         if 0 <= produced.base_offset < self._end:
             return DataMissing(

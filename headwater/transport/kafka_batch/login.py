@@ -1,5 +1,6 @@
-"""What is said first on a connection: which versions the broker speaks, then SASL (PLAIN; SCRAM, RFC 5802 and 7677).
+"""What is said first on a connection: which versions the broker speaks, then SASL.
 
+PLAIN (RFC 4616), SCRAM (RFC 5802 and 7677) and OAUTHBEARER (RFC 7628).
 `login` is a generator that yields calls and is sent their answers, so that it does no I/O itself. Running it again on a
 live connection renews a session that expires (KIP-368).
 """
@@ -34,6 +35,7 @@ SPOKEN = (
     transactions.END_TXN,
     transactions.DESCRIBE_PRODUCERS,
 )
+_ABOUT_TOKENS = "check token_file: who issued the token, for whom, until when"
 _FEWEST_ITERATIONS = 4096  # RFC 7677, section 4
 _HASHES: dict[str, Callable[..., Any]] = {"SCRAM-SHA-256": hashlib.sha256, "SCRAM-SHA-512": hashlib.sha512}
 
@@ -76,35 +78,50 @@ def check_versions(where: str) -> Generator[Call[Any], Any, None]:
 
 def authenticate(settings: KafkaSettings, where: str) -> Step:
     """Log in by SASL if the settings say so; raises and returns as `login` does."""
-    mechanism, password = settings.sasl_mechanism, settings.password
-    if mechanism is None or password is None:
+    mechanism = settings.sasl_mechanism
+    if mechanism is None:
         return 0
     error, offered = yield Call(SASL_HANDSHAKE, [string(mechanism)], _read_handshake)
     codes.check(
         error, f"login at broker {where} by {mechanism}", ", ".join(offered) and f"it offers {', '.join(offered)}"
     )
-    user, secret = settings.username or "", password.get_secret_value()
+    if mechanism == "OAUTHBEARER":
+        return (yield from _bearer(settings, where)).lifetime_ms
+    user, secret = settings.username or "", settings.password.get_secret_value() if settings.password else ""
     if mechanism == "PLAIN":
-        last = yield from _exchange(f"\0{user}\0{secret}".encode(), where)
+        last = yield from _exchange(f"\0{user}\0{secret}".encode(), where, user)
     else:
         last = yield from _scram(_HASHES[mechanism], user, secret, where)
     return last.lifetime_ms
 
 
-def _exchange(data: bytes, where: str) -> Exchange:
+def _exchange(
+    data: bytes, where: str, user: str, hint: str = "check username, password and sasl_mechanism"
+) -> Exchange:
     token: Token = yield Call(SASL_AUTHENTICATE, [INT32.pack(len(data)) + data], _read_token)
     if token.error:
         raise Refused(
-            f"broker {where} refuses the login: {token.detail or codes.name(token.error)}",
-            hint="check username and password",
+            f"broker {where} refuses the login of {user}: {token.detail or codes.name(token.error)}",
+            hint=hint,
         )
+    return token
+
+
+def _bearer(settings: KafkaSettings, where: str) -> Exchange:
+    token: Token = yield from _exchange(
+        b"n,,\x01auth=Bearer %s\x01\x01" % settings.token().encode(), where, "the bearer of a token", _ABOUT_TOKENS
+    )
+    if token.data:  # the broker says why in JSON, and closes after our answer (RFC 7628, 3.2.3)
+        why = bytes(token.data).decode(errors="replace")
+        yield from _exchange(b"\x01", where, "the bearer of a token", f"the broker says {why}; {_ABOUT_TOKENS}")
+        raise Refused(f"broker {where} refuses the token: {why}", hint=_ABOUT_TOKENS)
     return token
 
 
 def _scram(digest: Callable[..., Any], user: str, secret: str, where: str) -> Exchange:
     nonce = base64.b64encode(os.urandom(24)).decode()
     bare = f"n={user.replace('=', '=3D').replace(',', '=2C')},r={nonce}"
-    first = (yield from _exchange(b"n,," + bare.encode(), where)).data.decode(errors="replace")
+    first = (yield from _exchange(b"n,," + bare.encode(), where, user)).data.decode(errors="replace")
     fields = _attributes(first)
     rounds = int(fields.get("i", "0")) if fields.get("i", "0").isdecimal() else 0
     if not fields.get("r", "").startswith(nonce) or rounds < _FEWEST_ITERATIONS:
@@ -116,7 +133,7 @@ def _scram(digest: Callable[..., Any], user: str, secret: str, where: str) -> Ex
     message = f"{bare},{first},{final}".encode()
     mask = hmac.digest(digest(key).digest(), message, name)
     proof = base64.b64encode(bytes(a ^ b for a, b in zip(key, mask, strict=True))).decode()
-    last = yield from _exchange(f"{final},p={proof}".encode(), where)
+    last = yield from _exchange(f"{final},p={proof}".encode(), where, user)
     expected = hmac.digest(hmac.digest(salted, b"Server Key", name), message, name)
     given = _decoded(_attributes(last.data.decode(errors="replace")).get("v", ""))
     if not hmac.compare_digest(given, expected):

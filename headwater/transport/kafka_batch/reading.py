@@ -163,7 +163,7 @@ async def _fetch(cluster: Cluster, topic: str, partition: int, at: int) -> Fetch
         last = (await cluster.offsets(topic, "latest"))[partition]
         gone = f"offsets {at} to {first - 1} are gone" if at < first else f"offset {at} is not there"
         raise DataMissing(f"{topic}[{partition}]: {gone}; the log holds {first} to {last - 1}", hint=_GONE)
-    codes.check(part.error, doing)
+    codes.check(part.error, doing, denied=cluster.denied("Read", topic))
     return part
 
 

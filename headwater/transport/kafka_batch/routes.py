@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from headwater.contract.errors import Transient, Unreachable
-from headwater.transport.kafka_batch import calls, codes, transactions
+from headwater.transport.kafka_batch import calls, codes, permissions, transactions
 from headwater.transport.kafka_batch.calls import Broker, Leader, TopicMetadata, TopicPartition
 from headwater.transport.kafka_batch.connection import Connection, first_reachable
 from headwater.transport.kafka_batch.outbox import Outbox
@@ -111,7 +111,9 @@ class Routes:
                 if self._topics.get(topic) is known:
                     await self.refresh([topic])
             known = self.topic(topic)
-        codes.check(known.error, f"looking for {topic}")
+        if known.error:
+            lacking = permissions.denied(self._settings, "Describe", "topic", topic)
+            raise codes.failure(known.error, f"looking for {topic}", denied=lacking)
         return known.leaders.get(partition) or Leader(-1, -1, codes.UNKNOWN_TOPIC_OR_PARTITION)
 
     async def by_leader(
@@ -160,7 +162,8 @@ class Routes:
         if node is None:
             connection = await self._any_connection()
             error, broker = await connection.request(transactions.find_coordinator(transactional_id))
-            codes.check(error, f"looking for the coordinator of {transactional_id}")
+            lacking = permissions.denied(self._settings, "Write", "transactional-id", transactional_id)
+            codes.check(error, f"looking for the coordinator of {transactional_id}", denied=lacking)
             self._brokers = {**self._brokers, broker.node: broker}
             node = self._coordinators[transactional_id] = broker.node
         return node

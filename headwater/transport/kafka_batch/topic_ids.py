@@ -23,7 +23,7 @@ async def topic_id(cluster: Cluster, topic: str) -> str:
     Transient: there is no such topic, or a broker is away.
     """
     error, found = await cluster.ask_any(_ask(topic))
-    codes.check(error, f"asking for the id of topic {topic}")
+    codes.check(error, f"asking for the id of topic {topic}", denied=cluster.denied("Describe", topic))
     return "" if found == _NONE else found.hex()
 
 

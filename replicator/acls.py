@@ -1,0 +1,36 @@
+"""What a link must be allowed at its two clusters, as the lines that an administrator types."""
+
+from __future__ import annotations
+
+from headwater.contract.topics import REPLICATION_CONTROL, gaps, manifest, positions
+from headwater.transport.kafka_batch import KafkaSettings
+from headwater.transport.kafka_batch.permissions import Resource, allow
+from replicator.settings import ReplicatorSettings
+
+_SOURCE = ("Read", "DescribeConfigs")  # Read allows Describe, too
+# Read: the anchor asks the target where it was. Alter and AlterConfigs: what changes at the source is carried over.
+_TARGET = ("Create", "Read", "Write", "DescribeConfigs", "Alter", "AlterConfigs")
+
+
+def acl_lines(settings: ReplicatorSettings) -> dict[str, list[str]]:
+    """Lines by side, `source` and `target`; patterns of topics need all topics of the source."""
+    site, source, target = settings.site, settings.source, settings.target
+    names = settings.topics if not settings.selection.include else ("*",)
+    asked = [allow(source, operation, "topic", name) for name in names for operation in _SOURCE]
+    asked.append(allow(source, "Read", "topic", REPLICATION_CONTROL.name))
+    kept = settings.names.keeps_names
+    topics = [(name, False) for name in names] if kept else [(settings.names.remote(""), True)]
+    own = [(spec.name, False) for spec in (positions(site), gaps(site), manifest(site, -1))]
+    covered = [each for each in own if not any(prefix and each[0].startswith(name) for name, prefix in topics)]
+    written = [
+        allow(target, operation, "topic", name, prefix=prefix)
+        for name, prefix in (*topics, *covered)
+        for operation in _TARGET
+    ]
+    written.append(_line(target, "Write", "transactional-id", f"replicator-{site}"))
+    return {"source": asked, "target": written}
+
+
+def _line(settings: KafkaSettings, operation: str, resource: Resource, name: str) -> str:
+    """For a name and all that begin with it: compacted topics have a writer each."""
+    return allow(settings, operation, resource, name, prefix=True)
