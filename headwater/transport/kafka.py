@@ -27,6 +27,7 @@ _log = structlog.get_logger(__name__)
 
 _CREATE_TIMEOUT_S = 30.0
 _POLL_S = 0.5
+_TOKEN_S = 60.0  # after which the file is read again
 _ANY_PARTITION = -1  # RD_KAFKA_PARTITION_UA: by key
 _UNKNOWN_TOPIC_MS = 5000  # how long a topic made a moment ago may stay unknown to a broker
 
@@ -58,8 +59,11 @@ def librdkafka(settings: KafkaSettings, client_id: str = "headwater") -> dict[st
     files = {"ssl.ca.location": settings.ca_file, "ssl.certificate.location": settings.cert_file}
     files["ssl.key.location"] = settings.key_file
     config |= {name: str(path) for name, path in files.items() if path is not None}
-    if settings.sasl_mechanism and settings.password:
+    if settings.sasl_mechanism:
         config["sasl.mechanism"] = settings.sasl_mechanism
+    if settings.sasl_mechanism == "OAUTHBEARER":
+        config["oauth_cb"] = lambda _: (settings.token(), time.time() + _TOKEN_S)
+    elif settings.password:
         config["sasl.username"] = settings.username
         config["sasl.password"] = settings.password.get_secret_value()
     return config

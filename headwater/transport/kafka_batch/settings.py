@@ -8,9 +8,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from headwater.contract.errors import BadSetting
 from headwater.transport import tls as encryption
 
-Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 
 
 class KafkaSettings(BaseModel):
@@ -26,13 +27,19 @@ class KafkaSettings(BaseModel):
     sasl_mechanism: Mechanism | None = Field(default=None, description="how to log in, where the brokers ask for it")
     username: str | None = Field(default=None, description="user name for `sasl_mechanism`")
     password: SecretStr | None = Field(default=None, description="password of `username`")
+    token_file: Path | None = Field(
+        default=None, description="file with the token for OAUTHBEARER, read at each login, so that it may be renewed"
+    )
     request_timeout_s: float = Field(default=30.0, gt=0, description="a connection without progress is given up")
     connect_timeout_s: float = Field(default=10.0, gt=0, description="TCP, TLS and login together")
 
     @model_validator(mode="after")
     def _complete(self) -> KafkaSettings:
         self.addresses()
-        if self.sasl_mechanism and (self.username is None or self.password is None):
+        if self.sasl_mechanism == "OAUTHBEARER":
+            if self.token_file is None:
+                raise ValueError("sasl_mechanism OAUTHBEARER needs token_file")
+        elif self.sasl_mechanism and (self.username is None or self.password is None):
             raise ValueError(f"sasl_mechanism {self.sasl_mechanism} needs username and password")
         encryption.check_complete(self)
         return self
@@ -49,6 +56,17 @@ class KafkaSettings(BaseModel):
             found.append((host.strip("[]"), int(port)))
         if not found:
             raise ValueError("brokers: no broker is named")
+        return found
+
+    def token(self) -> str:
+        """Read the bearer token; BadSetting if there is none."""
+        path = self.token_file
+        try:
+            found = path.read_text(encoding="ascii").strip() if path is not None else ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadSetting(f"{path}: the token cannot be read ({error})", hint="set token_file") from error
+        if not found or len(found.split()) != 1:
+            raise BadSetting(f"{path} holds no token", hint="it is one word of ASCII, as the issuer gave it out")
         return found
 
     def tls_context(self) -> ssl.SSLContext | None:

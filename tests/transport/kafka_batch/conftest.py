@@ -28,10 +28,12 @@ _JAAS = "org.apache.kafka.common.security"
 _MORE = f"""\
 ssl.keystore.type=PEM
 ssl.keystore.location=%s
-sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
 listener.name.sasl.plain.sasl.jaas.config={_JAAS}.plain.PlainLoginModule required user_plain="secret";
 listener.name.sasl.scram-sha-256.sasl.jaas.config={_JAAS}.scram.ScramLoginModule required;
 listener.name.sasl.scram-sha-512.sasl.jaas.config={_JAAS}.scram.ScramLoginModule required;
+listener.name.sasl.oauthbearer.sasl.jaas.config={_JAAS}.oauthbearer.OAuthBearerLoginModule required \
+  unsecuredLoginStringClaim_sub="broker";
 listener.name.sasl.connections.max.reauth.ms=2000
 """
 

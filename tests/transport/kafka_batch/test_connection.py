@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
 from pydantic import SecretStr
 
-from headwater.contract.errors import BadInput, HeadwaterError, Refused, Unreachable, Untrusted
+from headwater.contract.errors import BadInput, BadSetting, HeadwaterError, Refused, Unreachable, Untrusted
+from headwater.transport.kafka import librdkafka
 from headwater.transport.kafka_batch import Cluster, KafkaSettings, Out, encode
 from headwater.transport.kafka_batch.login import SPOKEN
 from headwater.transport.kafka_batch.settings import Mechanism
@@ -82,7 +86,50 @@ async def test_a_wrong_password_is_refused_in_words(doors: Doors, mechanism: Mec
     """The broker's refusal comes through, with what to check."""
     with pytest.raises(Refused, match="refuses the login") as caught:
         await Cluster(sasl(doors, mechanism, "wrong"), client_id="tests").connect()
-    assert caught.value.hint == "check username and password"
+    assert caught.value.hint == "check username, password and sasl_mechanism"
+
+
+def bearer(doors: Doors, folder: Path, *, lifetime_s: float) -> KafkaSettings:
+    """A token without a signature, which a broker takes that was given no keys."""
+
+    def part(content: dict[str, object]) -> str:
+        return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
+
+    now = time.time()
+    token = f"{part({'alg': 'none'})}.{part({'sub': 'edge', 'iat': now - 60, 'exp': now + lifetime_s})}."
+    (folder / "token").write_text(token + "\n")
+    return KafkaSettings(
+        brokers=f"127.0.0.1:{doors.ports['sasl']}",
+        tls=True,
+        ca_file=doors.certificate,
+        sasl_mechanism="OAUTHBEARER",
+        token_file=folder / "token",
+    )
+
+
+async def test_a_token_logs_in_and_is_read_again(doors: Doors, tmp_path: Path) -> None:
+    """The session ends with the token (5 s) and is renewed with what the file holds then; librdkafka logs in too."""
+    settings = bearer(doors, tmp_path, lifetime_s=5)
+    async with Cluster(settings, client_id="tests") as cluster:
+        line = await cluster._routes.line(await cluster._routes.any_node(), "write")
+        bearer(doors, tmp_path, lifetime_s=60)
+        until = time.monotonic() + 6
+        while time.monotonic() < until:
+            await cluster.init_producer_id()
+            await asyncio.sleep(0.05)
+        assert line.connection.ready
+    assert await asyncio.to_thread(lambda: AdminClient(librdkafka(settings)).list_topics(timeout=10).brokers)
+
+
+async def test_a_token_that_is_none_is_refused_in_words(doors: Doors, tmp_path: Path) -> None:
+    """One that has ended names the file's setting; a missing file names the file."""
+    settings = bearer(doors, tmp_path, lifetime_s=-30)
+    with pytest.raises(Refused, match="refuses the login") as caught:
+        await Cluster(settings, client_id="tests").connect()
+    assert "token_file" in caught.value.hint
+    (tmp_path / "token").unlink()
+    with pytest.raises(BadSetting, match=r"token: the token cannot be read"):
+        await Cluster(settings, client_id="tests").connect()
 
 
 @pytest.mark.usefixtures("scram_user")
