@@ -67,12 +67,14 @@ class Book:
         self._digest = digest
         self._source_first, self._target_first = head.source_next, head.target_next
         self._chain = head.chain
+        self._cell_batches = self._cell_bytes = self._records = self._fold = 0
+        self._exact = True
         self._clear()
 
     def _clear(self) -> None:
         self.size = self.since = self._batches = 0
         self._cells: list[Cell] = []
-        self._cell, self._cell_bytes = Cell(0, 0, 0, True), 0
+        self._open_cell()
         self._seen = SHIPPED
         self._sha256 = hashlib.sha256()
         self._source_first, self._target_first = self.source_next, self.target_next
@@ -84,14 +86,16 @@ class Book:
     def add(self, item: Item, now: int) -> None:
         """Take the next batch; it may complete an entry, which is then in `ready`."""
         self.since = self.since or now
-        if self._cell_bytes and (self._cell_bytes + item.size > CELL_BYTES or self._cell.exact != item.exact):
+        if self._cell_bytes and (self._cell_bytes + item.size > CELL_BYTES or self._exact != item.exact):
             self._close_cell()
-        cell = self._cell
-        self._cell = Cell(cell.batches + 1, cell.records + item.records, folded(cell.fold, item.stamp), item.exact)
+        self._exact = item.exact
+        self._cell_batches += 1
+        self._records += item.records
+        self._fold = folded(self._fold, item.stamp)
         self._cell_bytes += item.size
         self.size += item.size
         self._batches += 1
-        if _WEAKER[item.seen] > _WEAKER[self._seen]:
+        if item.seen != self._seen and _WEAKER[item.seen] > _WEAKER[self._seen]:
             self._seen = item.seen
         if self._digest:
             self._sha256.update(item.canonical)
@@ -99,10 +103,14 @@ class Book:
         if self.size >= ENTRY_BYTES:
             self.cut(now)
 
+    def _open_cell(self) -> None:
+        self._cell_batches = self._cell_bytes = self._records = self._fold = 0
+        self._exact = True
+
     def _close_cell(self) -> None:
-        if self._cell.batches:
-            self._cells.append(self._cell)
-        self._cell, self._cell_bytes = Cell(0, 0, 0, True), 0
+        if self._cell_batches:
+            self._cells.append(Cell(self._cell_batches, self._records, self._fold, self._exact))
+        self._open_cell()
 
     def cut(self, now: int) -> None:
         """End the open entry, if it has a batch."""
