@@ -176,5 +176,5 @@ async def test_wrong_credentials_are_named(site: Bed, guarded: Guarded) -> None:
     settings = link(site, guarded, topic).model_copy(update={"target": guarded.door("cloud", "guessed")})
     with pytest.raises(Refused, match=r"broker 127.0.0.1:\d+ refuses the login of cloud: Auth") as raised:
         await asyncio.wait_for(run_link(settings, asyncio.Event()), PATIENCE_S)
-    assert raised.value.hint == "check username and password"
+    assert raised.value.hint == "check username, password and sasl_mechanism"
     assert raised.value.exit_code == 3

@@ -95,7 +95,9 @@ def authenticate(settings: KafkaSettings, where: str) -> Step:
     return last.lifetime_ms
 
 
-def _exchange(data: bytes, where: str, user: str, hint: str = "check username and password") -> Exchange:
+def _exchange(
+    data: bytes, where: str, user: str, hint: str = "check username, password and sasl_mechanism"
+) -> Exchange:
     token: Token = yield Call(SASL_AUTHENTICATE, [INT32.pack(len(data)) + data], _read_token)
     if token.error:
         raise Refused(
