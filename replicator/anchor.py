@@ -76,7 +76,7 @@ class Anchor:
 
     async def locate(self, way: Way, position: Position, pid: int) -> Position | Lost:
         """Where to go on; Transient while a cluster is away, Fenced and Refused as in the module numbering."""
-        state = await logs.look(self._target, way, pid)
+        state = await logs.look(self._target, way, pid, position.target_first)
         number = shipped(position, state, str(way))
         async with self._one:
             if state.log_end == position.target_first + number:

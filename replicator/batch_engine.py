@@ -112,7 +112,7 @@ class BatchEngine:
         if end:
             raise Refused(
                 f"{way} has records up to offset {end - 1}, but no position is stored for it",
-                hint="the positions topic was deleted, or somebody else made the topic; ship to a new site name",
+                hint="`headwater replicate adopt` goes on behind what MirrorMaker copied; else ship to a new site name",
             )
         first = (await self._ends.probe.offsets(way.topic, "earliest"))[way.partition]
         position = Position(FIRST_ERA, first, first, 0, 0, at=self._ends.clock(), source_id=source_id)

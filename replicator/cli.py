@@ -10,7 +10,7 @@ import typer
 from headwater.transport import lifecycle, logs, metrics
 from headwater.transport import settings as sources
 from replicator.acls_cli import acls
-from replicator.mm2.cli import import_mm2
+from replicator.mm2.cli import adopt, import_mm2
 from replicator.operating import cli as operating
 from replicator.operating.status_cli import status
 from replicator.proof.cli import verify
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 VERBOSE = typer.Option(False, "--verbose", "-v", help="Log details.")
 app.command("import-mm2")(import_mm2)
+app.command()(adopt)
 
 
 @app.callback()

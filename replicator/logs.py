@@ -35,8 +35,8 @@ async def bounds(cluster: Cluster, topic: str, partition: int) -> tuple[int, int
     return first, (await cluster.offsets(topic, "latest"))[partition]
 
 
-async def look(target: Cluster, way: Way, pid: int) -> TargetState:
-    """What the target knows of a partition.
+async def look(target: Cluster, way: Way, pid: int, begins: int = 0) -> TargetState:
+    """What the target knows of a partition; what comes before the offset `begins` there was adopted (mm2/adopting.py).
 
     The producer state is asked for after the log's end, so that it never stands behind it. Where the broker has
     forgotten the producer (producer.id.expiration.ms, a day), the last batch still names it. Refused: the last batch is
@@ -48,7 +48,7 @@ async def look(target: Cluster, way: Way, pid: int) -> TargetState:
         if state.producer.id == pid:
             return TargetState(first, end, state.producer.epoch, state.last_sequence)
     last = await last_batch(target, way.target, way.partition, first, end)
-    if last is None:
+    if last is None or (last.producer_id != pid and end <= begins):
         return TargetState(first, end, None, -1)
     if last.producer_id != pid:
         raise foreign(str(way), last.base_offset, end)

@@ -1,14 +1,18 @@
-"""`headwater replicate import-mm2`."""
+"""`headwater replicate import-mm2` and `adopt`: from MirrorMaker 2 to a link."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import typer
 
-from headwater.contract.errors import BadInput
+from headwater.contract.errors import BadInput, Refused
+from headwater.transport import settings as sources
+from replicator.settings import ReplicatorSettings
+from replicator.tables import aligned
 
 if TYPE_CHECKING:
     from replicator.mm2.importing.book import Row
@@ -51,3 +55,26 @@ def _table(rows: list[Row]) -> str:
     ]
     noted = [f"{row.key}: {row.remark}" for row in rows if row.state == "taken over" and ", to be made: " in row.remark]
     return "\n".join([f"{taken} settings taken over", *lines, *noted])
+
+
+def adopt(as_json: bool = AS_JSON) -> None:
+    """Go on where MirrorMaker 2 has stopped: its last records are found at the source, the link begins behind them.
+
+    Stop MirrorMaker and the link first. Partitions that a link has shipped already are left as they are. Ends with 3
+    where a place cannot be found for sure; such a partition is not shipped until its target is empty.
+
+    Example:  headwater replicate adopt
+    """
+    from replicator.mm2 import adopting  # noqa: PLC0415  # `--help` must not wait for the network code
+
+    found = asyncio.run(adopting.adopt(sources.load("replicator", ReplicatorSettings)))
+    if as_json:
+        typer.echo(msgspec.json.encode(found).decode())
+    else:
+        rows = [("partition", "state", "goes on at", "as target offset", "remark")]
+        for each in found:
+            places = ("", "") if each.source_next < 0 else (str(each.source_next), str(each.target_next))
+            rows.append((f"{each.topic}[{each.partition}]", each.state, *places, each.remark))
+        typer.echo(aligned(rows))
+    if any(each.state == "not adopted" for each in found):
+        raise typer.Exit(Refused.exit_code)

@@ -49,7 +49,8 @@ class Translator:
         if offset >= position.source_next:
             return position.target_next
         if offset <= position.source_first:
-            known = position.era == FIRST_ERA or offset == position.source_first
+            adopted = position.target_first if position.era == FIRST_ERA else 0  # records that another has copied
+            known = (position.era == FIRST_ERA and not adopted) or offset == position.source_first
             return position.target_first if known else await self._before(way, position, offset)
         below, above = self._around(way, position, offset)
         if above.offset - below.offset == above.count - below.count:

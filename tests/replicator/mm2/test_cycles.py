@@ -50,7 +50,7 @@ async def test_of_two_links_in_opposite_directions_one_waits(bed: Bed, policy: s
 
 
 @asynccontextmanager
-async def _both(bed: Bed, back: Bed) -> AsyncIterator[list[asyncio.Task[None]]]:
+async def _both(bed: Bed, back: Bed) -> AsyncIterator[list[asyncio.Task[Any]]]:
     way_back = back.settings(naming={**KEPT, "target_alias": bed.site})
     async with back.link(way_back) as second, bed.link(bed.settings(naming=KEPT)) as first:
         yield [first, second]
