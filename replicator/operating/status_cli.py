@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import typer
 
-from headwater.contract.errors import Unreachable
+from headwater.contract.errors import Untrusted
 from headwater.transport import settings as sources
 from replicator.settings import ReplicatorSettings
 from replicator.tables import aligned, bytes_text, span_text
@@ -52,13 +52,12 @@ def _local(site: str, as_json: bool) -> None:
     from replicator.operating.live import ask, folder_of  # noqa: PLC0415  # as above
 
     now = ask(folder_of(site))
-    lines = [f"the replicator of {site} runs, process {now.pid}"] if now.open else [f"the replicator of {site} starts"]
+    does = "runs" if now.open else "waits for its clusters"
+    lines = [f"the replicator of {site} {does}, process {now.pid}"]
     lines += [f"{t.topic}[{t.partition}]: {t.halted or t.doubted}" for t in now.troubles]
     typer.echo(msgspec.json.encode(now).decode() if as_json else "\n".join(lines))
     if now.troubles:
-        raise typer.Exit(max(each.exit_code or 7 for each in now.troubles))
-    if not now.open:
-        raise typer.Exit(Unreachable.exit_code)
+        raise typer.Exit(max(each.exit_code or Untrusted.exit_code for each in now.troubles))
 
 
 def _text(link: Report) -> str:

@@ -24,8 +24,9 @@ async def keep_long_enough(target: Cluster, site: str, names: Iterable[str]) -> 
         longest = max([limits_in(await topic_configs(target, name, NAMES)).retention_ms for name in names], default=0)
         kept = limits_in(await topic_configs(target, topic, NAMES)).retention_ms
         if longest > kept:
-            await set_topic_configs(target, topic, {_RETENTION: "-1" if longest >= NO_LIMIT else str(longest)})
-            _log.info("the proof is kept as long as what it proves", topic=topic, retention_ms=longest)
+            wanted = "-1" if longest >= NO_LIMIT else str(longest)
+            await set_topic_configs(target, topic, {_RETENTION: wanted})
+            _log.info("the proof is kept as long as what it proves", topic=topic, retention_ms=wanted)
     except BadInput:  # a topic that is not there yet, or not any more
         return
     except Permanent as error:
