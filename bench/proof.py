@@ -1,4 +1,4 @@
-"""`python -m bench.proof`: what the proof costs the replicator, a batch, in CPU; its bytes are asserted by its tests."""
+"""`python -m bench.proof`: what the proof costs the replicator in CPU; its bytes are asserted by its tests."""
 
 from __future__ import annotations
 
