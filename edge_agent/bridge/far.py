@@ -14,8 +14,14 @@ from itertools import pairwise
 from typing import NamedTuple
 
 FAR = 49_152  # messages, of 65,535 packet ids: one that many back may be under way, its id is not yet used again
+_PAGE = 8192  # sequences
 _IDS = 1 << 16
 _LAST_ID = _IDS - 1
+
+
+# What a message was: hash((topic, payload)), which a process can compare with its own, or from a log the digest; its
+# place in the order of receipt; its sequence. A plain tuple, made once a message.
+Entry = tuple[int | bytes, int, int]
 
 
 class _Index(NamedTuple):
@@ -64,16 +70,26 @@ class Far:
         self._logged: _Index | None = None
         self._newest_logged = 0
 
-    def fold(self, entries: Mapping[bytes, tuple[int | bytes, int, int]], since: int, sequence: int) -> None:
+    def fold(self, entries: Mapping[bytes, Entry], since: int, sequence: int) -> None:
         """Take in a generation of messages, by packet id, that came behind `since`; `sequence` is the newest of all."""
-        known = (was for was, _, _ in entries.values())
-        hashes = [hash(was) if isinstance(was, bytes) else was for was in known]
-        self._pages.append((max(1, since), b"".join(entries), array("q", hashes)))
+        if sequence - since <= FAR // 2:
+            self._add(entries, since)
+        else:  # one page would be as old as its oldest: a generation that was learnt from a log is long
+            pages: dict[int, dict[bytes, Entry]] = {}
+            for packet_id, entry in entries.items():
+                pages.setdefault(max(since, entry[2]) // _PAGE, {})[packet_id] = entry
+            for number, page in sorted(pages.items()):
+                self._add(page, max(since, number * _PAGE))
         self._index = None
-        while sequence - self._pages[0][0] >= FAR:
+        while self._pages and sequence - self._pages[0][0] >= FAR:
             self._pages.popleft()
         if sequence - self._newest_logged >= FAR:
             self._logged = None
+
+    def _add(self, entries: Mapping[bytes, Entry], since: int) -> None:
+        known = (was for was, _, _ in entries.values())
+        hashes = [hash(was) if isinstance(was, bytes) else was for was in known]
+        self._pages.append((max(1, since), b"".join(entries), array("q", hashes)))
 
     def log(self, packet_id: bytes, sequence: int, content: bytes) -> None:
         """Take in the digest of what a former life wrote; under one id the one with the highest sequence counts."""

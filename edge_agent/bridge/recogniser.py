@@ -35,17 +35,13 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import NamedTuple
 
-from edge_agent.bridge.far import FAR, Far, Reach, reach_of
+from edge_agent.bridge.far import FAR, Entry, Far, Reach, reach_of
 from headwater.contract import headers
 from headwater.contract.errors import BadInput
 from headwater.transport.kafka_batch.records import Record
 from headwater.transport.mqtt.packets import DUP, Publish
 
 FROM_LOG = -1  # place of what a former life wrote
-
-# What a message was: hash((topic, payload)), which a process can compare with its own, or from a log the digest; its
-# place in the order of receipt; its sequence. A plain tuple, made once a message.
-Entry = tuple[int | bytes, int, int]
 
 
 class Mark(NamedTuple):
@@ -98,7 +94,11 @@ class Recogniser:
         }
         self.reach: Reach | None = reach_of(list(known_ids.values()), self._most)
         for mark in mine:
-            if mark.started == last.started and mark.packet_id and last.sequence - mark.sequence < FAR:
+            if mark.started != last.started or not mark.packet_id or last.sequence - mark.sequence >= FAR:
+                continue
+            if mark.sequence <= self.floor:  # not open, unless the broker sent too far ahead
+                self.far.log(mark.packet_id, mark.sequence, mark.digest)
+            else:
                 known = self.young.get(mark.packet_id)
                 self.young[mark.packet_id] = (mark.digest, FROM_LOG, mark.sequence)
                 before = self._there.pop(mark.packet_id, set())
@@ -195,8 +195,12 @@ class Recogniser:
         self.young[packet_id] = (entry[0], place if entry[1] != FROM_LOG else FROM_LOG, entry[2])
 
     def forget(self, settled: int, place: int) -> None:
-        """Fold the older half once it is settled; call it after each read, with the place of the next message."""
-        if len(self.young) < self._most or self._old_until > settled:
+        """Fold the older half once it is settled; call it after each read, with the place of the next message.
+
+        A half is as many messages, not as many ids: where ids are few, it would become older than `Far` believes.
+        """
+        most = self._most
+        if (len(self.young) < most and self.sequence - self._young_since < most) or self._old_until > settled:
             return
         if self._old:
             self.far.fold(self._old, self._old_since, self.sequence)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from edge_agent.bridge.bridge import Bridge
-from edge_agent.bridge.far import FAR
+from edge_agent.bridge.far import _PAGE, FAR
 from edge_agent.bridge.recogniser import Mark, Recogniser, digest
 from edge_agent.bridge.route_settings import RouteSettings
 from edge_agent.bridge.settings import BridgeSettings
@@ -125,3 +125,34 @@ def test_a_message_that_is_whole_is_not_finished() -> None:
     assert (entry := recogniser.find(again)) is not None
     assert recogniser.is_partial(again[2], entry)
     assert recogniser.missing(again[2], 3) == [1]
+
+
+@pytest.mark.parametrize("most", [20, 5000, 10_000])
+def test_a_long_log_is_known_for_as_long_as_it_is_believed(most: int) -> None:
+    """What a life learnt from a log that goes back further than is believed: the old is let go, the rest is known."""
+    recogniser = Recogniser("me", 1, most)
+    last = 120_000
+    marks = [
+        Mark(1, number + 1, "me@1", message(number)[2], digest(TOPIC, b"ON"), 0, 1)
+        for number in range(last - IDS, last)
+    ]
+    recogniser.learn(marks)
+    for number in range(last, last + FAR):
+        recogniser.remember(message(number), number)
+        recogniser.forget(number, number + 1)
+        if number % 1999 == 0:
+            for back in (1, 30_000, FAR - _PAGE - 1):
+                assert recogniser.find(message(number - back, dup=True)), (number, back)
+            assert recogniser.find(message(number + 1, dup=True)) is None, number  # as the one 65,535 before
+
+
+def test_few_ids_grow_no_older_than_is_believed() -> None:
+    """A broker that takes the lowest free id, and then sends ahead: nothing breaks, and what is open is recognised."""
+    recogniser = Recogniser("me", 1, 5000)
+    for number in range(3 * FAR):
+        recogniser.remember(message(number % 3, b"%d" % number), number)
+        recogniser.forget(number, number + 1)
+    for number in range(3 * FAR, 3 * FAR + 12_000):
+        recogniser.remember(message(number % 12_000, b"%d" % number), number)
+        recogniser.forget(number, number + 1)
+        assert recogniser.find(message(number % 12_000, b"%d" % number, dup=True))
