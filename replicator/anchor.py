@@ -62,8 +62,13 @@ class Lost(NamedTuple):
 
 def known_cause(lost: Lost, position: Position, source_id: str) -> Lost:
     """With the cause that the id of the source's topic tells, if it does."""
-    made_anew = source_id and position.source_id and source_id != position.source_id
+    made_anew = is_made_anew(position, source_id)
     return lost._replace(cause=RECREATED) if made_anew and lost.cause in {DIVERGED, TRUNCATED} else lost
+
+
+def is_made_anew(position: Position, source_id: str) -> bool:
+    """Whether the source's topic has another id than the one that was shipped."""
+    return bool(source_id and position.source_id and source_id != position.source_id)
 
 
 class Anchor:
@@ -74,35 +79,42 @@ class Anchor:
         self._target = target
         self._one = asyncio.Lock()
 
-    async def locate(self, way: Way, position: Position, pid: int) -> Position | Lost:
-        """Where to go on; Transient while a cluster is away, Fenced and Refused as in the module numbering."""
+    async def locate(self, way: Way, position: Position, pid: int, source_id: str = "") -> Position | Lost:
+        """Where to go on; Transient while a cluster is away, Fenced and Refused as in the module numbering.
+
+        `source_id` is the id of the source's topic now, where it has one.
+        """
         state = await logs.look(self._target, way, pid, position.target_first)
         number = shipped(position, state, str(way))
+        made_anew = is_made_anew(position, source_id)
         async with self._one:
             if state.log_end == position.target_first + number:
-                return await _Search(self._probe, self._target, way, position, state, number).run()
+                return await _Search(self._probe, self._target, way, position, state, number, made_anew).run()
             start = max(position.target_next, state.log_start)
             counted = recount(position, pid, await logs.stamps(self._target, way, start, state.log_end), str(way))
             if state.log_end < position.target_first + number and counted.strays is None:
-                return await _Search(self._probe, self._target, way, position, state, number).run()
-            return await self._with_other_than_was_shipped(way, position, state, counted)
+                return await _Search(self._probe, self._target, way, position, state, number, made_anew).run()
+            return await self._with_other_than_was_shipped(way, position, state, counted, made_anew=made_anew)
 
     async def _with_other_than_was_shipped(
-        self, way: Way, position: Position, state: TargetState, counted: Recount
+        self, way: Way, position: Position, state: TargetState, counted: Recount, *, made_anew: bool
     ) -> Position | Lost:
         """The target's log is longer than the record numbers say, or has a hole: its batches tell what it holds."""
         if state.epoch == position.era and counted.last_sequence != state.last_sequence % WRAP:
             raise Transient(f"{way}: the leader has more than its replicas")
         if counted.strays is None:  # late batches of the former era came before the first of this one
             position = structs.replace(position, target_next=counted.target_next - counted.number + position.count)
-            return await _Search(self._probe, self._target, way, position, state, counted.number).run()
+            return await _Search(self._probe, self._target, way, position, state, counted.number, made_anew).run()
         emptied = state._replace(log_start=state.log_end)  # offsets and numbers do not agree: nothing to compare
-        found = await _Search(self._probe, self._target, way, position, emptied, counted.number).run()
+        found = await _Search(self._probe, self._target, way, position, emptied, counted.number, made_anew).run()
         return found if isinstance(found, Lost) else Lost(DOUBLED, *counted.strays, found.source_next)
 
 
 class _Search(NamedTuple):
-    """One search for record `number` of the era of `position`."""
+    """One search for record `number` of the era of `position`.
+
+    `made_anew`: the source's topic has another id, so that its log is the same as far as its records are.
+    """
 
     probe: Cluster
     target: Cluster
@@ -110,9 +122,12 @@ class _Search(NamedTuple):
     position: Position
     state: TargetState
     number: int
+    made_anew: bool = False
 
     async def run(self) -> Position | Lost:
         first, end = await logs.bounds(self.probe, self.way.topic, self.way.partition)
+        if self.made_anew:
+            return await self._the_same_after_all(first, end)
         known, parted = await self._known(first, end)
         if parted:
             return await self._part(known, first, end)
@@ -123,6 +138,20 @@ class _Search(NamedTuple):
         if counted.count < self.number or not await self._confirmed(counted):
             return await self._part(start, first, end)
         return self._at(counted)
+
+    async def _the_same_after_all(self, first: int, end: int) -> Position | Lost:
+        """A topic with another id may hold the same log, restored from a copy: where all shipped records are in it.
+
+        Marks do not tell, since some may be of what was shipped before the new id was seen. What cannot be compared,
+        as the source or the target has deleted it, counts as another log: that doubles records, and loses none.
+        """
+        position = self.position
+        deleted = self.state.log_start - position.target_first
+        if not self.number and first == position.source_next:
+            return position
+        if self.number <= deleted or not first <= position.source_first <= end:
+            return self._diverged(first, end)
+        return await self._part(None, first, end)
 
     async def _known(self, first: int, end: int) -> tuple[Start | None, bool]:
         """The newest mark that the source log still has, and whether a newer one is missing from it."""

@@ -84,7 +84,7 @@ class BatchEngine:
         position: Position = (
             self.checkpoint() or ends.journal.position(way.topic, way.partition) or await self._first_contact(source_id)
         )
-        found = await ends.anchor.locate(way, position, self._pid)
+        found = await ends.anchor.locate(way, position, self._pid, source_id)
         if not isinstance(found, Lost):
             position = found
             found = await self._corruption.lost(ends.probe, found.source_next, (found.era, found.count)) or found

@@ -12,7 +12,7 @@ from headwater.contract.errors import Defect, Fenced, Permanent
 from headwater.contract.topics import COMPACT, TopicSpec
 from headwater.transport.kafka_batch import Cluster, Writer
 from headwater.transport.retry import AGAIN_S, retrying
-from replicator import targets
+from replicator import identity, targets
 from replicator.engine import Ends, Engine
 from replicator.flow import Flow
 from replicator.mm2.cycles import Guard
@@ -70,6 +70,8 @@ class Topics:
         await retrying(f"asking for the limits of {limits.topic}", limits.refresh)
         if limits.now.compacted:  # offsets there do not follow numbers for good, so each record carries its own
             spec = replace(spec, configs=COMPACT)
+        if not self.flows:
+            self._spawn(identity.watch(self._ends.probe, self.flows))
         self.flows[topic] = []
         self._carry(spec)
         self._made(topic, self.flows[topic])

@@ -58,7 +58,7 @@ class RecordEngine:
             if stored is None:
                 stored = Position(FIRST_ERA, first, first, 0, 0, at=ends.clock(), source_id=source_id)
                 await ends.journal.store([(way, stored)])
-            found = await self._after_batches(stored)
+            found = await self._after_batches(stored, source_id)
             self._writer = await self._open_writer()
             self._position = self._found(stored if isinstance(found, Lost) else found, self._writer)
             if isinstance(found, Lost):
@@ -73,7 +73,7 @@ class RecordEngine:
         self._position = structs.replace(position, source_id=source_id)
         return position.source_next
 
-    async def _after_batches(self, position: Position) -> Position | Lost:
+    async def _after_batches(self, position: Position, source_id: str) -> Position | Lost:
         """Where the batch engine ended, if the last record at the target is its own: the topic was not compacted then.
 
         What it wrote has no source offsets; record numbers tell, as long as they do.
@@ -84,7 +84,7 @@ class RecordEngine:
         pid = await ends.journal.producer_id(ends.target)
         if last is None or last.is_control or last.producer_id != pid:
             return position
-        found = await ends.anchor.locate(way, position, pid)
+        found = await ends.anchor.locate(way, position, pid, source_id)
         if isinstance(found, Position):
             found = structs.replace(found, count=0, trail=())
             await ends.journal.store([(way, found)])

@@ -1,0 +1,85 @@
+"""Another log under the same name while a link runs: a topic made again behind its back, and one that was cut short."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from headwater.contract.topics import remote
+from headwater.transport.kafka_batch import Cluster, Fetched, KafkaSettings, encode
+from replicator.batch_engine import BatchEngine
+from replicator.link import run_link
+from replicator.position import RECREATED, TRUNCATED
+from tests.brokers import Relayed
+from tests.replicator.bed import Bed, numbered, until
+from tests.replicator.silence import notices, places, segments
+from tests.services import Broker
+
+
+async def test_a_topic_made_again_while_nothing_was_fetched_is_shipped_whole(bed: Bed) -> None:
+    """It has grown past the old position, and no fetch failed: its id tells, and nothing of it is left out."""
+    topic = await bed.topic(partitions=1)
+    await bed.fill(topic, 100, size=500)
+    go_on = asyncio.Event()
+
+    class Slow(BatchEngine):
+        """Ships when it may."""
+
+        async def ship(self, fetched: Fetched) -> None:
+            await go_on.wait()
+            await super().ship(fetched)
+
+    small = {"fetch_bytes": 8192, "partition_fetch_bytes": 8192, "backlog_bytes": 8192}
+    task = asyncio.create_task(run_link(bed.settings(**small), asyncio.Event(), Slow))
+    await until(lambda: bed.holds(remote(bed.site, topic), 0), "the target is made")
+    await asyncio.sleep(0.5)  # a fetch
+    await bed.delete(bed.source, topic)
+    await bed.topic(partitions=1)
+    for first in range(1000, 1200, 20):
+        await bed.write(topic, 0, encode([numbered(n, 500) for n in range(first, first + 20)]))
+    go_on.set()
+    try:
+        await until(lambda: _ends_with(bed, topic, list(range(1000, 1200))), "all of the new topic is shipped")
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert (await bed.arrived(topic))[0] == 0
+    (gap,) = await bed.gaps()
+    assert (gap.cause, gap.first, gap.resumed_at) == (RECREATED, 0, 0)
+    assert [(said.cause, said.first) for said in await notices(bed)] == [(RECREATED, 0)]
+
+
+async def _ends_with(bed: Bed, topic: str, wanted: list[int]) -> bool:
+    return (await bed.arrived(topic))[-len(wanted) :] == wanted
+
+
+async def test_a_log_that_was_cut_short_is_noticed_by_a_running_link(
+    private_kafka: Broker, cloud: Relayed, unique: str, tmp_path: Path
+) -> None:
+    """A source that comes back from a power cut without its end: what is lost is named, what is new is shipped."""
+    edge = KafkaSettings(brokers=private_kafka.bootstrap, request_timeout_s=3.0)
+    async with Cluster(edge, client_id="tests") as source, Cluster(cloud.plain, client_id="tests") as target:
+        bed = Bed(unique[-30:].strip("-"), source, target, tmp_path / "log")
+        topic = await bed.topic(partitions=1)
+        await bed.fill(topic, 50)
+        async with bed.link(bed.settings()) as task:
+            await bed.shipped(task)
+            await asyncio.sleep(0.5)  # a stored position has marks
+            private_kafka.stop()
+            (segment,) = segments(private_kafka.runner, private_kafka.name, topic)
+            whole = segment.read_bytes()
+            segment.write_bytes(whole[: places(whole)[3]])
+            for index in segment.parent.glob("*.*index"):
+                index.unlink()
+            private_kafka.start()
+            await until(lambda: _is_told(bed), "it is noticed before anything new comes")
+            await bed.write(topic, 0, encode([numbered(1000 + n) for n in range(5)]))
+            await until(lambda: bed.ends_at(topic, 0, 55), "what is new is shipped")
+            assert not task.done()
+        assert await bed.arrived(topic) == [*range(50), *range(1000, 1005)]
+        assert [(g.cause, g.first, g.end, g.resumed_at) for g in await bed.gaps()] == [(TRUNCATED, 30, 50, 30)]
+        assert [(said.cause, said.first, said.last) for said in await notices(bed)] == [(TRUNCATED, 30, 49)]
+
+
+async def _is_told(bed: Bed) -> bool:
+    return len(await notices(bed)) == 1
