@@ -9,13 +9,13 @@ from msgspec import structs
 from headwater.contract.errors import Defect, HeadwaterError, Refused
 from headwater.transport.kafka_batch import Batch, Fetched, Produced, codes
 from headwater.transport.kafka_batch.batches import HEADER_BYTES, restamped_head
-from headwater.transport.kafka_batch.reading import judged
 from headwater.transport.kafka_batch.topic_ids import topic_id
 from headwater.transport.kafka_batch.wire import Parts
 from replicator.anchor import Lost, known_cause
 from replicator.corruption import Corruption
 from replicator.engine import Ends, Shipment, Unsettled, Written, missing
 from replicator.fitting import Fitter
+from replicator.merging import Merger
 from replicator.numbering import sequence
 from replicator.pipeline import Piece, Pipeline
 from replicator.position import FIRST_ERA, LAST_ERA, Gap, Mark, Position, thinned
@@ -53,6 +53,7 @@ class BatchEngine:
         self._limits = ends.account.limits(way)
         self._fitter = Fitter(way, self._limits, ends.clock)
         self._corruption = Corruption(way)
+        self._merger = Merger()
         self._relearn = False
 
     def watch(self, tell: Callable[[], None]) -> None:
@@ -101,9 +102,10 @@ class BatchEngine:
             self._doubts = 0  # records arrived, though nobody said so
         self._acked, self._newest = position, None
         self._era, self._next, self._count = position.era, position.source_next, position.count
-        outbox = await self._ends.target.reach(way.target, way.partition)
+        lines = self._ends.lines
+        outbox = await self._ends.target.reach(way.target, way.partition, lines.purpose(way))
         self._in_vain = self.unacknowledged_bytes
-        self._pipeline = Pipeline(way, outbox, self._judge, self._tell)
+        self._pipeline = Pipeline(way, outbox, self._judge, self._tell, lines.gate(way))
         return position.source_next
 
     async def _first_contact(self, source_id: str = "") -> Position:
@@ -140,7 +142,7 @@ class BatchEngine:
         if pipeline is None:
             raise Defect(f"{self.way}: shipping before anchoring")
         try:
-            for batch, is_data in (found := judged(fetched)):
+            for batch, is_data in (found := self._merger.found(fetched, self._next)):
                 if batch.last_offset < self._next or self._left_behind(batch, last=batch is found[-1].batch):
                     continue
                 if not is_data:
@@ -149,7 +151,7 @@ class BatchEngine:
                 elif self._passes(batch):
                     if not pipeline.takes(len(batch.raw)):
                         await pipeline.room(len(batch.raw))
-                    self._send(pipeline, batch, Piece(batch.last_offset + 1, batch.count, len(batch.raw), batch))
+                    self._send(pipeline, batch, self._whole(batch))
                 else:
                     await self._send_anew(pipeline, batch)
         except HeadwaterError:
@@ -170,6 +172,12 @@ class BatchEngine:
             self._ends.account.void(self.way, batch)
         whole = batch.base_offset >= self._next and batch.last_offset - batch.base_offset + 1 == batch.count
         return whole and not batch.is_append_time and self._fitter.takes(batch)
+
+    def _whole(self, batch: Batch) -> Piece:
+        """A batch that goes as it is, or one that stands for several of the source."""
+        source = self._merger.sources.get(batch.base_offset)
+        offsets = () if source is None else range(batch.base_offset, batch.last_offset + 1)
+        return Piece(batch.last_offset + 1, batch.count, len(batch.raw), source or batch, offsets=offsets)
 
     def _send(self, pipeline: Pipeline, batch: Batch, piece: Piece) -> None:
         head = restamped_head(batch, self._pid, self._era, sequence(self._count))

@@ -9,7 +9,8 @@ from typing import cast
 import structlog
 
 from headwater.contract.errors import BadInput, Defect, Fenced, HeadwaterError, Permanent, Transient
-from headwater.transport.kafka_batch import Fetched, batches, codes
+from headwater.transport.kafka_batch import Fetched, codes
+from headwater.transport.kafka_batch.batches import first_and_last
 from headwater.transport.retry import Voice, pauses
 from replicator.engine import Engine
 from replicator.way import Way
@@ -17,6 +18,7 @@ from replicator.way import Way
 _log = structlog.get_logger(__name__)
 _FIRST_PAUSE_S = 0.05
 _MOST_PAUSE_S = 5.0
+_SMALL_PART = 16  # of an answer; the others in it leave soon too
 _FAILED = Fetched("", -1, codes.NONE, -1, -1, -1, [], memoryview(b""))  # a word of the engine, no answer of a broker
 
 
@@ -73,17 +75,16 @@ class Flow:
         self.decided = fetched.last_stable
         if not fetched.data:
             return
-        if 2 * len(fetched.data) < len(cast("bytearray", fetched.data.obj)):
+        if _SMALL_PART * len(fetched.data) < len(cast("bytearray", fetched.data.obj)):
             # A small part would keep the whole answer in memory.
             fetched = fetched._replace(data=memoryview(bytearray(fetched.data)))
-        first = last = None
+        found = None
         try:
-            for last in batches(fetched.data):
-                first = first or last
+            found = first_and_last(fetched.data)
         except BadInput:  # `ship` halts the partition with it
             self.next_offset = None
-            first = None
-        if first is not None and last is not None:
+        if found is not None:
+            first, last = found
             self.next_offset = max(asked, last.last_offset + 1)
             if self.note is not None:
                 self.note(first.base_timestamp, last.max_timestamp, last.last_offset + 1)

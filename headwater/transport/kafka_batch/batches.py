@@ -109,6 +109,25 @@ def batches(view: memoryview) -> Iterator[Batch]:
         at += size
 
 
+def first_and_last(view: memoryview) -> tuple[Batch, Batch] | None:
+    """The outer batches of a fetched view, passing over those between; None if there is none. Raises as `batches`."""
+    at, end, last_at, last_end = 0, len(view), -1, 0
+    while end - at >= HEADER_BYTES:
+        _, length, _epoch, magic = _FRONT.unpack_from(view, at)
+        size = length + _LENGTH_START
+        if magic != 2 or size < HEADER_BYTES:
+            found = list(batches(view))  # old, or damaged
+            return (found[0], found[-1]) if found else None
+        if at + size > end:
+            break
+        last_at, last_end = at, at + size
+        at = last_end
+    if last_at < 0:
+        return None
+    last = _batch(view[last_at:last_end])
+    return (next(batches(view)) if last_at else last), last
+
+
 def _modern(raw: memoryview) -> list[Batch]:
     from headwater.transport.kafka_batch import old_formats  # noqa: PLC0415  # it builds on this module; rarely needed
 

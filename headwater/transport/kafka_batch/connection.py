@@ -22,6 +22,7 @@ from headwater.transport.dialling import dialling, unreachable
 from headwater.transport.kafka_batch.answers import awaited
 from headwater.transport.kafka_batch.inbox import Inbox
 from headwater.transport.kafka_batch.login import Step, authenticate, login
+from headwater.transport.kafka_batch.pacing import Pacer
 from headwater.transport.kafka_batch.plain import PlainTransport, connect
 from headwater.transport.kafka_batch.road import Road, road
 from headwater.transport.kafka_batch.settings import KafkaSettings
@@ -29,6 +30,8 @@ from headwater.transport.kafka_batch.wire import Call, string
 
 T = TypeVar("T")
 
+_MANY_DUE = 4  # answers; whoever has so much under way does not wait for the next one alone
+_REST_S = 0.003
 _SEND_BYTES = 4 << 20  # unsent bytes above which new requests wait
 
 
@@ -46,7 +49,7 @@ class Connection(asyncio.BufferedProtocol):
         self._correlation_id = 0
         self._inbox = Inbox(self._deliver)
         self._progress = self._loop.time()
-        self._unsent = 0
+        self._unsent = self._unread = 0
         self._room = asyncio.Event()
         self._room.set()
         self._clear = asyncio.Event()  # unset while a session is renewed: nothing may come between its calls
@@ -54,6 +57,8 @@ class Connection(asyncio.BufferedProtocol):
         self._held_until = 0.0
         self._timers: list[asyncio.TimerHandle] = []
         self._renewal: asyncio.Task[None] | None = None
+        self._pacer: Pacer | None = None
+        self.patience_s = 0.0  # more than the request timeout, where what is under way takes long
 
     @classmethod
     async def open(
@@ -96,6 +101,13 @@ class Connection(asyncio.BufferedProtocol):
         """What the kernel knows of it; None if it does not say."""
         return None if self._transport is None else road(self._transport.get_extra_info("socket"))
 
+    def pace(self, rate: float | None) -> None:
+        """Send that many bytes a second from now on; None: as they come."""
+        if self._pacer is None and rate is not None and self._transport is not None:
+            self._pacer = Pacer(self._transport)
+        if self._pacer is not None:
+            self._pacer.rate = rate
+
     async def request(self, call: Call[T]) -> T:
         """Send when there is room, and wait for the answer.
 
@@ -126,7 +138,7 @@ class Connection(asyncio.BufferedProtocol):
             self._progress = self._loop.time()
         self._correlation_id = (self._correlation_id + 1) & 0x7FFFFFFF
         self._answers.append((self._correlation_id, call, answered))
-        self._transport.writelines(call.frame(self._correlation_id, self._client_id))
+        (self._pacer or self._transport).writelines(call.frame(self._correlation_id, self._client_id))
 
     def hold(self, throttle_ms: int) -> None:
         """Send nothing for a while: the broker's quota demands it (KIP-219)."""
@@ -146,6 +158,8 @@ class Connection(asyncio.BufferedProtocol):
             timer.cancel()
         if self._renewal is not None and self._renewal is not asyncio.current_task(self._loop):
             self._renewal.cancel()
+        if self._pacer is not None:
+            self._pacer.close()
         if self._transport is not None:
             self._transport.abort()
         self._room.set()
@@ -184,24 +198,26 @@ class Connection(asyncio.BufferedProtocol):
     def _watch(self) -> None:
         """Every second: give up if nothing was sent or received for too long while an answer is due."""
         now = self._loop.time()
-        unsent = self._unsent_bytes()
-        if unsent < self._unsent or not self._answers:
+        unsent, unread = self._queued(termios.TIOCOUTQ), self._queued(termios.FIONREAD)
+        if unsent < self._unsent or unread != self._unread or not self._answers:
             self._progress = now
-        self._unsent = unsent
-        limit_s = self._settings.request_timeout_s
+        self._unsent, self._unread = unsent, unread
+        limit_s = self._settings.request_timeout_s + self.patience_s
         if now - self._progress > limit_s:
             self._end(self._unreachable(f"has neither taken nor sent a byte for {limit_s:g} s"))
             return
         self._timers = [self._loop.call_later(1.0, self._watch), *(t for t in self._timers if t.when() > now)]
 
-    def _unsent_bytes(self) -> int:
-        """What the peer has not taken yet, in our buffer and the kernel's: a slow link is not a dead one."""
+    def _queued(self, which: int) -> int:
+        """Bytes on their way to or from the peer, in our buffer and the kernel's: a slow link is no dead one."""
         if self._transport is None:
             return 0
-        ours = self._transport.get_write_buffer_size()
+        ours = 0
+        if which == termios.TIOCOUTQ:
+            ours = self._transport.get_write_buffer_size() + (self._pacer.held if self._pacer is not None else 0)
         try:
-            kernels = fcntl.ioctl(self._transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
-        except OSError:  # not a socket that counts
+            kernels = fcntl.ioctl(self._transport.get_extra_info("socket"), which, bytes(4))
+        except (OSError, ValueError):  # not a socket that counts, or one that is closed
             return ours
         return ours + int.from_bytes(kernels, sys.byteorder)
 
@@ -232,6 +248,10 @@ class Connection(asyncio.BufferedProtocol):
             self._inbox.received(nbytes)
         except Unreachable as error:
             self._end(self._unreachable(str(error)))
+        if isinstance(self._transport, PlainTransport):
+            self._transport.expect(self._inbox.missing)
+            if len(self._answers) >= _MANY_DUE:
+                self._transport.rest(_REST_S)
 
     def _deliver(self, whole: memoryview) -> None:
         correlation_id = int.from_bytes(whole[:4], "big", signed=True)

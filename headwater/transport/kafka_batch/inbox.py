@@ -65,6 +65,11 @@ class Inbox:
             return self._answer[self._have :]
         return self._scratch[self._used :]
 
+    @property
+    def missing(self) -> int:
+        """Bytes of the answer that has begun to arrive; 0 where that is not known."""
+        return 0 if self._answer is None else len(self._answer) - self._have
+
     def received(self, count: int) -> None:
         """Hand over what is complete; Unreachable for what is no answer of a broker."""
         if self._answer is None:

@@ -10,9 +10,11 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 _VECTORS = 512  # sendmsg takes IOV_MAX buffers, 1,024 on Linux
+_MOST_EXPECTED = 512 << 10
 Wire = bytes | bytearray | memoryview
 
 
@@ -49,6 +51,8 @@ class PlainTransport(asyncio.Transport):
         self._queue: deque[memoryview] = deque()
         self._queued = 0
         self._high = 64 << 10
+        self._least = 1
+        self._resting: asyncio.TimerHandle | None = None
         self._paused = False
         self._closed = False
         protocol.connection_made(self)
@@ -66,6 +70,25 @@ class PlainTransport(asyncio.Transport):
         """Have the protocol pause above `high` bytes; it resumes at a quarter of that."""
         del low
         self._high = self._high if high is None else high
+
+    def expect(self, count: int) -> None:
+        """Do not wake before `count` more bytes have come: the fewer turns, the more of each goes to the data."""
+        least = max(1, min(count, _MOST_EXPECTED))
+        if least != self._least and not self._closed:
+            self._least = least
+            with suppress(OSError):
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
+
+    def rest(self, seconds: float) -> None:
+        """Look at nothing that comes for a while: more is done in each turn then."""
+        if not self._closed and self._resting is None:
+            self._loop.remove_reader(self._sock)
+            self._resting = self._loop.call_later(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        self._resting = None
+        if not self._closed:
+            self._loop.add_reader(self._sock, self._readable)
 
     def write(self, data: Wire) -> None:
         """Send one buffer."""

@@ -1,0 +1,169 @@
+"""Small source batches in a row leave as one.
+
+A broker takes one batch a partition in a request, and what a batch costs does not depend on what is in it: some ten
+microseconds here, and its share of a request and of the batches that may be under way. A record that is taken out and
+put into another batch costs about one. So batches of up to FEW records are merged where several are at hand, up to
+MERGED_BYTES; larger ones are left as they are, and so is a single one: nothing waits for company.
+
+Only plain data of one codec is merged, its offsets without a hole, its checksum right: whatever is wrong with a batch
+shows where it would have shown. Records keep everything but their place in a batch. The anchor counts records, not
+batches, so it does not matter to it where they are cut, nor that another life cuts them elsewhere.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from headwater.contract.errors import BadInput
+from headwater.transport.kafka_batch import Batch, Fetched, Out, batches, encode, records
+from headwater.transport.kafka_batch.batches import CODEC_BITS, HEADER_BYTES
+from headwater.transport.kafka_batch.compression import CODECS
+from headwater.transport.kafka_batch.crc import checksum
+from headwater.transport.kafka_batch.reading import Found, judged
+from headwater.transport.kafka_batch.records import SMALL, encode_records, varint
+
+FEW = 4
+MERGED_BYTES = 64 << 10
+_LEAST = 3  # batches
+_CRC_START = 21
+_WRITTEN = frozenset(number for number, codec in enumerate(CODECS) if codec in ("none", "lz4", "zstd"))
+# Of a header: base offset, length, magic, checksum, attributes, last offset delta, base timestamp, count (batches.py).
+_HEAD = struct.Struct(">qi4xbIhiq8x8x2x4xi")
+
+
+class _Run(NamedTuple):
+    """Batches that were merged: the one that stands for them, where they end, and how many they are."""
+
+    batch: Batch
+    end: int
+    count: int  # type: ignore[assignment]  # the field is meant to hide tuple.count
+
+
+class Merger:
+    """One partition's. `sources` has the last source batch of each merged one, by its base offset."""
+
+    def __init__(self) -> None:
+        self.sources: dict[int, Batch] = {}
+        self.merged = 0  # source batches so far
+
+    def found(self, fetched: Fetched, start: int) -> list[Found]:
+        """What `judged` tells of what was fetched, small batches from offset `start` on merged."""
+        view = fetched.data
+        if fetched.aborted or len(view) < _LEAST * HEADER_BYTES or not _is_small(view, 0):
+            return judged(fetched)
+        self.sources.clear()
+        found: list[Found] = []
+        data, at, kept_from = bytes(view), 0, 0
+        while len(data) - at >= HEADER_BYTES:
+            run = self._run(data, at, start)
+            if run is None:
+                size = 12 + int.from_bytes(data[at + 8 : at + 12], "big", signed=True)
+                if size < HEADER_BYTES:  # damaged, or old: `judged` says how
+                    break
+                at += size
+                continue
+            if kept_from < at:
+                found += judged(fetched._replace(data=view[kept_from:at]))
+            found.append(Found(run.batch, is_data=True))
+            self.merged += run.count
+            at = kept_from = run.end
+        return found + judged(fetched._replace(data=view[kept_from:]))
+
+    def _run(self, data: bytes, at: int, start: int) -> _Run | None:
+        if not _is_small(data, at) or int.from_bytes(data[at : at + 8], "big", signed=True) < start:
+            return None
+        run = _singles(data, at)
+        if run is None or run.count < _LEAST:
+            run = _several(data, at)
+        if run is None or run.count < _LEAST:
+            return None
+        (last,) = batches(memoryview(data)[_start_of_last(data, at, run.end) : run.end])
+        self.sources[run.batch.base_offset] = last
+        return run
+
+
+def _is_small(data: bytes | memoryview, at: int) -> bool:
+    _, length, magic, _, attributes, delta, _, count = _HEAD.unpack_from(data, at)
+    return bool(
+        magic == 2 and 0 < count <= FEW and delta == count - 1 and attributes in _WRITTEN and length < MERGED_BYTES
+    )
+
+
+def _start_of_last(data: bytes, at: int, end: int) -> int:
+    while True:
+        following = at + 12 + int.from_bytes(data[at + 8 : at + 12], "big")
+        if following >= end:
+            return at
+        at = following
+
+
+def _singles(data: bytes, at: int) -> _Run | None:
+    """Merge batches of one uncompressed record each, the commonest, without looking into the record."""
+    unpack, most, small = _HEAD.unpack_from, len(data), SMALL
+    parts: list[bytes] = []
+    append = parts.append
+    size = index = 0
+    first_base = first_ms = newest_ms = 0
+    while most - at >= HEADER_BYTES and size < MERGED_BYTES and index < len(small):
+        base, length, magic, crc, attributes, delta, stamp, count = unpack(data, at)
+        end = at + 12 + length
+        if magic != 2 or attributes or delta or count != 1 or end > most:
+            break
+        if not index:
+            first_base, first_ms, newest_ms = base, stamp, stamp
+        elif base != first_base + index:
+            break
+        head = at + 62 if data[at + 61] < 128 else at + 63  # behind the record's length: attributes, two deltas
+        rest = data[head + 3 : end]
+        if data[head : head + 3] != b"\0\0\0" or checksum(data[at + _CRC_START : end]) != crc:
+            break
+        later = stamp - first_ms
+        front = b"\0" + (small[later] if 0 <= later < 8192 else varint(later)) + small[index]
+        inside = len(front) + len(rest)
+        append(small[inside] if inside < 8192 else varint(inside))
+        append(front)
+        append(rest)
+        size += inside
+        index += 1
+        at = end
+        if stamp > newest_ms:  # noqa: PLR1730  a call less for each record
+            newest_ms = stamp
+    if not index:
+        return None
+    return _Run(
+        _made(encode_records(b"".join(parts), index, first_ms, newest_ms, "none", -1, -1, -1), first_base), at, index
+    )
+
+
+def _several(data: bytes, at: int) -> _Run | None:
+    """Merge batches of few records, compressed or not."""
+    outs: list[Out] = []
+    codec, following, size, count = -1, -1, 0, 0
+    while len(data) - at >= HEADER_BYTES and size < MERGED_BYTES and _is_small(data, at):
+        end = at + 12 + int.from_bytes(data[at + 8 : at + 12], "big")
+        if end > len(data):
+            break
+        (batch,) = batches(memoryview(data)[at:end])
+        if codec not in {-1, batch.attributes & CODEC_BITS} or following not in {-1, batch.base_offset}:
+            break
+        if not batch.crc_ok():
+            break
+        try:
+            found = records(batch)
+        except BadInput:
+            break
+        if following < 0:
+            base = batch.base_offset
+        codec, following = batch.attributes & CODEC_BITS, batch.last_offset + 1
+        outs += [Out(each.key, each.value, each.headers, each.timestamp_ms) for each in found]
+        size, count, at = size + end - at, count + 1, end
+    if count < _LEAST:
+        return None
+    return _Run(_made(encode(outs, codec=CODECS[codec]), base), at, count)
+
+
+def _made(data: bytearray, base_offset: int) -> Batch:
+    struct.pack_into(">q", data, 0, base_offset)
+    (batch,) = batches(memoryview(data))
+    return batch
