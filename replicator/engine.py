@@ -12,6 +12,7 @@ from headwater.transport.kafka_batch import Cluster, Fetched, codes
 from replicator.account import Account
 from replicator.anchor import Anchor
 from replicator.journal import Journal
+from replicator.links.lines import Lines
 from replicator.position import (
     CORRUPT,
     DIVERGED,
@@ -69,6 +70,7 @@ class Ends:
     on_gap: GapPolicy
     on_shipped: Callable[[Way, Shipment], None]
     account: Account
+    lines: Lines
     clock: Callable[[], int] = now_ms
     keeps_data: bool = False  # whether `Written.sent` is the whole batch
 

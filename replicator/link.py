@@ -26,6 +26,7 @@ from replicator.batch_engine import BatchEngine
 from replicator.engine import Ends, Engine, Shipment, now_ms, unfetched
 from replicator.flow import Flow
 from replicator.journal import Journal
+from replicator.links.lines import Lines
 from replicator.mm2 import publish
 from replicator.mm2.cycles import Guard
 from replicator.mm2.refresh import Refresh
@@ -161,6 +162,9 @@ class Link:
             self._spawn(prover.run())
         for work in await self._observer.begin(self._probe, self._target, self._wanted.set):
             self._spawn(work)
+        lines = Lines(settings.link, self._target)
+        await lines.probe()
+        self._spawn(lines.run())
         self._account = Account(self._target, self._journal, self._metrics, now_ms)
         ends = Ends(
             probe=self._probe,
@@ -170,6 +174,7 @@ class Link:
             on_gap=settings.on_gap,
             on_shipped=self._on_shipped,
             account=self._account,
+            lines=lines,
             keeps_data=settings.proof.enabled and settings.proof.sha256,
         )
         self._spawn(self._fetch())

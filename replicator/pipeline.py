@@ -19,6 +19,7 @@ from headwater.contract.errors import HeadwaterError
 from headwater.transport.kafka_batch import Batch, Produced
 from headwater.transport.kafka_batch.outbox import Outbox
 from headwater.transport.kafka_batch.wire import Buffer, Sendable
+from replicator.links.governor import Gate
 from replicator.way import Way
 
 MOST_BATCHES = 64
@@ -53,8 +54,10 @@ class Pipeline:
         outbox: Outbox,
         judge: Callable[[Piece, Produced | HeadwaterError], HeadwaterError | None],
         tell: Callable[[], None] | None,
+        gate: Gate | None = None,
     ) -> None:
         self._way = way
+        self._gate = gate
         self._outbox = outbox
         self._judge = judge
         self._tell = tell
@@ -67,16 +70,22 @@ class Pipeline:
 
     def takes(self, size: int) -> bool:
         """Whether a batch of `size` bytes may be sent now."""
+        return self._has_room(size) and (self._gate is None or self._gate.takes(size))
+
+    def _has_room(self, size: int) -> bool:
         if self._failure is not None:
             return False
         if not self._pieces:
             return True
-        return self._proven and len(self._pieces) < MOST_BATCHES and self._bytes + size <= MOST_BYTES
+        most = MOST_BYTES if self._gate is None else self._gate.window
+        return self._proven and len(self._pieces) < MOST_BATCHES and self._bytes + size <= most
 
     def post(self, piece: Piece, data: Sendable) -> None:
         """Send; `takes` must hold."""
         self._pieces.append(piece)
         self._bytes += piece.size
+        if self._gate is not None:
+            self._gate.posted(piece.size)
         self._outbox.post(self._way.target, self._way.partition, data, self._answered)
 
     def skip(self, next_offset: int) -> bool:
@@ -89,7 +98,10 @@ class Pipeline:
     async def room(self, size: int) -> None:
         """Wait until a batch of `size` bytes may be sent; raises the failure, once nothing is under way."""
         while not self.takes(size):
-            await self._change()
+            if self._gate is not None and self._has_room(size):
+                await self._gate.turn(size)
+            else:
+                await self._change()
 
     async def settle(self) -> None:
         """Wait until nothing is under way; raises the failure, if there is one."""
@@ -107,6 +119,8 @@ class Pipeline:
     def _answered(self, answer: Produced | HeadwaterError) -> None:
         piece = self._pieces.popleft()
         self._bytes -= piece.size
+        if self._gate is not None:
+            self._gate.answered(well=not isinstance(answer, HeadwaterError))
         if self._failure is None:
             self._failure = self._judge(piece, answer)
             self._proven = True

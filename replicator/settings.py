@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from headwater.contract import topics
 from headwater.contract.names import Site
 from headwater.transport.kafka_batch import KafkaSettings
+from replicator.links.settings import LinkSettings
 from replicator.mm2.naming import Naming
 from replicator.mm2.settings import MirrorSettings, NamingSettings, SelectionSettings, TopicConfigSettings
 from replicator.proof.settings import ProofSettings
@@ -41,6 +42,7 @@ class ReplicatorSettings(BaseModel):
     )
     mm2: MirrorSettings = Field(default=MirrorSettings(), description="consumer groups, and MirrorMaker 2's records")
     proof: ProofSettings = Field(default=ProofSettings(), description="what is proven beside the data")
+    link: LinkSettings = Field(default=LinkSettings(), description="lanes, rates and budgets of the road to the target")
     on_gap: GapPolicy = Field(
         default="continue",
         description="where records are gone before they were shipped: record the gap and go on, or halt the partition",

@@ -11,9 +11,10 @@ from typing import Literal, TypeVar
 from headwater.contract.errors import BadInput, Transient, Unreachable
 from headwater.transport.kafka_batch import calls, codes, permissions, transactions
 from headwater.transport.kafka_batch.calls import Fetched, FetchLimits, Produced, TopicPartition
+from headwater.transport.kafka_batch.connection import Connection
 from headwater.transport.kafka_batch.outbox import Outbox
 from headwater.transport.kafka_batch.road import Road
-from headwater.transport.kafka_batch.routes import Routes
+from headwater.transport.kafka_batch.routes import FETCH, WRITE, Purpose, Routes
 from headwater.transport.kafka_batch.settings import KafkaSettings
 from headwater.transport.kafka_batch.transactions import Producer, ProducerState
 from headwater.transport.kafka_batch.wire import Buffer, Call
@@ -136,7 +137,7 @@ class Cluster:
         return found + [Fetched(*pair, code, -1, -1, -1, [], memoryview(b"")) for pair, code in lost.items()]
 
     async def _fetch_from(self, node: int, want: Mapping[TopicPartition, int], limits: FetchLimits) -> list[Fetched]:
-        outbox = await self._routes.line(node, "fetch")
+        outbox = await self._routes.line(node, FETCH)
         error, throttle_ms, found = await outbox.connection.request(calls.fetch(want, limits))
         codes.check(error, f"fetching from broker {outbox.connection.where}")
         outbox.connection.hold(throttle_ms)
@@ -174,12 +175,16 @@ class Cluster:
                 done.set_result(Produced(topic, partition, codes.LEADER_NOT_AVAILABLE, -1, str(error)))
             return done
 
-    async def reach(self, topic: str, partition: int) -> Outbox:
-        """The outbox of a partition's leader; Transient if it has none or cannot be reached.
+    async def reach(self, topic: str, partition: int, purpose: Purpose = WRITE) -> Outbox:
+        """The outbox of a partition's leader, on a connection of that `purpose`; Transient if it cannot be reached.
 
         It does not suspend while the leader is known and connected, so that batches keep their order.
         """
-        return await self._routes.line(await self._routes.leader(topic, partition), "write")
+        return await self._routes.line(await self._routes.leader(topic, partition), purpose)
+
+    def lines(self) -> list[tuple[Purpose, Connection]]:
+        """Live connections and what they are for."""
+        return self._routes.lines()
 
     def note(self, topic: str, code: int) -> None:
         """Heed an error code that a leader gave: perhaps the leaders must be asked for again."""
@@ -215,7 +220,7 @@ class Cluster:
         return await asyncio.gather(*(self._ask(node, make(part)) for node, part in groups.items()))
 
     async def _ask(self, node: int, call: Call[T]) -> T:
-        outbox = await self._routes.line(node, "write")
+        outbox = await self._routes.line(node, WRITE)
         return await outbox.connection.request(call)
 
     async def ask_any(self, call: Call[T]) -> T:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from headwater.contract.errors import Transient, Unreachable
 from headwater.transport.kafka_batch import calls, codes, permissions, transactions
@@ -14,7 +13,9 @@ from headwater.transport.kafka_batch.outbox import Outbox
 from headwater.transport.kafka_batch.settings import KafkaSettings
 
 # A broker answers the requests of a connection in order, so fetches, which may wait for data, have one of their own.
-Purpose = Literal["write", "fetch"]
+# So may others have that are to go past each other. Of a purpose a broker answers in order.
+Purpose = str
+WRITE, FETCH = "write", "fetch"
 
 
 class Routes:
@@ -49,6 +50,10 @@ class Routes:
         found += [] if self._seed is None else [self._seed]
         return [each for each in found if each.ready]
 
+    def lines(self) -> list[tuple[Purpose, Connection]]:
+        """Live connections that have a purpose."""
+        return [(purpose, each.connection) for (_, purpose), each in self._lines.items() if each.connection.ready]
+
     @property
     def brokers(self) -> dict[int, Broker]:
         """Brokers of the cluster, as last heard."""
@@ -74,7 +79,7 @@ class Routes:
 
     async def _any_connection(self) -> Connection:
         for (_, purpose), outbox in self._lines.items():
-            if purpose == "write" and outbox.connection.ready:
+            if purpose == WRITE and outbox.connection.ready:
                 return outbox.connection
         if self._seed is None or not self._seed.ready:
             self._refuse_if_closed()
@@ -87,9 +92,9 @@ class Routes:
         """Use the first connection for the broker that it turned out to lead to."""
         for broker in self._brokers.values():
             if self._seed is not None and self._seed.where == f"{broker.host}:{broker.port}":
-                kept = self._lines.get((broker, "write"))
+                kept = self._lines.get((broker, WRITE))
                 if kept is None or not kept.connection.ready:
-                    self._lines[broker, "write"] = Outbox(self._seed, self._settings.request_timeout_s)
+                    self._lines[broker, WRITE] = Outbox(self._seed, self._settings.request_timeout_s)
                     self._seed = None
 
     def _refuse_if_closed(self) -> None:

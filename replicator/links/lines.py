@@ -1,0 +1,77 @@
+"""Which lane and which connection a partition has on the road to the target."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from headwater.contract.errors import Transient
+from headwater.transport.kafka_batch import Cluster
+from headwater.transport.kafka_batch.routes import WRITE
+from replicator.links.governor import SHORT_S, Gate, Governor
+from replicator.links.settings import BULK, LinkSettings
+from replicator.way import Way
+
+# A broker's receive buffer of 100 KiB a connection (socket.receive.buffer.bytes) is less than a long road holds.
+_CONNECTIONS = 4
+_LOOK_S = 0.5
+_PROBE_BYTES = 300  # a question and its answer, with TCP and IP around them
+_PROBE_SHARE = 0.005
+_PATIENCE = 4.0
+
+
+class Lines:
+    """Of one link."""
+
+    def __init__(self, settings: LinkSettings, target: Cluster) -> None:
+        self._settings = settings
+        self._target = target
+        self._names = [lane.name for lane in settings.lanes] + [BULK]
+        self.governor = Governor(settings.weights, most_rate=settings.rate_bytes_s)
+
+    def gate(self, way: Way) -> Gate:
+        """A partition's place in its lane."""
+        return Gate(self.governor, self._settings.lane_of(way.topic))
+
+    def purpose(self, way: Way) -> str:
+        """Name of the connection that a partition's batches take.
+
+        The first lane shares one with everything that is small. On a short road all do: few large requests cost less.
+        """
+        lane = self._settings.lane_of(way.topic)
+        trip_s = self.governor.estimate.trip_s
+        if lane == 0 < len(self._settings.lanes) or (trip_s is not None and trip_s < SHORT_S):
+            return WRITE
+        return f"{self._names[lane]}-{way.partition % _CONNECTIONS}"
+
+    async def run(self) -> None:
+        """Measure the round trip as often as the link bears it, and have its connections follow; until cancelled."""
+        probed = 0.0
+        while True:
+            rate = self.governor.estimate.rate or 0.0
+            every_s = max(_LOOK_S, _PROBE_BYTES / max(rate * _PROBE_SHARE, 1.0)) if self.governor.paced else 5.0
+            if time.monotonic() - probed >= min(every_s, 10.0):
+                probed = time.monotonic()
+                await self.probe()
+            self.follow()
+            await asyncio.sleep(_LOOK_S)
+
+    async def probe(self) -> None:
+        """Ask the target something small; while it does not answer, the round trip is what it was."""
+        began = time.monotonic()
+        try:
+            await self._target.nodes()
+        except Transient:
+            return
+        self.governor.tripped(time.monotonic() - began)
+
+    def follow(self) -> None:
+        """Pace the connections of all lanes but the first."""
+        governor = self.governor
+        rate, estimate = governor.rate, governor.estimate
+        slowest = estimate.rate or 2000.0
+        for purpose, connection in self._target.lines():
+            if purpose == WRITE:
+                continue
+            connection.pace(rate)
+            connection.patience_s = _PATIENCE * estimate.in_flight / slowest

@@ -1,0 +1,78 @@
+"""Who goes first on the road to the target, and how much of it may be used."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from headwater.contract import topics
+
+_MOST_LANES = 6
+BULK = "bulk"
+_Clock = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")]
+
+
+class LaneSettings(BaseModel):
+    """Topics that go together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9-]{1,20}$", description="name in status and metrics")
+    topics: tuple[str, ...] = Field(min_length=1, description="topics by their names at the site; * is any text")
+    weight: float | None = Field(
+        default=None,
+        gt=0,
+        le=1000,
+        description="share of the link beside the other lanes' weights while more waits than it carries "
+        "(bulk has 1); none: before all lanes behind it, which still get a twentieth",
+    )
+
+    def has(self, topic: str) -> bool:
+        """Whether a topic goes in this lane."""
+        return any(fnmatchcase(topic, pattern) for pattern in self.topics)
+
+
+class BudgetSettings(BaseModel):
+    """Bytes to the target and from it, TLS and what TCP sent again included; days and months are UTC's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hour_bytes: int | None = Field(default=None, ge=1 << 10, description="most in an hour")
+    day_bytes: int | None = Field(default=None, ge=1 << 10, description="most in a day")
+    month_bytes: int | None = Field(default=None, ge=1 << 10, description="most in a month")
+
+
+class LinkSettings(BaseModel):
+    """The road to the target. By default alarms and the link's own records go first, then scores, then the rest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lanes: tuple[LaneSettings, ...] = Field(
+        default=(
+            LaneSettings(name="alarms", topics=(topics.ALARMS, topics.STATUS, topics.SESSION_GAPS)),
+            LaneSettings(name="scores", topics=(topics.SCORES,)),
+        ),
+        max_length=_MOST_LANES,
+        description="lanes, the first before the second and so on; topics that are in none go last, as bulk",
+    )
+    rate_bytes_s: int | None = Field(default=None, ge=1 << 10, description="most bytes a second to the target")
+    hours: tuple[_Clock, ...] = Field(
+        default=(), description="times of day (UTC, 22:00-06:00) in which bulk is sent; none: always"
+    )
+    budget: BudgetSettings = Field(
+        default=BudgetSettings(), description="most bytes in a while; the first lane has the last twentieth for itself"
+    )
+
+    def lane_of(self, topic: str) -> int:
+        """Number of a topic's lane; that of bulk is the last."""
+        return next((number for number, lane in enumerate(self.lanes) if lane.has(topic)), len(self.lanes))
+
+    @property
+    def weights(self) -> list[float]:
+        """Of each lane, bulk last."""
+        found = [1.0]
+        for lane in reversed(self.lanes):
+            found.insert(0, lane.weight or 19 * sum(found))
+        return found
