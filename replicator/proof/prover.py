@@ -19,8 +19,10 @@ import structlog
 from headwater.contract.errors import DataMissing, Transient, Untrusted
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.retry import Voice
+from replicator import logs
 from replicator.engine import Engine, Shipment, now_ms
 from replicator.journal import Journal
+from replicator.logs import Start
 from replicator.position import Position, decode, encode
 from replicator.proof.book import Book, Item, item_of
 from replicator.proof.entry import Entry, Head, entry_key, head_after
@@ -36,6 +38,7 @@ _WRITE_BYTES = 300  # of two small requests and their answers
 _HEAD_BYTES = 160
 _MOST_WAITING = 50_000  # batches that wait for what came before them; beyond, they are read back too
 _LOOK_S = 1.0
+_MOST_READ_BACK = 16 << 20  # a life that is killed leaves 4 MiB; more waits when the proof was switched off
 
 
 class _Desk(NamedTuple):
@@ -132,7 +135,7 @@ class Prover:
 
     async def settle(self) -> None:
         """Bring every book up to what the target has acknowledged, reading back what nobody took note of."""
-        for way, desk in self._desks.items():
+        for way, desk in list(self._desks.items()):
             if way in self._doubted or desk.engine.position is None:
                 continue
             try:
@@ -214,13 +217,31 @@ class Prover:
     async def _read_back(self, way: Way, book: Book, until: int, *, compare: bool = True) -> None:
         first = (await self._target.offsets(way.target, "earliest"))[way.partition]
         if first > book.target_next:
-            _log.warning("deleted at the target before it was proven", way=str(way), first=book.target_next, end=first)
-            book.begin(book.era, book.source_next, min(first, until), self._clock())
+            await self._skip(way, book, min(first, until), "deleted at the target before it was proven")
             return
-        read = reread(self._probe, self._target, way, book, until, compare=compare, digest=self._settings.sha256)
-        async with aclosing(read):
-            async for item in read:
-                book.add(item, self._clock())
+        size = 0
+        async with Cluster(
+            self._target.settings, client_id=f"headwater-proof-{self._site}"
+        ) as reader:  # not in a queue
+            read = reread(self._probe, reader, way, book, until, compare=compare, digest=self._settings.sha256)
+            async with aclosing(read):
+                async for item in read:
+                    book.add(item, self._clock())
+                    size += item.size
+                    if size > _MOST_READ_BACK:
+                        break
+        if book.target_next < until:
+            await self._skip(way, book, until, "too much was shipped without a proof to be read back")
+
+    async def _skip(self, way: Way, book: Book, until: int, why: str) -> None:
+        """Leave records without a proof; a check says so."""
+        _log.warning("not proven", way=str(way), first_offset=book.target_next, end=until, why=why)
+        first, end = await logs.bounds(self._probe, way.topic, way.partition)
+        source_next = book.source_next
+        if first <= source_next <= end:
+            counted = await logs.count_on(self._probe, way, Start(source_next, 0), until - book.target_next, end)
+            source_next = counted.offset
+        book.begin(book.era, source_next, until, self._clock())
 
     async def publish(self, *, closing: bool) -> None:
         """Write the entries that are complete, and those that are due and can be afforded."""
