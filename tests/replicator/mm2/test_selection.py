@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from headwater.contract.errors import BadInput
 from headwater.contract.topics import TopicSpec
 from headwater.transport.kafka_batch.administration import topic_configs
 from headwater.transport.kafka_batch.alterations import set_topic_configs
+from headwater.transport.retry import retrying
 from replicator.cli import app
 from replicator.mm2.naming import Naming
 from replicator.mm2.settings import SelectionSettings
@@ -74,7 +76,7 @@ def test_names_follow_the_settings() -> None:
 
 async def test_a_new_topic_is_shipped_from_its_first_record(bed: Bed) -> None:
     """Topics made while the link runs are found within seconds, dots in their names or not, and called as set."""
-    selection = {"include": (f"[nx].*{bed.site}",), "exclude": ("x.*",), "refresh_s": 0.3}
+    selection = {"include": (f"[nx].*{bed.site}",), "exclude": ("x.*",)}
     naming = {"separator": "_", "source_alias": bed.site}
     async with bed.link(bed.settings(selection=selection, naming=naming)) as task:
         for name in (f"new.topic-{bed.site}", f"x-{bed.site}", f"n-{bed.site}"):
@@ -110,6 +112,8 @@ async def test_added_partitions_are_added_and_shipped(bed: Bed) -> None:
             bed.add_partitions(bed.source, topic, 3)
             bed.partitions[topic] = 3
             await until(lambda: _has(bed, f"{bed.site}.{topic}", 3), "partitions are added")  # noqa: B023  # awaited here
+            leaders = partial(bed.source.offsets, topic, "latest")
+            await retrying("waiting for leaders", leaders, deadline_s=20, first_s=0.02)
             await bed.fill(topic, 5)
         await bed.shipped(task)
     for topic in (plain, compacted):
