@@ -16,7 +16,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+
+import structlog
 
 from headwater.contract.errors import BadInput, Transient
 from headwater.transport.files import replace_durably
@@ -28,6 +31,7 @@ from headwater.transport.kafka_batch.records import FENCE_KEY, Out, encode
 from headwater.transport.kafka_batch.transactions import Producer
 from headwater.transport.retry import retrying
 
+_log = structlog.get_logger(__name__)
 Partitions = Mapping[str, Sequence[int]]
 
 _FIRST_PAUSE_S = 0.02
@@ -46,6 +50,7 @@ async def fence(
     producer = await retrying(
         f"asking for the producer id of {name}", lambda: cluster.init_producer_id(name), first_s=_FIRST_PAUSE_S
     )
+    producer = await _ahead(cluster, name, producer, partitions)
     former = _remembered(state_file)
     if former is not None and former.id != producer.id:
         await _shut_out(cluster, former, partitions)
@@ -55,6 +60,28 @@ async def fence(
         replace_durably(state_file, json.dumps({"producer_id": producer.id, "epoch": producer.epoch}).encode())
     markers = await retrying(f"waiting for the markers of {name}", lambda: _markers(cluster, producer, before))
     return producer, markers
+
+
+async def _ahead(cluster: Cluster, name: str, producer: Producer, partitions: Partitions) -> Producer:
+    """A producer whose epoch is behind none of what the partitions hold.
+
+    A cluster that was restored from a copy knows former epochs only, while a life that outlived that has perhaps gone
+    on writing. A broker refuses a marker with an epoch that is over, and the transaction is then never finished: the
+    name would be blocked for good, so none is begun before this is settled.
+    """
+    newest = -1
+    for topic, each in partitions.items():
+        asking = f"asking for the producers of {topic}"
+        states = await retrying(asking, partial(cluster.describe_producers, topic, each), first_s=_FIRST_PAUSE_S)
+        known = (state.producer for found in states.values() for state in found)
+        newest = max([newest, *(found.epoch for found in known if found.id == producer.id)])
+    if newest >= producer.epoch:
+        _log.warning("the cluster was restored from a copy", writer=name, epoch=producer.epoch, written=newest)
+    same = producer.id
+    while producer.id == same and producer.epoch <= newest:
+        again = f"asking for the producer id of {name}"
+        producer = await retrying(again, partial(cluster.init_producer_id, name), first_s=_FIRST_PAUSE_S)
+    return producer
 
 
 async def mark(cluster: Cluster, name: str, producer: Producer, partitions: Partitions) -> None:

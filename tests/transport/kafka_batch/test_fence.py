@@ -227,3 +227,18 @@ async def test_two_lives_that_begin_at_once_leave_one_writer(kafka: str, cluster
     await asyncio.gather(*(client.close() for client in clients))
     assert len(written) == 1
     assert await values(cluster, topic) == written
+
+
+async def test_a_cluster_that_was_restored_from_a_copy_is_fenced_too(cluster: Cluster, unique: str) -> None:
+    """Its coordinator knows former epochs only; a life that outlived the copy has written on under a later one."""
+    await make_topic(cluster, unique)
+    first, _ = await fence(cluster, unique, {unique: [0]}, None)
+    outlived = encode(outs("x"), producer_id=first.id, epoch=first.epoch + 5, sequence=0)
+    assert (await cluster.produce([(unique, 0, outlived)]))[0].error == 0
+
+    async with asyncio.timeout(20):
+        producer, markers = await fence(cluster, unique, {unique: [0]}, None)
+
+    assert producer.epoch > first.epoch + 5
+    assert markers[unique, 0] > 1
+    assert (await cluster.produce([(unique, 0, outlived)]))[0].error == 47
