@@ -32,6 +32,7 @@ connection is a redelivery, even from a broker that restarted and forgot to set 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -41,6 +42,7 @@ from headwater.contract.errors import BadInput
 from headwater.transport.kafka_batch.records import Record
 from headwater.transport.mqtt.packets import DUP, Publish
 
+_DIGITS = 20  # of a time in ms
 FROM_LOG = -1  # place of what a former life wrote
 
 
@@ -213,9 +215,8 @@ class Recogniser:
 def mark_of(record: Record, client_id: str) -> Mark | None:
     """Where a record came from, if it came through this client id."""
     found = dict(record.headers)
-    session = (found.get(headers.SESSION) or b"").decode("utf-8", "replace")
-    name, _, started = session.rpartition("@")
-    if name != client_id or not started.isdecimal():
+    session, name, started = _session_of(found.get(headers.SESSION) or b"")
+    if name != client_id:
         return None
     try:
         sequence = headers.find_number(record.headers, headers.SEQUENCE)
@@ -230,4 +231,12 @@ def mark_of(record: Record, client_id: str) -> Mark | None:
         part, parts = 0, 1  # the spool had the message whole
     content = found.get(headers.DIGEST) or digest(found.get(headers.MQTT_TOPIC) or b"", record.value or b"")
     number = packet_id.to_bytes(2, "big") if packet_id else b""
-    return Mark(int(started), sequence, session, number, content, part, parts)
+    return Mark(started, sequence, session, number, content, part, parts)
+
+
+@lru_cache(maxsize=64)
+def _session_of(value: bytes) -> tuple[str, str | None, int]:
+    """A session, the client id in it (None: it is no session), and when it began in ms; marks share one of each."""
+    session = value.decode("utf-8", "replace")
+    name, _, started = session.rpartition("@")
+    return (session, name, int(started)) if started.isdecimal() and len(started) < _DIGITS else (session, None, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from headwater.transport.kafka_batch import Cluster, Record, TopicPartition
 from headwater.transport.kafka_batch.reading import read_tail_as
 from headwater.transport.retry import retrying
 
+_FIRST = 5  # times R records of a topic: a little more than 4 R sequences, for partitions differ
 _MOST = 16  # times R records a partition: others write to dead-letters too
 
 
@@ -31,27 +33,28 @@ async def learn(
 ) -> Tails:
     """Read the tails before `ends` and let the recogniser learn from them; `most` is R. Waits for a broker.
 
-    `whole`: keep our records too, not only where they came from.
+    `whole`: return our records, not only learn where they came from.
     """
 
     def seen(record: Record) -> Seen:
         mark = mark_of(record, recogniser.client_id)
         return Seen(record.offset, record.timestamp_ms, mark, record if whole and mark is not None else None)
 
-    asked = dict.fromkeys(ends, most)
+    shares = Counter(topic for topic, _ in ends)
+    asked = {(topic, partition): round(_FIRST * most / shares[topic]) for topic, partition in ends}
     tails: Tails = {}
     while asked:
         for (topic, partition), count in asked.items():
             tails[topic, partition] = await _tail(seen, cluster, topic, partition, count, ends[topic, partition])
         short = _short(tails, most)
-        asked = {pair: 4 * len(tails[pair]) for pair in short if len(tails[pair]) >= asked.get(pair, most)}
+        asked = {pair: 2 * len(tails[pair]) for pair in short if len(tails[pair]) >= asked.get(pair, 0)}
         if any(count > _MOST * most for count in asked.values()):
             recogniser.doubt = f"what this bridge wrote lies behind {_MOST * most} records of others"
             break
     if await _is_cut(cluster, tails, _short(tails, most)):
         recogniser.doubt = "retention has removed records that a redelivery could repeat"
     recogniser.learn(each.mark for tail in tails.values() for each in tail if each.mark is not None)
-    return tails
+    return tails if whole else {}
 
 
 def _short(tails: Tails, most: int) -> list[TopicPartition]:
