@@ -182,7 +182,8 @@ class Link:
         guard = Guard(settings, self._probe, self._target, self._journal) if settings.naming.keep_names else None
         if guard is not None:
             self._spawn(guard.run())
-        topics = Topics(settings, ends, self._batch_engine, self._spawn, self._start, self._watch, guard)
+        export = partial(self._observer.export, self._metrics)
+        topics = Topics(settings, ends, self._batch_engine, self._spawn, self._start, export, guard)
         refresh = Refresh(settings, self._probe, self._target, topics)
         self._spawn(refresh.run(self._metrics))
         for work in publish.works(settings, self._probe, self._target, topics.flows):
@@ -201,16 +202,6 @@ class Link:
             self._prover.open(engine)
         self._spawn(flow.run(), flow)
         return flow
-
-    def _watch(self, topic: str, flows: list[Flow]) -> None:
-        if self._metrics is not None:
-            self._metrics.watch(
-                self._settings.site,
-                topic,
-                lag=lambda: sum(flow.behind for flow in flows),
-                lag_s=lambda: self._observer.lag_s(flows),
-                halted=lambda: sum(flow.halted is not None for flow in flows),
-            )
 
     async def _fetch(self) -> None:
         """One long poll for all partitions that want more, each in turn at the front: the first gets its bytes."""

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from itertools import groupby
+from types import ModuleType
 from typing import Any
 
 import structlog
@@ -205,6 +206,17 @@ class Observer:
             exit_code=0 if halted is None else halted.exit_code,
             doubted="" if prover is None else prover.doubted.get(way, ""),
         )
+
+    def export(self, metrics: ModuleType | None, topic: str, flows: Sequence[Flow]) -> None:
+        """Have the gauges of a topic in the module `metrics` answered, where somebody asks for them."""
+        if metrics is not None:
+            metrics.watch(
+                self._settings.site,
+                topic,
+                lag=lambda: sum(flow.behind for flow in flows),
+                lag_s=lambda: self.lag_s(flows),
+                halted=lambda: sum(flow.halted is not None for flow in flows),
+            )
 
     def lag_s(self, flows: Sequence[Flow]) -> float:
         """Age of the oldest record that waits; of the newest that was shipped, where it is not known what waits."""
