@@ -60,7 +60,12 @@ def run(verbose: bool = VERBOSE) -> None:
 
             Exported(settings, observer.figures, observer.snapshot, asyncio.get_running_loop())
         async with served(folder_of(settings.site), observer.snapshot):
-            halted = await run_link(settings, stop, observer=observer)
+            if settings.shared:
+                from replicator.sharing.running import run_shared  # noqa: PLC0415  # for those that share
+
+                halted = await run_shared(settings, stop, observer)
+            else:
+                halted = await run_link(settings, stop, observer=observer)
         if halted is not None:  # others were shipped, but the end must not look well
             raise halted
 

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
+from headwater.contract.errors import Fenced
 from headwater.contract.topics import gaps, manifest, positions
 from headwater.transport.kafka_batch import Cluster, Out, Record, Writer, read_compacted
 from replicator.notices import Notice
 from replicator.position import PRODUCER_KEY, Gap, Identity, Position, decode, encode, gap_key, position_key
 from replicator.proof.entry import HEAD_PREFIX, Head, head_key
+from replicator.sharing.shares import Held, share_of, share_of_key, writer_name
 from replicator.way import Way
 
 
@@ -27,24 +29,63 @@ class Journal:
     """Made by `Journal.open`. Writes raise Fenced when another replicator for this site has started."""
 
     def __init__(
-        self, topic: str, gaps_topic: str, proof_topic: str, writer: Writer, kept: dict[bytes, Record]
+        self,
+        topic: str,
+        gaps_topic: str,
+        proof_topic: str,
+        writers: Mapping[int | None, Writer],
+        kept: dict[bytes, Record],
     ) -> None:
         self._topic = topic
         self._gaps_topic = gaps_topic
         self._proof_topic = proof_topic
         self._heads = {key: bytes(record.value or b"") for key, record in kept.items() if key.startswith(HEAD_PREFIX)}
-        self._writer = writer
+        self._writers = writers  # by share; one without, where the link is not shared
+        self._rest = next(iter(writers.values()))  # writes what belongs to no partition
         self._kept = kept
         self._pid: int | None = None
         self._drawing = asyncio.Lock()
 
     @classmethod
-    async def open(cls, cluster: Cluster, site: str) -> Journal:
-        """Shut out the former life, then read what it stored; the topics must exist."""
+    async def open(cls, cluster: Cluster, site: str, held: Held | None = None) -> Journal:
+        """Shut out the former life, then read what it stored; the topics must exist.
+
+        `held`: the shares of a link that several instances share; whoever had them, or all of the link, is shut out.
+        """
         topic, gaps_topic, proof_topic = positions(site).name, gaps(site).name, manifest(site, -1).name
         partitions = {topic: [0], gaps_topic: [0], proof_topic: [0]}
-        writer = await Writer.open(cluster, f"replicator-{site}", partitions, tails={topic: 0})
-        return cls(topic, gaps_topic, proof_topic, writer, await read_compacted(cluster, topic, 0))
+
+        async def writer(share: int | None = None) -> Writer:
+            return await Writer.open(cluster, writer_name(site, share), partitions, tails={topic: 0})
+
+        if held is None:
+            writers: dict[int | None, Writer] = {None: await writer()}
+            return cls(topic, gaps_topic, proof_topic, writers, await read_compacted(cluster, topic, 0))
+        await cls._draw(cluster, topic, gaps_topic, proof_topic, writer)
+        shares = sorted(held)
+        writers = dict(zip(shares, await asyncio.gather(*(writer(share) for share in shares)), strict=True))
+        return cls(topic, gaps_topic, proof_topic, writers, await read_compacted(cluster, topic, 0))
+
+    @classmethod
+    async def _draw(
+        cls, cluster: Cluster, topic: str, gaps_topic: str, proof_topic: str, writer: Callable[[], Awaitable[Writer]]
+    ) -> None:
+        """Have the one producer id stored before a share is opened; of several instances one draws it."""
+        while True:
+            try:
+                only = await writer()
+                journal = cls(topic, gaps_topic, proof_topic, {None: only}, await read_compacted(cluster, topic, 0))
+                try:
+                    await journal.producer_id(cluster)
+                finally:
+                    await journal.close()
+            except Fenced:  # another one draws
+                continue
+            return
+
+    def owns(self, topic: str, partition: int) -> bool:
+        """Whether a partition is this life's to ship."""
+        return None in self._writers or share_of(topic, partition) in self._writers
 
     async def producer_id(self, cluster: Cluster) -> int:
         """The link's producer id at the target, drawn and stored at the first call of the first life."""
@@ -99,14 +140,16 @@ class Journal:
 
     async def keep_name(self) -> None:
         """Repeat the fence; once a day, so that Kafka does not forget whom to shut out (seven days)."""
-        await self._writer.refence()
+        await asyncio.gather(*(writer.refence() for writer in self._writers.values()))
 
     async def close(self) -> None:
         """End the writer."""
-        await self._writer.close()
+        await asyncio.gather(*(writer.close() for writer in self._writers.values()))
 
     async def _write(self, pairs: Sequence[tuple[bytes, bytes]], topic: str = "") -> None:
         now = int(time.time() * 1000)
-        outs = [Out(key, value, (), now) for key, value in pairs]
-        if outs:
-            await self._writer.write(topic or self._topic, 0, outs)
+        outs: dict[Writer, list[Out]] = {}
+        for key, value in pairs:
+            writer = self._writers.get(share_of_key(key), self._rest)
+            outs.setdefault(writer, []).append(Out(key, value, (), now))
+        await asyncio.gather(*(writer.write(topic or self._topic, 0, each) for writer, each in outs.items()))

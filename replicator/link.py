@@ -36,6 +36,8 @@ from replicator.position import Position
 from replicator.proof.prover import Prover
 from replicator.record_engine import RecordEngine
 from replicator.settings import ReplicatorSettings
+from replicator.sharing.elsewhere import Elsewhere
+from replicator.sharing.shares import Held
 from replicator.way import Way
 
 _log = structlog.get_logger(__name__)
@@ -49,17 +51,18 @@ async def run_link(
     stop: asyncio.Event,
     batch_engine: Callable[[Way, Ends], Engine] = BatchEngine,
     observer: Observer | None = None,
+    held: Held | None = None,
 ) -> Permanent | None:
     """Ship until `stop` is set, then finish what is held and store positions; returns why a partition stood still.
 
-    `batch_engine` makes the engine of each partition that is not compacted. Fenced: another replicator for this site
-    has started. Another Permanent error: no partition can go on.
+    `batch_engine` makes the engine of each partition that is not compacted; `held`: the shares to ship, if not all.
+    Fenced: another replicator for this site has started. Another Permanent error: no partition can go on.
     """
     client_id = f"headwater-replicator-{settings.site}"
     source, probe, target = (
         Cluster(end, client_id=client_id) for end in (settings.source, settings.source, settings.target)
     )
-    link = Link(settings, source, probe, target, batch_engine, observer or Observer(settings))
+    link = Link(settings, source, probe, target, batch_engine, observer or Observer(settings), held)
     try:
         return await link.run(stop)
     finally:
@@ -84,9 +87,11 @@ class Link:
         target: Cluster,
         batch_engine: Callable[[Way, Ends], Engine],
         observer: Observer,
+        held: Held | None = None,
     ) -> None:
         self._settings = settings
         self._observer = observer
+        self._held = held
         self._batch_engine = batch_engine
         self._source = source
         self._probe = probe
@@ -154,7 +159,7 @@ class Link:
         make = partial(create_topic, self._target, replication_factor=settings.replication_factor)
         await asyncio.gather(*(retrying(f"creating topic {spec.name}", partial(make, spec)) for spec in own))
         self._journal = await retrying(
-            f"opening the positions of {settings.site}", lambda: Journal.open(self._target, settings.site)
+            f"opening the positions of {settings.site}", partial(Journal.open, self._target, settings.site, self._held)
         )
         if settings.proof.enabled:
             prover = Prover(settings.proof, settings.site, self._probe, self._target, self._journal)
@@ -196,6 +201,8 @@ class Link:
 
     def _start(self, engine: Engine) -> Flow:
         flow = Flow(engine, self._settings.backlog_bytes, self._wanted.set, partial(unfetched, self._source))
+        if isinstance(engine, Elsewhere):
+            return flow
         self._flows.append(flow)
         self._observer.attach(flow)
         if self._prover is not None and not isinstance(engine, RecordEngine):

@@ -13,11 +13,13 @@ from headwater.contract.topics import COMPACT, TopicSpec
 from headwater.transport.kafka_batch import Cluster, Writer
 from headwater.transport.retry import AGAIN_S, retrying
 from replicator import identity, targets
+from replicator.batch_engine import BatchEngine
 from replicator.engine import Ends, Engine
 from replicator.flow import Flow
 from replicator.mm2.cycles import Guard
 from replicator.record_engine import RecordEngine
 from replicator.settings import ReplicatorSettings
+from replicator.sharing.elsewhere import Elsewhere
 from replicator.way import Way
 
 _log = structlog.get_logger(__name__)
@@ -93,7 +95,7 @@ class Topics:
 
     def widen(self, topic: str, count: int) -> None:
         """Ship partitions that were added, up to `count` of them."""
-        compacted = isinstance(self.flows[topic][0].engine, RecordEngine)
+        compacted = self.flows[topic][0].engine.name == RecordEngine.name
         self._carry(TopicSpec(topic, count, COMPACT if compacted else {}))
         _log.info("partitions added", topic=topic, now=count)
 
@@ -108,6 +110,8 @@ class Topics:
     def _engine(self, spec: TopicSpec, partition: int) -> Engine:
         way = self._settings.way(spec.name, partition)
         compacted = targets.is_compacted(spec)
+        if not self._ends.journal.owns(spec.name, partition):
+            return Elsewhere(way, RecordEngine.name if compacted else BatchEngine.name)
         self._ends.account.carried(way, "record" if compacted else "batch")
         if not compacted:
             return self._batch_engine(way, self._ends)

@@ -43,6 +43,10 @@ class ReplicatorSettings(BaseModel):
     mm2: MirrorSettings = Field(default=MirrorSettings(), description="consumer groups, and MirrorMaker 2's records")
     proof: ProofSettings = Field(default=ProofSettings(), description="what is proven beside the data")
     link: LinkSettings = Field(default=LinkSettings(), description="lanes, rates and budgets of the road to the target")
+    shared: bool = Field(
+        default=False,
+        description="whether several instances of this link run, set alike, and divide its partitions among themselves",
+    )
     on_gap: GapPolicy = Field(
         default="continue",
         description="where records are gone before they were shipped: record the gap and go on, or halt the partition",

@@ -106,6 +106,7 @@ class Observer:
         `resumed` is called when topics go on.
         """
         self._resumed = resumed
+        self._flows, self.opened = [], False  # a link that is shared begins anew with each change of its shares
         pauses = Watch(probe, self._settings.site, self._pause)
         await pauses.begin()
         return [pauses.run(), self._run(probe, target)]

@@ -263,6 +263,7 @@ class Bed:
             f"{prefix}TOPICS": "[" + ",".join(f'"{topic}"' for topic in settings.topics) + "]",
             f"{prefix}POSITION_INTERVAL_S": str(settings.position_interval_s),
             f"{prefix}FETCH_BYTES": str(settings.fetch_bytes),
+            f"{prefix}SHARED": str(settings.shared).lower(),
         }
         return [sys.executable, "-m", "headwater", "replicate", "run"], env
 

@@ -64,8 +64,8 @@ class Groups:
         Refused: this user may not see the group. Transient: its coordinator moves.
         """
         body = string(group) + INT32.pack(-1)
-        error, found = await self._ask(group, Call(OFFSET_FETCH, [body], _read_offset_fetch))
-        self._check(group, error, f"asking for the offsets of group {group}")
+        error, found = await self.ask(group, Call(OFFSET_FETCH, [body], _read_offset_fetch))
+        self.check(group, error, f"asking for the offsets of group {group}")
         return found
 
     async def commit(self, group: str, offsets: Mapping[TopicPartition, Committed]) -> bool:
@@ -74,14 +74,15 @@ class Groups:
         The broker itself refuses who is no member while there are members. Refused, BadInput, Transient: as it answers.
         """
         body = string(group) + INT32.pack(_NO_GENERATION) + string("") + string(None) + _offsets(offsets)
-        answers = await self._ask(group, Call(OFFSET_COMMIT, [body], _read_offset_commit))
+        answers = await self.ask(group, Call(OFFSET_COMMIT, [body], _read_offset_commit))
         for (topic, partition), error in answers.items():
             if error in _HAS_MEMBERS:
                 return False
-            self._check(group, error, f"setting the offset of group {group} in {topic}[{partition}]")
+            self.check(group, error, f"setting the offset of group {group} in {topic}[{partition}]")
         return True
 
-    async def _ask(self, group: str, call: Call[T]) -> T:
+    async def ask(self, group: str, call: Call[T]) -> T:
+        """Have a group's coordinator answer; Transient while there is none."""
         node = self._coordinators.get(group)
         if node is None:
             asked = Call(FIND_COORDINATOR, [string(group) + _GROUP], _read_coordinator)
@@ -90,7 +91,8 @@ class Groups:
             node = self._coordinators[group] = broker.node
         return await self._cluster.ask_node(node, call)
 
-    def _check(self, group: str, error: int, doing: str) -> None:
+    def check(self, group: str, error: int, doing: str) -> None:
+        """Raise unless a coordinator agreed, and look for another one next time if it says that it is none."""
         if error in codes.STALE_COORDINATOR:
             self._coordinators.pop(group, None)
         codes.check(error, doing)

@@ -1,0 +1,109 @@
+"""Several instances of one link: who ships what, and what becomes of it when one of them dies."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from contextlib import AsyncExitStack
+
+import pytest
+
+from headwater.contract.topics import remote
+from replicator.journal import Journal
+from replicator.position import gap_key, position_key
+from replicator.sharing.shares import SHARES, share_of, share_of_key
+from tests.replicator.bed import Bed, replicator, until
+
+MOVED_WITHIN_S = 10.0
+PARTITIONS = 8
+
+
+def test_a_share_is_fixed_by_topic_and_partition() -> None:
+    """Whatever is stored of a partition is of its share, and the partitions of a topic are spread evenly."""
+    assert Counter(share_of("readings", p) for p in range(16)) == dict.fromkeys(range(SHARES), 2)
+    for key in (position_key("a.b-c", 12), b"gap/a.b-c/12/3", b"standing/a.b-c/12", b"a.b-c/12/0/77"):
+        assert share_of_key(key) == share_of("a.b-c", 12)
+    assert share_of_key(b"producer") is None
+    assert callable(gap_key)
+
+
+async def test_shares_of_a_journal_shut_out_who_had_them_and_nobody_else(bed: Bed) -> None:
+    """The next holder of a share ends the former one's writing of it; other shares are written on."""
+    await bed.topic(partitions=1)
+    await bed.ship()
+    first = await Journal.open(bed.target, bed.site, {0, 1})
+    second = await Journal.open(bed.target, bed.site, {1})
+    try:
+        assert await first.producer_id(bed.target) == await second.producer_id(bed.target) == await bed.producer()
+        by_share = {share_of("t", partition): partition for partition in range(SHARES)}
+        assert first.owns("t", by_share[0])
+        assert not second.owns("t", by_share[0])
+        await second.publish([(position_key("t", by_share[1]), b"x")])
+        await first.publish([(position_key("t", by_share[0]), b"x")])
+        with pytest.raises(Exception, match="INVALID_PRODUCER_EPOCH"):
+            await first.publish([(position_key("t", by_share[1]), b"x")])
+    finally:
+        await first.close()
+        await second.close()
+
+
+@pytest.mark.slow
+async def test_what_a_killed_instance_shipped_is_shipped_by_the_other_one(bed: Bed) -> None:
+    """Both ship their part; after SIGKILL of one all partitions go on within ten seconds, and no record comes twice."""
+    topic = await bed.topic(partitions=PARTITIONS)
+    settings = bed.settings(topic, shared=True)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(replicator(bed, settings))
+        await bed.fill(topic, 20)
+        await bed.shipped()
+        second = await stack.enter_async_context(replicator(bed, settings))
+        await until(lambda: _said(bed, '"held": [', 3), "both have shares")
+        await bed.fill(topic, 20)
+        await bed.shipped()
+
+        second.send_signal(signal.SIGKILL)
+        await second.wait()
+        killed = time.monotonic()
+        await bed.fill(topic, 20)
+        await bed.shipped()
+        took_s = time.monotonic() - killed
+
+    print(f"moved within {took_s:.1f} s")
+    assert took_s < MOVED_WITHIN_S
+    await bed.assert_same(topic)
+    for partition in range(PARTITIONS):
+        assert await bed.arrived(topic, partition) == list(range(60))
+    assert not await bed.gaps()
+
+
+async def _said(bed: Bed, what: str, times: int) -> bool:
+    text = await asyncio.to_thread(bed.log.read_text)
+    return text.count(what) >= times
+
+
+@pytest.mark.slow
+async def test_an_instance_that_is_told_to_stop_leaves_its_part_at_once(bed: Bed) -> None:
+    """SIGTERM hands the partitions over without waiting for a session to end; a sleeper that wakes doubles nothing."""
+    topic = await bed.topic(partitions=PARTITIONS)
+    settings = bed.settings(topic, shared=True)
+    async with replicator(bed, settings) as first, replicator(bed, settings) as second:
+        await bed.fill(topic, 20)
+        await bed.shipped()
+        await until(lambda: _said(bed, '"held": [', 2), "both have shares")
+        first.send_signal(signal.SIGSTOP)  # the second one gets everything when its session has ended
+        await bed.fill(topic, 20)
+        await bed.shipped()
+        first.send_signal(signal.SIGCONT)
+        await bed.fill(topic, 20)
+        await bed.shipped()
+        second.terminate()
+        assert await asyncio.wait_for(second.wait(), 10) == 0
+        began = time.monotonic()
+        await bed.fill(topic, 20)
+        await bed.shipped()
+        assert time.monotonic() - began < MOVED_WITHIN_S / 2
+    await bed.assert_same(topic)
+    ends = await bed.target.offsets(remote(bed.site, topic), "latest")
+    assert ends == dict.fromkeys(range(PARTITIONS), 80)
