@@ -28,8 +28,7 @@ from replicator.flow import Flow
 from replicator.journal import Journal
 from replicator.links.lines import Lines
 from replicator.mm2 import publish
-from replicator.mm2.cycles import Guard
-from replicator.mm2.refresh import Refresh
+from replicator.mm2.cycles import guard_of
 from replicator.opening import Topics
 from replicator.operating.observer import Observer
 from replicator.position import Position
@@ -98,6 +97,7 @@ class Link:
         self._target = target
         self._metrics = _metrics() if settings.metrics_port is not None else None
         self._journal: Journal | None = None
+        self._topics: Topics | None = None
         self._account: Account | None = None
         self._prover: Prover | None = None
         self._flows: list[Flow] = []
@@ -121,6 +121,8 @@ class Link:
             return next(iter(self._standing_still()), None)
         finally:
             await self._cancel(list(self._tasks))
+            if self._topics is not None:
+                await self._topics.close()
             if self._journal is not None:
                 if self._account is not None:
                     await self._account.last_word(self._halts())
@@ -184,14 +186,11 @@ class Link:
         )
         self._spawn(self._fetch())
         self._spawn(self._store_positions(self._journal))
-        guard = Guard(settings, self._probe, self._target, self._journal) if settings.naming.keep_names else None
-        if guard is not None:
-            self._spawn(guard.run())
+        guard = guard_of(settings, self._probe, self._target, self._journal)
         export = partial(self._observer.export, self._metrics)
         topics = Topics(settings, ends, self._batch_engine, self._spawn, self._start, export, guard)
-        refresh = Refresh(settings, self._probe, self._target, topics)
-        self._spawn(refresh.run(self._metrics))
-        for work in publish.works(settings, self._probe, self._target, topics.flows):
+        self._topics = topics
+        for work in publish.works(settings, self._probe, self._target, topics, guard, self._metrics):
             self._spawn(work)
         await targets.say_what_is_missing(self._probe, settings.topics)
         self._refused = topics.refused

@@ -50,6 +50,7 @@ class Topics:
         self._start = start
         self._made = made
         self._guard = guard
+        self._writers: list[Writer] = []
 
     async def open(self, topic: str) -> None:
         """Wait for a topic, make its target, ship it; a Permanent error where that is not possible."""
@@ -117,6 +118,14 @@ class Topics:
             return self._batch_engine(way, self._ends)
         # A name each, so that partitions which are added later can be opened by themselves.
         name = f"replicator-{self._settings.site}-{spec.name}-{partition}"
-        return RecordEngine(
-            way, self._ends, lambda: Writer.open(self._target, name, {way.target: [partition]}, tails={way.target: 1})
-        )
+        return RecordEngine(way, self._ends, lambda: self._writer(name, way))
+
+    async def _writer(self, name: str, way: Way) -> Writer:
+        writer = await Writer.open(self._target, name, {way.target: [way.partition]}, tails={way.target: 1})
+        self._writers.append(writer)
+        return writer
+
+    async def close(self) -> None:
+        """End the writers of the compacted topics; their flows must have ended."""
+        for writer in self._writers:
+            await writer.close()

@@ -41,6 +41,11 @@ class Origins(msgspec.Struct, frozen=True):
     v: int = 1
 
 
+def guard_of(settings: ReplicatorSettings, source: Cluster, target: Cluster, journal: Journal) -> Guard | None:
+    """The guard of a link that keeps names; None where the names themselves tell."""
+    return Guard(settings, source, target, journal) if settings.naming.keep_names else None
+
+
 class Guard:
     """Of one link that keeps names. `admit` each topic before it is shipped, and `run` beside the link."""
 

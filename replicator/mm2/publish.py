@@ -10,7 +10,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine
+from types import ModuleType
 from typing import Any, Protocol
 
 import structlog
@@ -19,11 +20,13 @@ from headwater.contract.errors import Defect, Fenced, HeadwaterError, Permanent
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.retry import Voice
 from replicator.engine import now_ms
-from replicator.flow import Flow
+from replicator.mm2.cycles import Guard
 from replicator.mm2.follow import Follower
 from replicator.mm2.formats import Heartbeat
 from replicator.mm2.naming import HEARTBEATS, Naming
 from replicator.mm2.plain import PlainTopic
+from replicator.mm2.refresh import Refresh
+from replicator.opening import Topics
 from replicator.settings import ReplicatorSettings
 
 _log = structlog.get_logger(__name__)
@@ -38,13 +41,22 @@ class _Work(Protocol):
 
 
 def works(
-    settings: ReplicatorSettings, source: Cluster, target: Cluster, flows: Mapping[str, Sequence[Flow]]
+    settings: ReplicatorSettings,
+    source: Cluster,
+    target: Cluster,
+    topics: Topics,
+    guard: Guard | None,
+    metrics: ModuleType | None,
 ) -> list[Coroutine[Any, Any, None]]:
-    """What is to be done beside a link, each until it is cancelled; `flows` by topic may grow meanwhile.
+    """What is to be done beside a link, each until it is cancelled: changes, circles, heartbeats, groups.
 
-    What cannot be done now is logged and tried again, and the link goes on. Fenced: another life has begun.
+    What cannot be done now is logged and tried again, and the link goes on. Fenced: another life has begun. Refused: a
+    topic goes round in circles.
     """
-    mm2, found = settings.mm2, []
+    mm2, flows = settings.mm2, topics.flows
+    found = [Refresh(settings, source, target, topics).run(metrics)]
+    if guard is not None:
+        found.append(guard.run())
     if mm2.publish:
         found.append(_again("heartbeats", _Heartbeats(source, settings.names), mm2.heartbeat_interval_s))
     if mm2.publish or mm2.sync_group_offsets:
