@@ -25,6 +25,7 @@ from replicator.way import Way
 
 _log = structlog.get_logger(__name__)
 _LAST_WORD_S = 2.0
+_REMEMBERED = 100_000  # notices
 _TOLD = 5  # of the records that one batch has replaced
 
 
@@ -78,6 +79,8 @@ class Account:
     def _is_new(self, way: Way, notice: Notice) -> bool:
         known = (way, notice.key)
         new = known not in self._said
+        if len(self._said) >= _REMEMBERED:
+            self._said.clear()  # what is said again after that is said under the same key
         self._said.add(known)
         return new
 

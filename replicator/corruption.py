@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, NoReturn
 
-from headwater.contract.errors import BadInput
+from headwater.contract.errors import BadInput, Untrusted
 from headwater.transport.kafka_batch import Batch, Cluster, Record, batches, codes, records
 from replicator.anchor import Lost
 from replicator.engine import Unsettled
@@ -94,7 +94,18 @@ async def _behind(probe: Cluster, way: Way, bad: _Bad) -> int:
     most = bad.size + _NEXT_BYTES
     (fetched,) = await probe.fetch({(way.topic, way.partition): bad.base}, max_bytes=most, partition_max_bytes=most)
     codes.check(fetched.error, f"reading {way.topic}[{way.partition}] from offset {bad.base}")
-    for batch in batches(fetched.data):
-        if batch.base_offset > bad.base:
-            return batch.base_offset
+    try:
+        for batch in batches(fetched.data):
+            if batch.base_offset > bad.base:
+                return batch.base_offset
+    except BadInput as error:
+        raise unreadable(way, bad.base, str(error)) from error
     return (await probe.offsets(way.topic, "latest"))[way.partition]
+
+
+def unreadable(way: Way, at: int, damage: str) -> Untrusted:
+    """Build the error for a log that cannot be read on from an offset, though its broker is there."""
+    return Untrusted(
+        f"{way.topic}[{way.partition}]: from offset {at} on, the source's log cannot be read: {damage}",
+        hint="its length or format is damaged there; restore it from a replica, or make the topic again",
+    )

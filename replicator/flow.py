@@ -10,14 +10,17 @@ import structlog
 
 from headwater.contract.errors import BadInput, Defect, Fenced, HeadwaterError, Permanent, Transient
 from headwater.transport.kafka_batch import Fetched, codes
-from headwater.transport.kafka_batch.batches import first_and_last
+from headwater.transport.kafka_batch.batches import first_and_last, whole_bytes
 from headwater.transport.retry import Voice, pauses
+from replicator.corruption import unreadable
 from replicator.engine import Engine
 from replicator.way import Way
 
 _log = structlog.get_logger(__name__)
 _FIRST_PAUSE_S = 0.05
 _MOST_PAUSE_S = 5.0
+# A log that cannot be read on, and how often that is tried: -1 may be any trouble of a broker.
+_UNREADABLE = {codes.CORRUPT_MESSAGE: 5, codes.UNKNOWN_SERVER_ERROR: 15}
 _SMALL_PART = 16  # of an answer; the others in it leave soon too
 _FAILED = Fetched("", -1, codes.NONE, -1, -1, -1, [], memoryview(b""))  # a word of the engine, no answer of a broker
 
@@ -45,6 +48,8 @@ class Flow:
         self._limit = backlog_bytes
         self._wake = wake
         self._waiting = 0
+        self._unreadable = 0  # times in a row
+        self._damage = "its own broker refuses to read on"
         self._arrived: asyncio.Queue[Fetched | None] = asyncio.Queue()
         engine.watch(self._stumble)
 
@@ -78,11 +83,11 @@ class Flow:
         if _SMALL_PART * len(fetched.data) < len(cast("bytearray", fetched.data.obj)):
             # A small part would keep the whole answer in memory.
             fetched = fetched._replace(data=memoryview(bytearray(fetched.data)))
-        found = None
         try:
             found = first_and_last(fetched.data)
-        except BadInput:  # `ship` halts the partition with it
-            self.next_offset = None
+        except BadInput as error:
+            self._take_what_is_whole(fetched, error)
+            return
         if found is not None:
             first, last = found
             self.next_offset = max(asked, last.last_offset + 1)
@@ -90,6 +95,16 @@ class Flow:
                 self.note(first.base_timestamp, last.max_timestamp, last.last_offset + 1)
         self._waiting += len(fetched.data)
         self._arrived.put_nowait(fetched)
+
+    def _take_what_is_whole(self, fetched: Fetched, error: BadInput) -> None:
+        """Queue what can be read of a damaged answer, and the damage behind it."""
+        self._damage = str(error)
+        self.next_offset = None
+        whole = whole_bytes(fetched.data)
+        if whole:
+            self._waiting += whole
+            self._arrived.put_nowait(fetched._replace(data=fetched.data[:whole]))
+        self._arrived.put_nowait(fetched._replace(error=codes.CORRUPT_MESSAGE, data=memoryview(b"")))
 
     def lost_sight(self) -> None:
         """The source went away: what it has when it is back must be looked at before going on."""
@@ -124,6 +139,7 @@ class Flow:
                 self._aim(None)
                 moved = self.engine.position is not None and self.engine.position != reached
                 if moved:
+                    self._unreadable = 0
                     rest, voice = pauses(_FIRST_PAUSE_S, _MOST_PAUSE_S), Voice()
                 pause = next(rest)
                 if voice.says(str(error)):
@@ -138,6 +154,10 @@ class Flow:
                 await self.engine.settle()
                 continue
             if fetched.error != codes.NONE:
+                self._unreadable += fetched.error in _UNREADABLE
+                if self._unreadable > _UNREADABLE.get(fetched.error, self._unreadable):
+                    position = self.engine.position
+                    raise unreadable(self.engine.way, position.source_next if position else 0, self._damage)
                 raise self._unfetched(self.engine.way, fetched.error)
             try:
                 await self.engine.ship(fetched)

@@ -17,7 +17,7 @@ from tests.replicator.bed import PATIENCE_S, Bed, numbered, until
 from tests.replicator.silence import flip, notices, places, segments, standing
 
 EDGE = "shared"  # the broker of the fixture `kafka`
-ATTRIBUTES, LAST_DELTA, COUNT, RECORDS = 22, 26, 60, 75
+LENGTH, MAGIC, ATTRIBUTES, LAST_DELTA, COUNT, RECORDS = 8, 16, 22, 26, 60, 75
 CONTROL, FEWER, MORE, NEGATIVE = 0x20, 1, 0x10, 0x80
 
 
@@ -156,3 +156,25 @@ async def test_what_is_right_at_the_second_reading_is_no_gap(bed: Bed) -> None:
     await asyncio.gather(task, return_exceptions=True)
     await bed.assert_same(topic)
     assert not await bed.gaps()
+
+
+@pytest.mark.parametrize(("at", "bit"), [(LENGTH, 0x80), (LENGTH + 3, 0x08), (MAGIC, 0x40)])
+async def test_a_log_that_cannot_be_read_on_halts_its_partition(
+    bed: Bed, service_runner: Runner, at: int, bit: int
+) -> None:
+    """A wrong length or format, which no checksum covers: what is before it is shipped, and the link says so."""
+    topic, other = await bed.topic(partitions=1), await bed.topic("other", partitions=1)
+    await bed.fill(topic, 30)
+    spoil(service_runner, topic, 1, at, bit)
+    await bed.fill(other, 10)
+    async with bed.link(bed.settings()) as task:
+        await until(lambda: bed.ends_at(other, 0, 10), "the other topic is shipped")
+        await until(lambda: _halted(bed, topic), "the partition halts")
+        assert not task.done()
+    found = await standing(bed, topic)
+    assert found is not None
+    assert (found.exit_code, f"{topic}[0]: from offset 10 on, the source's log cannot be read" in found.halted) == (
+        7,
+        True,
+    )
+    assert await bed.arrived(topic) == list(range(10))

@@ -128,6 +128,19 @@ def first_and_last(view: memoryview) -> tuple[Batch, Batch] | None:
     return (next(batches(view)) if last_at else last), last
 
 
+def whole_bytes(view: memoryview) -> int:
+    """Bytes of the batches of version 2 in front of something that `batches` refuses."""
+    at = 0
+    try:
+        for batch in batches(view):
+            if batch.raw.obj is not view.obj:  # made of an old message
+                break
+            at += len(batch.raw)
+    except BadInput:
+        pass
+    return at
+
+
 def _modern(raw: memoryview) -> list[Batch]:
     from headwater.transport.kafka_batch import old_formats  # noqa: PLC0415  # it builds on this module; rarely needed
 

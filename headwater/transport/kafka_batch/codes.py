@@ -13,8 +13,10 @@ from headwater.contract.errors import (
     Unreachable,
 )
 
+UNKNOWN_SERVER_ERROR = -1
 NONE = 0
 OFFSET_OUT_OF_RANGE = 1
+CORRUPT_MESSAGE = 2
 UNKNOWN_TOPIC_OR_PARTITION = 3
 LEADER_NOT_AVAILABLE = 5
 NETWORK_EXCEPTION = 13  # never sent by a broker: the leader of this partition did not answer

@@ -168,18 +168,25 @@ async def _fetch(cluster: Cluster, topic: str, partition: int, at: int) -> Fetch
 
 
 def judged(part: Fetched) -> list[Found]:
-    """Tell data from markers and aborted data in one fetch (CompletedFetch.nextFetchedRecord in Kafka's consumer)."""
+    """Tell data from markers and aborted data in one fetch (CompletedFetch.nextFetchedRecord in Kafka's consumer).
+
+    It ends in front of what cannot be read; BadInput where that is the first batch.
+    """
     waiting = sorted(part.aborted, key=lambda each: each[1], reverse=True)
     aborting: set[int] = set()
-    found = []
-    for batch in batches(part.data):
-        while waiting and waiting[-1][1] <= batch.last_offset:
-            aborting.add(waiting.pop()[0])
-        if batch.is_control:
-            if batch.is_abort():
-                aborting.discard(batch.producer_id)
-            found.append(Found(batch, is_data=False))
-        else:
-            aborted = batch.is_transactional and batch.producer_id in aborting
-            found.append(Found(batch, is_data=batch.count > 0 and not aborted))
+    found: list[Found] = []
+    try:
+        for batch in batches(part.data):
+            while waiting and waiting[-1][1] <= batch.last_offset:
+                aborting.add(waiting.pop()[0])
+            if batch.is_control:
+                if batch.is_abort():
+                    aborting.discard(batch.producer_id)
+                found.append(Found(batch, is_data=False))
+            else:
+                aborted = batch.is_transactional and batch.producer_id in aborting
+                found.append(Found(batch, is_data=batch.count > 0 and not aborted))
+    except BadInput:
+        if not found:
+            raise
     return found
