@@ -45,9 +45,9 @@ def run(verbose: bool = VERBOSE) -> None:
 
     Example:  headwater replicate run
     """
-    from replicator.link import run_link  # noqa: PLC0415  # `--help` must not wait for the network code
-    from replicator.operating.live import folder_of, served  # noqa: PLC0415  # as above
+    from replicator.operating.live import folder_of, served  # noqa: PLC0415  # `--help` must not wait for network code
     from replicator.operating.observer import Observer  # noqa: PLC0415  # as above
+    from replicator.ways import run_ways  # noqa: PLC0415  # as above
 
     settings = sources.load("replicator", ReplicatorSettings)
     logs.configure(verbose=verbose, part="replicator")
@@ -60,12 +60,7 @@ def run(verbose: bool = VERBOSE) -> None:
 
             Exported(settings, observer.figures, observer.snapshot, asyncio.get_running_loop())
         async with served(folder_of(settings.site), observer.snapshot):
-            if settings.shared:
-                from replicator.sharing.running import run_shared  # noqa: PLC0415  # for those that share
-
-                halted = await run_shared(settings, stop, observer)
-            else:
-                halted = await run_link(settings, stop, observer=observer)
+            halted = await run_ways(settings, stop, observer)
         if halted is not None:  # others were shipped, but the end must not look well
             raise halted
 

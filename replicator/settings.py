@@ -24,6 +24,16 @@ def _once(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+class DownSettings(BaseModel):
+    """The way down, from the target of the link to its source."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    topics: Annotated[tuple[str, ...], AfterValidator(_once)] = Field(
+        default=(), description="topics of the cloud to bring to the site, such as hints; there they are cloud.hints"
+    )
+
+
 class ReplicatorSettings(BaseModel):
     """One link. Sizes are bytes on the wire, as compressed at the source."""
 
@@ -43,6 +53,7 @@ class ReplicatorSettings(BaseModel):
     mm2: MirrorSettings = Field(default=MirrorSettings(), description="consumer groups, and MirrorMaker 2's records")
     proof: ProofSettings = Field(default=ProofSettings(), description="what is proven beside the data")
     link: LinkSettings = Field(default=LinkSettings(), description="lanes, rates and budgets of the road to the target")
+    down: DownSettings = Field(default=DownSettings(), description="what comes from the cloud by the same program")
     shared: bool = Field(
         default=False,
         description="whether several instances of this link run, set alike, and divide its partitions among themselves",
@@ -88,6 +99,25 @@ class ReplicatorSettings(BaseModel):
             if not names.keeps_names and names.source in names.hops(topic):
                 raise ValueError(f"{topic!r} was replicated from {names.source} already")
         return self
+
+    @property
+    def down_link(self) -> ReplicatorSettings | None:
+        """The link from the cloud to the site, if there is one: named as the cloud is, and else like this one."""
+        if not self.down.topics:
+            return None
+        names = self.names
+        return ReplicatorSettings(
+            site=names.target,
+            source=self.target,
+            target=self.source,
+            topics=self.down.topics,
+            naming=NamingSettings(target_alias=names.source, separator=names.separator),
+            on_gap=self.on_gap,
+            shared=self.shared,
+            proof=ProofSettings(enabled=False),
+            position_interval_s=self.position_interval_s,
+            drain_s=self.drain_s,
+        )
 
     @property
     def names(self) -> Naming:
