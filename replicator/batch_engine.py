@@ -198,10 +198,11 @@ class BatchEngine:
         if replaced:
             await self._ends.account.replaced(self.way, self._era, replaced)
         self._ends.account.reworked(self.way, self._fitter.reworked)
+        newest = self._merger.sources.get(batch.base_offset, batch)
         for piece in pieces:
             made, size = piece.batch, len(piece.batch.raw)
             await pipeline.room(size)
-            self._send(pipeline, made, Piece(piece.next, made.count, size, batch, offsets=piece.offsets))
+            self._send(pipeline, made, Piece(piece.next, made.count, size, newest, offsets=piece.offsets))
         if not pieces:
             self._skip(pipeline, batch.last_offset + 1)
 

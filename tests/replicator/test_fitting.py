@@ -193,3 +193,22 @@ async def test_a_stand_in_that_is_refused_too_halts_the_partition(bed: Bed) -> N
 async def _halted(bed: Bed, topic: str) -> bool:
     found = await standing(bed, topic)
     return found is not None and bool(found.halted)
+
+
+@pytest.mark.parametrize("engine", [BatchEngine, Blind])
+async def test_small_batches_that_left_as_one_are_taken_apart_for_what_is_refused(bed: Bed, engine: Engines) -> None:
+    """Of records that the link has merged, only the refused one is replaced; and the log is known again afterwards."""
+    topic = await bed.topic(partitions=1, message_timestamp_after_max_ms=str(1 << 60))
+    target = await small_target(bed, topic, message_timestamp_after_max_ms=str(HOUR_MS))
+    now = now_ms()
+    for n in range(40):
+        out = numbered(n)._replace(timestamp_ms=now + 9 * HOUR_MS if n == 23 else now)
+        await bed.write(topic, 0, encode([out]))
+    await ship(bed, engine)
+    await bed.fill(topic, 5)
+    await ship(bed, engine)
+    theirs = await bed.data(bed.target, target, 0)
+    assert await bed.arrived(topic) == list(range(45))
+    assert [n for n, record in enumerate(theirs) if reason(record)] == [23]
+    assert [(said.cause, said.first) for said in await notices(bed)] == [("timestamp", 23)]
+    assert not await bed.gaps()
