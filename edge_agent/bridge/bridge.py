@@ -59,7 +59,7 @@ class Bridge:
         self._recogniser = recogniser
         self._receive_maximum = receive_maximum
         self._few = max(_FEW, receive_maximum // 8)
-        self._many = max(_FEW, receive_maximum * 4 // 5)
+        self._peak = 0  # messages that the broker has sent ahead, at most
         self._batch_bytes = settings.batch_bytes
         self._drain_s = settings.drain_s
         self._epoch = 0
@@ -234,7 +234,9 @@ class Bridge:
         A full window is no reason to let go while batches are under way: their answers make room for more.
         """
         outlet, under_way = self.outlet, self._place - self._acknowledged
-        if under_way >= self._many:
+        if under_way > self._peak:
+            self._peak = min(under_way, self._receive_maximum)
+        if under_way >= max(_FEW, self._peak * 4 // 5):
             self._full_ms = self._now_ms
             more = outlet.held > 0
         else:

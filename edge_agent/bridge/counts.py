@@ -37,6 +37,11 @@ class Counts:
         """Whether every message is accounted for."""
         return self.received + self.resumed == self.settled + self.waiting
 
+    def add(self, other: Counts) -> None:
+        """Go on from what was counted elsewhere."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+
     def as_dict(self) -> dict[str, int]:
         """Name and value of each."""
         return {each.name: getattr(self, each.name) for each in fields(self)}

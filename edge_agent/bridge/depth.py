@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from headwater.transport.spool import Spool
 
 _PIECE = 4000  # records that are held at a time
+_ENOUGH = 40_000  # of ours in a partition: four times the most that a broker may send ahead
 _MOST = 4 * FAR  # records a partition: others write to dead-letters too
 
 _log = structlog.get_logger(__name__)
@@ -45,6 +46,10 @@ class Deep(Around):
     async def read(self) -> Batch:
         """See MqttSource."""
         batch = await self._inner.read()
+        if self._recogniser.buried:
+            if batch.session_present:
+                await self._look_back()
+            self._recogniser.buried = False
         first = None if self._is_sure else next((message for message in batch.messages if message[2]), None)
         if first is not None:
             if self._recogniser.is_out_of_sight(first):
@@ -63,6 +68,8 @@ async def look_back(
 ) -> None:
     """Have the recogniser know the last `FAR` messages of its session that are before `ends` or in the spool."""
     began, count = time.monotonic(), 0
+    if recogniser.buried:
+        await _dig(cluster, ends, recogniser)
     floor = recogniser.sequence - FAR
     for pair, end in ends.items():
         count += await _partition(cluster, pair, end, recogniser, floor)
@@ -73,16 +80,37 @@ async def look_back(
     _log.info("the log was read far back", messages=count, took_s=round(time.monotonic() - began, 3))
 
 
-async def _partition(cluster: Cluster, pair: TopicPartition, end: int, recogniser: Recogniser, floor: int) -> int:
+async def _dig(cluster: Cluster, ends: Mapping[TopicPartition, int], recogniser: Recogniser) -> None:
+    """Find what a former life wrote behind the records of others, and have the recogniser learn it."""
+    found: list[Mark] = []
+    for pair, end in ends.items():
+        mine, at, left, more = 0, end, _MOST, True
+        while more and left > 0 and mine < _ENOUGH:
+            piece = await _piece(cluster, pair, at, recogniser.client_id)
+            marks = [mark for _, mark in piece if mark is not None]
+            found, mine = found + marks, mine + len(marks)
+            more, left = len(piece) == _PIECE, left - len(piece)
+            at = piece[0][0] if piece else at
+        if more and not mine:
+            recogniser.doubt = f"what this bridge wrote lies behind {_MOST} records of others"
+    recogniser.learn(found)
+
+
+async def _piece(cluster: Cluster, pair: TopicPartition, end: int, client_id: str) -> list[tuple[int, Mark | None]]:
+    """Offset and mark of some records before `end`."""
     topic, partition = pair
 
     def seen(record: Record) -> tuple[int, Mark | None]:
-        return record.offset, mark_of(record, recogniser.client_id)
+        return record.offset, mark_of(record, client_id)
 
+    call = partial(read_tail_as, seen, cluster, topic, partition, _PIECE, end=end)
+    return await retrying(f"reading {topic}[{partition}] before offset {end}", call)
+
+
+async def _partition(cluster: Cluster, pair: TopicPartition, end: int, recogniser: Recogniser, floor: int) -> int:
     count, at, left = 0, end, _MOST
     while left > 0:
-        call = partial(read_tail_as, seen, cluster, topic, partition, _PIECE, end=at)
-        piece = await retrying(f"reading {topic}[{partition}] before offset {at}", call)
+        piece = await _piece(cluster, pair, at, recogniser.client_id)
         found = [mark for _, mark in piece if mark is not None]
         learnt = sum(_learn(recogniser, mark, floor) for mark in found)
         count += learnt

@@ -37,13 +37,17 @@ class RouteView(msgspec.Struct, frozen=True):
 
 
 class SpoolView(msgspec.Struct, frozen=True):
-    """The spool now; `syncs` is of this life."""
+    """The spool now; `syncs` is of this life.
+
+    `is_bound`: Kafka has not been asked yet which of the records it has; there are at most so many.
+    """
 
     bytes: int
     most_bytes: int
     records: int  # that are not safe in Kafka
     age_ms: int
     syncs: int = 0
+    is_bound: bool = False
 
 
 class SparkplugView(msgspec.Struct, frozen=True):

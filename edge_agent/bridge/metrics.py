@@ -125,6 +125,11 @@ def _gauges(now: Snapshot, spool: SpoolView) -> list[tuple[str, str, float]]:
         ("unacknowledged", "Messages of the MQTT connection that are not acknowledged.", now.unacknowledged),
         ("held_bytes", "Bytes of records on their way to Kafka.", now.held_bytes),
         ("spool_bytes", "Bytes that the spool takes.", spool.bytes),
+        (
+            "spool_messages",
+            "Messages in the spool that are not known to be in Kafka; at a start without Kafka an upper bound.",
+            spool.records,
+        ),
         ("spool_most_bytes", "Bytes that the spool may take.", spool.most_bytes),
         ("spool_oldest_seconds", "Age of the oldest message in the spool.", spool.age_ms / 1000),
         ("clocks", "Assets whose clocks are estimated.", clocks.known),

@@ -16,6 +16,7 @@ import structlog
 
 from edge_agent.bridge.bridge import Bridge
 from edge_agent.bridge.clockwatch import ClockWatch
+from edge_agent.bridge.counts import Counts
 from edge_agent.bridge.live import served
 from edge_agent.bridge.memory import Keeper
 from edge_agent.bridge.recogniser import Recogniser
@@ -29,10 +30,10 @@ from edge_agent.bridge.telling import Direct, Telling
 from headwater.contract import topics
 from headwater.contract.errors import BadInput, HeadwaterError, Permanent, Unreachable
 from headwater.transport import metrics
-from headwater.transport.files import file_error, replace_durably
+from headwater.transport.files import file_error, held_alone, replace_durably
 from headwater.transport.kafka_batch.cluster import Cluster
 from headwater.transport.kafka_batch.writer import Writer
-from headwater.transport.lifecycle import sleep_or_stop
+from headwater.transport.lifecycle import sleep_or_stop, unless_stopped
 from headwater.transport.mqtt.source import Subscriber
 from headwater.transport.retry import retrying
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 OWN_TOPICS = {topics.DEAD_LETTERS, topics.SESSION_GAPS, topics.CLOCKS}  # beside those of routes
 SPOOL = "spool"  # its folder, below the site's
+LOCK = "bridge.lock"
 _REFENCE_S = 86_400.0  # Kafka forgets a writer's name after seven days without a transaction
 
 _log = structlog.get_logger(__name__)
@@ -67,11 +69,18 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
     """Bridge until `stop`, in one life after another where SIGHUP asks for other settings (reload.py).
 
     Waits for a Kafka or an MQTT broker that is away, and for topics that are missing (`headwater edge setup` makes
-    them). BadSetting: a route cannot work. Fenced: another bridge of this site has started. Refused, Untrusted: a
-    broker does not want us.
+    them). BadSetting: a route cannot work. Conflict: a bridge runs in this state folder; it is left alone. Fenced:
+    another bridge of this site has started elsewhere. Refused, Untrusted: a broker does not want us.
     """
     check(settings.bridge.routes, settings.site, from_files(settings.bridge.schemas))
-    not_ready(settings)
+    what = f"a bridge runs in the state folder {settings.folder}"
+    hint = "one bridge a folder: stop the other one, or give this one its own HEADWATER_HOME"
+    with held_alone(settings.folder / LOCK, what, hint):
+        not_ready(settings)
+        await _lives(settings, stop)
+
+
+async def _lives(settings: EdgeSettings, stop: asyncio.Event) -> None:
     telling, reloads = Telling(settings), Reloads(settings.folder)
     if settings.metrics_port is not None:
         from edge_agent.bridge.metrics import export  # noqa: PLC0415 - memory: only where they are asked for
@@ -104,24 +113,26 @@ async def _life(settings: EdgeSettings, stop: asyncio.Event, reloads: Reloads, t
 
 
 async def _open_and_carry(settings: EdgeSettings, ending: asyncio.Event, reloads: Reloads, telling: Telling) -> None:
-    opening, ended = asyncio.create_task(_open(settings)), asyncio.create_task(ending.wait())
-    await asyncio.wait([opening, ended], return_when=asyncio.FIRST_COMPLETED)
-    ended.cancel()
-    if not opening.done():
-        opening.cancel()
-        with suppress(asyncio.CancelledError):
-            await opening
+    if settings.bridge.ack_after == "spool" or (settings.folder / SPOOL).exists():
+        from edge_agent.bridge import spooled_process  # noqa: PLC0415 - memory: only where there is one
+
+        await spooled_process.life(settings, ending, reloads, telling)
         return
-    opened = opening.result()
+    async with opened_kafka(settings, ending, reloads) as opened:
+        if opened is not None:
+            await carry(settings, opened, ending, telling, reloads.begun)
+
+
+@asynccontextmanager
+async def opened_kafka(settings: EdgeSettings, ending: asyncio.Event, reloads: Reloads) -> AsyncIterator[Opened | None]:
+    """Fence, and read what a former life left; None when `ending` came first."""
+    opened = await unless_stopped(ending, _open(settings))
+    if opened is None:
+        yield None
+        return
     reloads.cluster = opened.cluster
     try:
-        carry = _carry
-        if settings.bridge.ack_after == "spool" or (settings.folder / SPOOL).exists():
-            from edge_agent.bridge import spooled_process  # noqa: PLC0415 - memory: only where there is one
-
-            await spooled_process.empty(settings, opened, ending)
-            carry = spooled_process.carry if settings.bridge.ack_after == "spool" else _carry
-        await carry(settings, opened, ending, telling, reloads.begun)
+        yield opened
     finally:
         await opened.writer.close()
         await opened.cluster.close()
@@ -190,9 +201,15 @@ async def _partitions(cluster: Cluster, wanted: Sequence[str]) -> dict[str, int]
     return counts
 
 
-async def _carry(
-    settings: EdgeSettings, opened: Opened, stop: asyncio.Event, telling: Telling, begun: Callable[[], None]
+async def carry(
+    settings: EdgeSettings,
+    opened: Opened,
+    stop: asyncio.Event,
+    telling: Telling,
+    begun: Callable[[], None],
+    before: Counts | None = None,
 ) -> None:
+    """Carry messages until `stop`; `before` is what this life has counted already. Raises what `run` names."""
     async with connected(settings, opened) as (subscriber, source, is_behind):
         opened.clocks.is_behind = is_behind
         bridge = _bridge_of(opened)(
@@ -206,6 +223,8 @@ async def _carry(
             schemas=opened.schemas,
             clocks=opened.clocks,
         )
+        if before is not None:
+            bridge.counts.add(before)
         telling.life, telling.subscriber, telling.sparkplug = Direct(bridge), subscriber, opened.sparkplug
         async with aside(settings, opened, subscriber, telling, stop, begun):
             await bridge.run(stop)

@@ -75,6 +75,7 @@ class Recogniser:
         self.client_id = client_id
         self._most = most
         self._started = 0
+        self.buried = False  # what a former life wrote may lie behind the records of others; depth.py digs for it
         self.doubt = ""  # why a message with DUP that was not found may have been written after all
         self.begin_session(now_ms)
 
@@ -83,6 +84,7 @@ class Recogniser:
         self._marks.update(marks)
         if not self._marks:
             return
+        self.buried = False
         self.young.clear()
         self._there.clear()
         mine = sorted(self._marks)

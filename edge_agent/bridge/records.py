@@ -34,12 +34,16 @@ from headwater.transport.mqtt.packets import (
 )
 
 MOST_PAYLOAD_BYTES = 700 << 10  # with key and headers, a batch of one record stays below Kafka's default of 1 MiB
+MOST_RECORD_BYTES = 960 << 10  # key, headers and value: a batch of one record stays below what a writer takes
+MOST_AROUND_BYTES = 16 << 20  # keys and headers of all records of one message
 _MOST_SAMPLE_BYTES = 4096  # of a payload that is read for its time only
 PLAIN_BYTES = 1024  # what is longer takes the way on which its size is looked at
 KEPT_OF_LARGE = 1024  # bytes of a larger one that go to dead-letters
 PACKET_ID_BLOCK = header_blocks(((headers.PACKET_ID, bytes(8)),))[:-2]  # without the two bytes of the id
 SEQUENCE_BLOCK = header_blocks(((headers.SEQUENCE, bytes(8)),))[:-8]
 
+_FRAME_BYTES = len(headers.USER_PREFIX) + 6  # lengths of a header, and what stands before a publisher's names
+_OWN_BYTES = 512  # the headers that are ours
 _WAITED = DUP | RETAIN  # it was not published just now
 
 
@@ -84,9 +88,18 @@ class Records:
             decoded = routed.decoder.decode(topic.decode(), payload, now_ms)
         except BadInput as error:
             return self.refuse(topic, error.reason or BAD_PAYLOAD, str(error), payload)
-        if any(len(each.value) > MOST_PAYLOAD_BYTES for each in decoded):
-            return self.refuse(topic, TOO_LARGE, "a reading above the bound", payload)
-        return routed, decoded
+        beyond = self.beyond(message, routed, decoded)
+        return self.refuse(topic, TOO_LARGE, beyond, payload) if beyond else (routed, decoded)
+
+    def beyond(self, message: Publish, routed: Routed[Lane], decoded: Sequence[Decoded]) -> str:
+        """Which bound the records of a message are above; empty when they fit. Each repeats the headers."""
+        around = _around(routed, message[4])
+        largest = max((len(each.value) for each in decoded), default=0)
+        if largest > MOST_PAYLOAD_BYTES or largest + around > MOST_RECORD_BYTES:
+            return f"a reading of {largest} bytes with {around} of key and headers"
+        if len(decoded) * around > MOST_AROUND_BYTES:
+            return f"{len(decoded)} readings with {around} bytes of key and headers each, {MOST_AROUND_BYTES} in all"
+        return ""
 
     def refuse(self, topic: bytes, reason: str, detail: str, kept: bytes) -> Values:
         """As `decode`, for a message of which `kept` goes to dead-letters."""
@@ -117,10 +130,11 @@ class Records:
             self.tally.refused(routed.route, ": ".join(routed.refusal))
         if len(parts) > 1:
             self._outlet.parts[place] = len(parts)
+        shared = header_blocks(known)
         for part in parts:
             each = decoded[part]
             to = routed if each.asset is None else self.table.elsewhere(routed, each.asset)
-            more = (*known, *each.headers)
+            more = each.headers
             if len(decoded) > 1:
                 more += ((headers.PART, headers.number(part)), (headers.PARTS, headers.number(len(decoded))))
             if each.timestamp_ms is not None:
@@ -128,10 +142,10 @@ class Records:
                 if to.lane.topic == topics.READINGS:
                     waited = bool(message[0] & _WAITED) or headers.find(each.headers, headers.HISTORICAL) is not None
                     self.clocks.observe(to.key.decode(), each.timestamp_ms, receipt.now_ms, waited=waited)
-            lane = to.lane
-            if lane.section.size + len(each.value) > self._batch_bytes:
+            lane, blocks = to.lane, varint(len(known) + len(more)) + shared + header_blocks(more)
+            if lane.section.size + len(to.key) + len(blocks) + len(each.value) > self._batch_bytes:
                 lane.flush()
-            lane.section.add(key_block(to.key), each.value, varint(len(more)) + header_blocks(more), logged_ms)
+            lane.section.add(key_block(to.key), each.value, blocks, logged_ms)
             lane.places.append(place)
 
 
@@ -142,6 +156,12 @@ def too_large(payload: bytes, properties: Properties) -> str:
         return ""
     what = f"{len(payload)} bytes and {size} of properties, SHA-256 {sha256(payload)}; the first "
     return f"{what}{KEPT_OF_LARGE} are kept"
+
+
+def _around(routed: Routed[Lane], properties: Properties) -> int:
+    """Bytes of key and headers, at most."""
+    given = sum(len(name) + len(value or b"") + _FRAME_BYTES for name, value in (*routed.headers, *properties))
+    return len(routed.key) + given + _OWN_BYTES
 
 
 def head_of(routed: Routed[Lane], more: int) -> bytes:

@@ -24,6 +24,7 @@ NOT_ROUTED = "topic-not-routed"
 BAD_NAME = "bad-name"
 BAD_TOPIC = "bad-topic"
 
+_MOST_GIVEN_BYTES = 16 << 10  # headers that a route makes of a topic
 _DETAIL_CHARACTERS = 300
 L = TypeVar("L")
 
@@ -143,15 +144,20 @@ class _Route:
         return found
 
     def key_and_headers(self, names: Mapping[str, str]) -> tuple[bytes, headers.Headers]:
-        """Key and headers of a topic; BadInput when it names no asset or class."""
+        """Key and headers of a topic; BadInput when it names no asset or class, or they are large."""
         settings = self._settings
         key = settings.key.format_map(names)
         asset_class = settings.asset_class.format_map(names)
         if self.to == topics.READINGS:
             check_name(key, "asset")
             check_name(asset_class, "asset class")
+        if len(key.encode()) > MOST_TOPIC_BYTES:
+            raise BadInput(f"a key of {len(key.encode())} bytes, at most {MOST_TOPIC_BYTES}")
         given = [(headers.CLASS, headers.text(asset_class))] if asset_class else []
         given += [(name, headers.text(value.format_map(names))) for name, value in settings.headers.items()]
+        size = sum(len(value) for _, value in given)
+        if size > _MOST_GIVEN_BYTES:
+            raise BadInput(f"headers of {size} bytes, at most {_MOST_GIVEN_BYTES}")
         return key.encode(), tuple(given)
 
 

@@ -28,6 +28,7 @@ from edge_agent.bridge.sparkplug_marks import Former, Settled, Stands, started_o
 from edge_agent.bridge.sparkplug_states import States, is_saved, void
 from headwater.contract import headers, topics
 from headwater.contract.decoders import Decoded
+from headwater.contract.decoders.reasons import TOO_LARGE
 from headwater.contract.errors import Defect
 from headwater.contract.partitioning import partition_of
 from headwater.contract.sparkplug import Outcome, Refusal
@@ -213,6 +214,9 @@ class SparkplugBridge(Bridge):
         else:
             values = self.records.table.of(message[1]), [*result, *births]
             readings = len(result)
+            if beyond := self.records.beyond(message, *values):
+                values = self.records.refuse(message[1], TOO_LARGE, beyond, message[3])
+                readings, births = 1, []
         missing = [part for part in range(readings + len(births)) if part not in known]
         for part in missing:
             if part >= readings:

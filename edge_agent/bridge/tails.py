@@ -41,7 +41,7 @@ async def learn(
         return Seen(record.offset, record.timestamp_ms, mark, record if whole and mark is not None else None)
 
     shares = Counter(topic for topic, _ in ends)
-    asked = {(topic, partition): round(_FIRST * most / shares[topic]) for topic, partition in ends}
+    asked = first = {(topic, partition): round(_FIRST * most / shares[topic]) for topic, partition in ends}
     tails: Tails = {}
     while asked:
         for (topic, partition), count in asked.items():
@@ -53,6 +53,8 @@ async def learn(
             break
     if await _is_cut(cluster, tails, _short(tails, most)):
         recogniser.doubt = "retention has removed records that a redelivery could repeat"
+    marked = any(each.mark is not None for tail in tails.values() for each in tail)
+    recogniser.buried = not marked and any(len(tail) >= first[pair] for pair, tail in tails.items())
     recogniser.learn(each.mark for tail in tails.values() for each in tail if each.mark is not None)
     return tails if whole else {}
 

@@ -93,22 +93,39 @@ class Spooled:
 
     def spool(self) -> SpoolView:
         """See Life."""
-        spool = self._spool
-        try:
-            age_ms = spool.age_ms
-        except Permanent:  # the drainer says so
-            age_ms = 0
-        return SpoolView(spool.bytes, self._most_bytes, spool.end - self._drainer.settled, age_ms, spool.syncs)
+        spool, records = self._spool, self._spool.end - self._drainer.settled
+        return SpoolView(spool.bytes, self._most_bytes, records, _age_ms(spool), spool.syncs)
+
+
+class Waiting:
+    """A spool before Kafka has answered: which of its messages are there already, only Kafka can say."""
+
+    def __init__(self, spool: Spool, most_bytes: int) -> None:
+        self._spool = spool
+        self._most_bytes = most_bytes
+
+    def view(self) -> SpoolView:
+        """As Life.spool."""
+        spool, records = self._spool, self._spool.end - self._spool.oldest
+        return SpoolView(spool.bytes, self._most_bytes, records, _age_ms(spool), spool.syncs, is_bound=True)
+
+
+def _age_ms(spool: Spool) -> int:
+    try:
+        return spool.age_ms
+    except Permanent:  # the drainer says so
+        return 0
 
 
 class Telling:
-    """One process; `begin` a life, then set `life`, `subscriber` and `sparkplug` once they are there."""
+    """One process; `begin` a life, then set `spool`, `life`, `subscriber` and `sparkplug` once they are there."""
 
     def __init__(self, settings: EdgeSettings) -> None:
         self.begin(settings)
 
     def begin(self, settings: EdgeSettings) -> None:
         """A life begins, with these settings."""
+        self.spool: Waiting | None = None
         self.life: Life | None = None
         self.subscriber: Subscriber | None = None
         self.sparkplug: Sparkplug | None = None
@@ -133,6 +150,7 @@ class Telling:
             broker=settings.mqtt.where,
             connected=self.subscriber is not None and self.subscriber.subscribed.is_set(),
             counts=Counts().as_dict(),
+            spool=None if self.spool is None else self.spool.view(),
             sparkplug=None if self.sparkplug is None else self.sparkplug.view,
             last_error=problem.says,
             last_error_at=problem.at_ms,

@@ -211,9 +211,18 @@ def test_the_list_shows_the_table_and_the_filters(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("wrong", "says", "hint"),
     [
-        ({"matcj": "{site}/#"}, "no setting edge.bridge.routes.0.matcj", "did you mean match?"),
-        ({"decoder": {"kind": "json", "valuess": {}}}, "no setting edge.bridge.routes.0.decoder.valuess", "values?"),
-        ({"decoder": {"kind": "jsom"}}, "edge.bridge.routes.0.decoder.kind: Input should be", "ROUTES, as JSON"),
+        ({"matcj": "{site}/#"}, "no setting edge.bridge.routes.matcj (number 1)", "did you mean match?"),
+        (
+            {"decoder": {"kind": "json", "valuess": {}}},
+            "no setting edge.bridge.routes.decoder.valuess (number 1)",
+            "values?",
+        ),
+        (
+            {"decoder": {"kind": "jsom"}},
+            "ROUTES: the setting edge.bridge.routes.decoder.kind (number 1): 'jsom' is not one of raw, json,",
+            "did you mean json?",
+        ),
+        ({"to": 5}, "edge.bridge.routes.to (number 1): it must be a text", "ROUTES, as JSON"),
         ({"decoder": {"kind": "avro", "schema_name": "none"}}, "there is no schema 'none'", ""),
     ],
 )
@@ -238,6 +247,6 @@ def test_a_wrong_name_in_the_file_is_answered_too(tmp_path: Path) -> None:
 
     assert isinstance(error, BadSetting)
     assert (str(error), error.hint) == (
-        "there is no setting edge.bridge.routes.0.decoder.tine",
+        "headwater.toml: there is no setting edge.bridge.routes.decoder.tine (number 1)",
         "did you mean time?",
     )

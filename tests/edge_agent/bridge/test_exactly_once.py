@@ -7,7 +7,9 @@ import random
 from collections.abc import AsyncIterator
 
 import pytest
+from confluent_kafka import Producer
 
+from headwater.contract import topics
 from tests.edge_agent.box import Edge, wait_for
 from tests.edge_agent.bridge.load import NOTHING_WRONG, Fate, Load, fate
 from tests.proxy import Proxy
@@ -120,3 +122,27 @@ async def test_the_mqtt_broker_may_be_restarted(edge: Edge, private_mosquitto: M
     assert fate(await edge.until_records(sent), sent) == NOTHING_WRONG
     assert edge.bridge.stop() == 0
     assert edge.bridge.log().count("mqtt connection lost") == 1
+
+
+async def test_what_lies_behind_records_of_others_is_found(private_edge: Edge, mosquitto: Mqtt) -> None:
+    """Others fill every partition while the bridge is dead: what it had written is recognised all the same."""
+    edge = private_edge
+    edge.environment["HEADWATER_EDGE__MQTT__RECEIVE_MAXIMUM"] = "60"
+    async with Proxy((mosquitto.host, mosquitto.port)) as road:
+        road.delay_s = ACK_DELAY_S
+        edge.environment["HEADWATER_EDGE__MQTT__PORT"] = str(road.port)
+        await asyncio.to_thread(edge.start)
+        async with Load(edge.site, mosquitto) as load:
+            await asyncio.sleep(0.5)
+            road.cut()
+            edge.bridge.kill()
+            others = Producer({"bootstrap.servers": edge.kafka.brokers, "log_level": 0})
+            for number in range(4 * 500):
+                others.produce(topics.READINGS, b"another's", b"key", partition=number % 4)
+            assert others.flush(20) == 0
+            await asyncio.to_thread(edge.start)
+            sent = await load.finish()
+        await edge.until_records(sent)
+        assert edge.bridge.stop() == 0
+    assert fate(await edge.records(), sent) == NOTHING_WRONG
+    assert '"recognised": 0' not in edge.bridge.log().splitlines()[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import time
 
@@ -119,14 +120,17 @@ async def test_services_that_are_away_at_the_start_are_waited_for(edge: Edge) ->
     assert '"event": "waiting"' in edge.bridge.log()
 
 
-async def test_a_second_bridge_shuts_out_the_first(edge: Edge, mosquitto: Mqtt) -> None:
+async def test_a_bridge_of_another_box_shuts_out_the_first(edge: Edge, mosquitto: Mqtt) -> None:
     """Two lives at once: the older one ends with exit status 4 at its next write, and nothing is lost or repeated."""
     await asyncio.to_thread(edge.start)
-    old_process = edge.bridge._running
+    old_process, box = edge.bridge._running, edge.folder
     assert old_process is not None
     async with Load(edge.site, mosquitto) as load:
         await edge.until_records(100)
         old_process.send_signal(signal.SIGSTOP)
+        edge.folder = box / "another"  # what a replaced box gets: a copy of the state
+        shutil.copytree(box / "edge", edge.folder / "edge", ignore=shutil.ignore_patterns("*.sock"))
+        edge.environment["HEADWATER_HOME"] = str(edge.folder)
         try:
             await asyncio.to_thread(edge.start)
         finally:

@@ -110,7 +110,7 @@ async def test_filters_that_are_not_wanted_any_more_are_left(edge: Edge, mosquit
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ('[[edge.bridge.routes]]\nmatcj = "{site}/#"\n', "no setting edge.bridge.routes.0.matcj"),
+        ('[[edge.bridge.routes]]\nmatcj = "{site}/#"\n', "no setting edge.bridge.routes.matcj (number 1)"),
         ("[edge", "is not TOML"),
         ('[[edge.bridge.routes]]\nto = "never-made"\n', "the Kafka topic never-made does not exist"),
         ('[edge.mqtt]\nclient_id = "other"\n', "edge.mqtt.client_id cannot be changed by a reload"),

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge_agent.bridge.live import ask
 from headwater.contract import headers
+from headwater.contract.errors import Unreachable
 from tests.edge_agent.box import Edge, wait_for
 from tests.edge_agent.bridge.load import NOTHING_WRONG, Load, fate
 from tests.proxy import Proxy
@@ -23,6 +29,40 @@ def stopped(edge: Edge) -> list[dict[str, Any]]:
     """What the lives that ended in order have counted."""
     said = [json.loads(line) for line in edge.bridge.log().splitlines() if line.startswith("{")]
     return [line for line in said if line["event"] == "bridge stopped"]
+
+
+async def seen_without_kafka(edge: Edge, waiting: int) -> None:
+    """A life that begins while Kafka is away tells what waits in the spool, at most, and can be stopped."""
+    state = edge.ready_file.parent
+    edge.bridge.start()
+    await asyncio.to_thread(wait_for, lambda: is_there(state), edge.bridge.log)
+    spool = ask(state).spool
+    assert spool is not None
+    assert spool.is_bound
+    assert spool.records >= waiting
+    assert f"up to {spool.records:,} messages" in await asyncio.to_thread(said, edge, "top")
+    assert f"up to {spool.records:,} messages" in await asyncio.to_thread(said, edge, "doctor")
+    assert await asyncio.to_thread(edge.bridge.stop) == 0
+
+
+def is_there(state: Path) -> bool:
+    try:
+        return ask(state).spool is not None
+    except Unreachable:
+        return False
+
+
+def said(edge: Edge, command: str) -> str:
+    """What a command prints."""
+    words = ["edge", "top", "--once"] if command == "top" else ["doctor", "edge"]
+    done = subprocess.run(
+        [sys.executable, "-m", "headwater", *words],
+        env=os.environ | edge.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
@@ -70,6 +110,7 @@ async def test_kafka_may_be_away_for_long(private_edge: Edge, private_kafka: Bro
     (first,) = stopped(edge)
     assert first["received"] == sent
     assert first["waiting"] > 2000
+    await seen_without_kafka(edge, first["waiting"])
     await asyncio.to_thread(private_kafka.start)
     await asyncio.to_thread(edge.start)
 
