@@ -190,7 +190,7 @@ class Link:
         export = partial(self._observer.export, self._metrics)
         topics = Topics(settings, ends, self._batch_engine, self._spawn, self._start, export, guard)
         self._topics = topics
-        for work in publish.works(settings, self._probe, self._target, topics, guard, self._metrics):
+        for work in publish.works(settings, self._probe, self._target, topics, guard, self._metrics, held=self._held):
             self._spawn(work)
         await targets.say_what_is_missing(self._probe, settings.topics)
         self._refused = topics.refused

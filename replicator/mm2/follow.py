@@ -23,16 +23,22 @@ from replicator.mm2.translate import Translator
 from replicator.position import Position
 from replicator.record_engine import RecordEngine
 from replicator.settings import ReplicatorSettings
+from replicator.sharing.shares import Held
 
 _log = structlog.get_logger(__name__)
 Carried = dict[TopicPartition, tuple[Engine, Position]]
 
 
 class Follower:
-    """Of one link; `flows` by topic may grow meanwhile."""
+    """Of one link; `flows` by topic may grow meanwhile. `held`: the shares of this instance of a shared link."""
 
     def __init__(
-        self, settings: ReplicatorSettings, source: Cluster, target: Cluster, flows: Mapping[str, Sequence[Flow]]
+        self,
+        settings: ReplicatorSettings,
+        source: Cluster,
+        target: Cluster,
+        flows: Mapping[str, Sequence[Flow]],
+        held: Held | None = None,
     ) -> None:
         self._settings = settings
         self._mm2 = settings.mm2
@@ -41,6 +47,7 @@ class Follower:
         self._flows = flows
         self._here, self._there = Groups(source), Groups(target)
         self._translator = Translator(source, target)
+        self._writer_name = f"replicator-mm2-{settings.site}" + (f"-share-{min(held)}" if held else "")
         self._writer: Writer | None = None
         self._checkpoints: dict[bytes, Checkpoint] = {}  # by record key, as last written
         self._syncs: dict[bytes, OffsetSync] = {}
@@ -61,7 +68,7 @@ class Follower:
         copies = self._settings.replication_factor
         await create_topic(self._target, TopicSpec(topic, 1, COMPACT), replication_factor=copies)
         await self.close()
-        self._writer = await Writer.open(self._target, f"replicator-mm2-{self._settings.site}", {topic: [0]})
+        self._writer = await Writer.open(self._target, self._writer_name, {topic: [0]})
         kept = await read_compacted(self._target, topic, 0)
         self._checkpoints = {key: read_checkpoint(key, record.value) for key, record in kept.items()}
 

@@ -28,6 +28,7 @@ from replicator.mm2.plain import PlainTopic
 from replicator.mm2.refresh import Refresh
 from replicator.opening import Topics
 from replicator.settings import ReplicatorSettings
+from replicator.sharing.shares import Held
 
 _log = structlog.get_logger(__name__)
 
@@ -47,11 +48,12 @@ def works(
     topics: Topics,
     guard: Guard | None,
     metrics: ModuleType | None,
+    held: Held | None = None,
 ) -> list[Coroutine[Any, Any, None]]:
     """What is to be done beside a link, each until it is cancelled: changes, circles, heartbeats, groups.
 
     What cannot be done now is logged and tried again, and the link goes on. Fenced: another life has begun. Refused: a
-    topic goes round in circles.
+    topic goes round in circles. `held`: the shares of this instance, where several share the link.
     """
     mm2, flows = settings.mm2, topics.flows
     found = [Refresh(settings, source, target, topics).run(metrics)]
@@ -60,7 +62,7 @@ def works(
     if mm2.publish:
         found.append(_again("heartbeats", _Heartbeats(source, settings.names), mm2.heartbeat_interval_s))
     if mm2.publish or mm2.sync_group_offsets:
-        found.append(_again("groups", Follower(settings, source, target, flows), mm2.checkpoint_interval_s))
+        found.append(_again("groups", Follower(settings, source, target, flows, held), mm2.checkpoint_interval_s))
     return found
 
 

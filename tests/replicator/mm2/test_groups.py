@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,9 +15,11 @@ from headwater.contract.errors import BadInput
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import TopicPartition, read_compacted
 from headwater.transport.kafka_batch.groups import Committed, Groups
+from replicator.link import run_link
 from replicator.mm2.formats import Checkpoint, OffsetSync, read_checkpoint, read_heartbeat, read_offset_sync
 from replicator.mm2.translate import Translator
 from replicator.settings import ReplicatorSettings
+from replicator.sharing.shares import SHARES
 from tests.replicator.bed import Bed, numbered, put, until
 
 QUICK = {"checkpoint_interval_s": 0.1, "heartbeat_interval_s": 0.1}
@@ -228,6 +232,28 @@ async def _beats(bed: Bed) -> bool:
     except BadInput:  # not there yet
         return False
     return len({beat.at_ms for beat in found if (beat.source, beat.target) == ("cloud", bed.site)}) > 1
+
+
+async def test_instances_that_share_a_link_follow_groups_together(bed: Bed) -> None:
+    """Each instance tells and sets where a group stands in its own partitions, and none shuts the other one out."""
+    topic = await bed.topic(partitions=4)
+    await bed.fill(topic, 10)
+    group, stop = f"g-{bed.site}", asyncio.Event()
+    await _commit(bed, group, {(topic, partition): 5 + partition for partition in range(4)})
+    settings = _following(bed, publish=True)
+    instances = [asyncio.create_task(run_link(settings, stop, held=range(first, SHARES, 2))) for first in (0, 1)]
+    for partition in range(4):
+        place = partial(_stands_at, bed, group, topic, 5 + partition, partition)
+        await until(place, "the group stands at the target")
+
+    async def told() -> bool:
+        kept = await read_compacted(bed.target, f"{bed.site}.checkpoints.internal", 0)
+        return {read_checkpoint(key, record.value).partition for key, record in kept.items()} == set(range(4))
+
+    await until(told, "all checkpoints are written")
+    assert not [each for each in instances if each.done()]
+    stop.set()
+    assert await asyncio.gather(*instances) == [None, None]
 
 
 async def _synced(bed: Bed, topic: str) -> bool:
