@@ -136,13 +136,14 @@ class Observer:
 
     async def _look_at_ends(self, probe: Cluster) -> None:
         """How much waits, also of partitions that are not fetched now."""
-        for topic in {flow.engine.way.topic for flow in self._flows}:
+        unseen = [flow for flow in self._flows if flow.paused or flow.full]
+        for topic in {flow.engine.way.topic for flow in unseen}:
             try:
                 ends = await probe.offsets(topic, "latest")
             except HeadwaterError:
                 continue  # whoever fetches it says so
-            for flow in self._flows:
-                if flow.engine.way.topic == topic and (flow.paused or flow.full):
+            for flow in unseen:
+                if flow.engine.way.topic == topic:
                     flow.decided = max(flow.decided, ends.get(flow.engine.way.partition, 0))
 
     def _count_inflow(self) -> None:

@@ -2,7 +2,7 @@
 
 So a person at the site can stop a link whose target is away, and it stays stopped over restarts. Key
 `<site>/<topic>`, with `*` for all; value canonical JSON, null when it goes on. The topic is made by the first `pause`;
-until then a link asks every second whether it is there.
+until then a link asks every second or so whether it is there.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from headwater.transport.retry import Voice, retrying
 
 ALL = "*"
 LOOK_S = 1.0
+_ROUND_TRIPS = 50
+_MOST_S = 15.0
 _PATIENCE_S = 10.0
 
 _log = structlog.get_logger(__name__)
@@ -96,10 +98,10 @@ class Watch:
             _log.warning("cannot see what is paused", why=str(error), hint=error.hint)
 
     async def run(self) -> None:
-        """Look every second until cancelled; what cannot be read leaves things as they are."""
+        """Look every second or so until cancelled; what cannot be read leaves things as they are."""
         voice = Voice()
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(self._interval_s())
             try:
                 await self.look()
             except HeadwaterError as error:
@@ -107,6 +109,11 @@ class Watch:
                     _log.warning("cannot see what is paused", why=str(error), hint=error.hint)
             else:
                 voice.waited_s()
+
+    def _interval_s(self) -> float:
+        """A second; longer where the source is far, for bytes on such a road may be dear."""
+        far_s = max((each.rtt_s for each in self._source.roads().values()), default=0.0)
+        return min(LOOK_S + far_s * _ROUND_TRIPS, _MOST_S)
 
     async def look(self) -> None:
         """Read what is new."""

@@ -174,10 +174,15 @@ class _Reader:
         return digest.hexdigest()
 
 
-async def check_source(probe: Cluster, way: Way, entries: Sequence[Entry], era: int) -> Checked:
-    """The source's log against the entries of the era that it belongs to; it needs nothing of the target's data."""
+async def check_source(
+    probe: Cluster, way: Way, entries: Sequence[Entry], era: int, replaced: Sequence[int] = ()
+) -> Checked:
+    """The source's log against the entries of the era that it belongs to; it needs nothing of the target's data.
+
+    `replaced`: offsets of records for which something else was shipped, so that the SHA-256 is not of them.
+    """
     start, _ = await logs.bounds(probe, way.topic, way.partition)
-    proven = counted = deleted = 0
+    proven = counted = deleted = digested = 0
     named = _chain(way, entries)
     for entry in entries:
         if entry.era != era:
@@ -187,10 +192,29 @@ async def check_source(probe: Cluster, way: Way, entries: Sequence[Entry], era: 
             continue
         async with aclosing(walk(probe, way.topic, way.partition, *entry.source)) as walked:
             outcome = await _against(entry, (each.batch async for each in walked if each.is_data))
+        found = [_at_source(way, entry, *each) for each in outcome.differences]
         proven += outcome.agreed
+        if entry.sha256 and not found and not any(entry.source[0] <= at < entry.source[1] for at in replaced):
+            if await _digest_at_source(probe, way, entry) == entry.sha256:
+                digested += 1
+                outcome.counted = 0
+            else:
+                first, last = entry.source[0], entry.source[1] - 1
+                says = f"{way.topic}[{way.partition}]: offsets {first} to {last} have another SHA-256"
+                found.append(Named(ALTERED, entry.records, entry.target, entry.source, says))
         counted += outcome.counted
-        named += [_at_source(way, entry, *each) for each in outcome.differences]
-    return Checked(way.topic, way.partition, SOURCE, len(entries), proven, counted, deleted=deleted, findings=named)
+        named += found
+    return Checked(
+        way.topic, way.partition, SOURCE, len(entries), proven, counted, 0, deleted, digested, findings=named
+    )
+
+
+async def _digest_at_source(probe: Cluster, way: Way, entry: Entry) -> str:
+    digest = hashlib.sha256()
+    async with aclosing(logs.contents(probe, way.topic, way.partition, *entry.source)) as found:
+        async for record in found:
+            digest.update(canonical(record))
+    return digest.hexdigest()
 
 
 def _at_source(way: Way, entry: Entry, cell: Wanted, has: int) -> Named:

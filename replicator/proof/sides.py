@@ -6,6 +6,7 @@ from typing import Literal
 
 from headwater.contract.errors import BadInput
 from headwater.transport.kafka_batch import Cluster
+from replicator import losses
 from replicator.proof.checking import TARGET, Checked, check_source, check_target
 from replicator.proof.heads import heads_in
 from replicator.proof.manifest import read_manifest
@@ -30,8 +31,12 @@ async def check_side(settings: ReplicatorSettings, side: Side) -> list[Checked]:
             )
         if side == TARGET:
             return [await check_target(target, settings.way(*pair), entries.get(pair, [])) for pair in sorted(heads)]
+        replaced: dict[tuple[str, int], list[int]] = {}
+        for notice in await losses.said(target, settings.site):
+            if notice.replaced:
+                replaced.setdefault((notice.topic, notice.partition), []).append(notice.first)
         async with Cluster(settings.source, client_id=f"headwater-verify-{settings.site}") as source:
             return [
-                await check_source(source, settings.way(*pair), entries.get(pair, []), head.era)
+                await check_source(source, settings.way(*pair), entries.get(pair, []), head.era, replaced.get(pair, []))
                 for pair, head in sorted(heads.items())
             ]

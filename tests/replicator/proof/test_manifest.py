@@ -197,6 +197,15 @@ async def test_sha256_of_the_records(bed: Bed) -> None:
     (found,) = await checked(bed)
     assert (found.proven, found.sha256, found.findings) == (70, found.entries, [])
     assert all(each.sha256 for each in await entries_of(bed, topic))
+    (here,) = await checked(bed, SOURCE)
+    assert (here.proven, here.counted, here.sha256, here.findings) == (70, 0, here.entries, [])
+    ours = await bed.data(bed.source, topic, 0)
+    await bed.delete(bed.source, topic)
+    await bed.make(bed.source, topic, 1)
+    outs = [Out(*(r.key, b"other" if r.offset == 33 else r.value, r.headers, r.timestamp_ms)) for r in ours]
+    await bed.write(topic, 0, encode(outs))
+    (here,) = await checked(bed, SOURCE)
+    assert here.findings
 
 
 async def test_a_gap_begins_another_stretch(bed: Bed) -> None:
