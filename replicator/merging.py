@@ -31,6 +31,8 @@ _WRITTEN = frozenset(number for number, codec in enumerate(CODECS) if codec in (
 # Of a header: base offset, length, magic, checksum, attributes, last offset delta, base timestamp, count (batches.py).
 _HEAD = struct.Struct(">qi4xbIhiq8x8x2x4xi")
 
+_TIMED = tuple(b"\0" + delta for delta in SMALL)  # attributes and time of a record
+
 
 class _Run(NamedTuple):
     """Batches that were merged: the one that stands for them, where they end, and how many they are."""
@@ -100,40 +102,37 @@ def _start_of_last(data: bytes, at: int, end: int) -> int:
 
 def _singles(data: bytes, at: int) -> _Run | None:
     """Merge batches of one uncompressed record each, the commonest, without looking into the record."""
-    unpack, most, small = _HEAD.unpack_from, len(data), SMALL
+    unpack, most, small, timed, crc_of = _HEAD.unpack_from, len(data) - HEADER_BYTES, SMALL, _TIMED, checksum
+    first_base, _, _, _, _, _, first_ms, _ = unpack(data, at)
+    newest_ms, index, began = first_ms, 0, at
     parts: list[bytes] = []
     append = parts.append
-    size = index = 0
-    first_base = first_ms = newest_ms = 0
-    while most - at >= HEADER_BYTES and size < MERGED_BYTES and index < len(small):
+    while at <= most and at - began < MERGED_BYTES and index < len(small):
         base, length, magic, crc, attributes, delta, stamp, count = unpack(data, at)
         end = at + 12 + length
-        if magic != 2 or attributes or delta or count != 1 or end > most:
-            break
-        if not index:
-            first_base, first_ms, newest_ms = base, stamp, stamp
-        elif base != first_base + index:
-            break
-        head = at + 62 if data[at + 61] < 128 else at + 63  # behind the record's length: attributes, two deltas
-        rest = data[head + 3 : end]
-        if data[head : head + 3] != b"\0\0\0" or checksum(data[at + _CRC_START : end]) != crc:
+        inside = at + 62 if data[at + 61] < 128 else at + 63  # behind the record's length: attributes, two deltas
+        if (
+            base != first_base + index
+            or count != 1
+            or (magic ^ 2 | attributes | delta)
+            or data[inside : inside + 3] != b"\0\0\0"
+            or end > most + HEADER_BYTES
+            or crc_of(data[at + _CRC_START : end]) != crc
+        ):
             break
         later = stamp - first_ms
-        front = b"\0" + (small[later] if 0 <= later < 8192 else varint(later)) + small[index]
-        inside = len(front) + len(rest)
-        append(small[inside] if inside < 8192 else varint(inside))
-        append(front)
-        append(rest)
-        size += inside
+        record = (timed[later] if 0 <= later < 8192 else b"\0" + varint(later)) + small[index] + data[inside + 3 : end]
+        size = len(record)
+        append(small[size] if size < 8192 else varint(size))
+        append(record)
         index += 1
         at = end
         if stamp > newest_ms:  # noqa: PLR1730  a call less for each record
             newest_ms = stamp
     if not index:
         return None
-    return _Run(
-        _made(encode_records(b"".join(parts), index, first_ms, newest_ms, "none", -1, -1, -1), first_base), at, index
-    )
+    made = encode_records(b"".join(parts), index, first_ms, newest_ms, "none", -1, -1, -1)
+    return _Run(_made(made, first_base), at, index)
 
 
 def _several(data: bytes, at: int) -> _Run | None:

@@ -52,7 +52,7 @@ def _grid() -> list[Case]:
         Case("1k", 400_000, 1000),
         Case("1k_zstd", 400_000, 1000, "zstd"),
         Case("100b", 2_000_000, 100),
-        Case("100b_single", 100_000, 100, batch=1),
+        Case("100b_single", 400_000, 100, batch=1),
         Case("1k_tls", 400_000, 1000, tls=True),
     ]
     for size, records in ((1000, 400_000), (100, 2_000_000)):
@@ -62,7 +62,7 @@ def _grid() -> list[Case]:
                     parts = [f"{size // 1000}k" if size >= 1000 else f"{size}b"]
                     parts += [codec] if codec != "none" else []
                     name = "_".join(parts) + shape + ("_1p" if partitions == 1 else "")
-                    count = records if batch > 1 else 100_000
+                    count = records if batch > 1 else 400_000
                     found.append(Case(name, count, size, codec, batch, partitions))
     unique = {case.name: case for case in reversed(found)}
     return [unique[name] for name in dict.fromkeys(case.name for case in found)]

@@ -103,8 +103,8 @@ def copy(bed: Bed, system: System, case: Case) -> Run:
 
 
 def _at_share(line: list[tuple[float, int]], total: int) -> tuple[float, int]:
-    """Instant and count of the first look after which 60 % of the records or fewer were left."""
-    return next((when, count) for when, count in line if count >= total * (1 - _COUNTED))
+    """Instant and count of the look at which the records that were left were nearest to 60 %."""
+    return min(line[:-1], key=lambda look: abs(total * (1 - _COUNTED) - look[1]))
 
 
 async def _make(ends: Ends, topic: str, partitions: int) -> None:
