@@ -1,8 +1,9 @@
 """What the road to the target carries: bytes a second, and the round trip without a queue.
 
 From what the target acknowledges, not from TCP, which where a satellite or a VPN ends it knows only its first part.
-The method is BBR's (Cardwell et al., "BBR: Congestion-Based Congestion Control", ACM Queue 14-5, 2016): the bandwidth
-is the largest rate of delivery of late, the round trip the shortest.
+As in BBR (Cardwell et al., "BBR: Congestion-Based Congestion Control", ACM Queue 14-5, 2016) the bandwidth is the
+largest rate of delivery of late, the round trip the shortest. Batches are large beside what a slow road holds, so a
+rate is that of several acknowledgements in a row.
 """
 
 from __future__ import annotations
@@ -11,32 +12,31 @@ from collections import deque
 from typing import NamedTuple
 
 _RATE_WINDOW_S = 10.0
-_TRIP_WINDOW_S = 30.0
-_ACKS = 8
+_TRIP_WINDOW_S = 60.0
+_BATCHES = 4
+_LEAST_S = 1.0
+_INTERVALS = 8
 
 
 class Sent(NamedTuple):
-    """What was known when some bytes left."""
+    """Bytes that left."""
 
     size: int
     at: float
-    delivered: int
-    delivered_at: float
-    eager: bool
 
 
 class Estimate:
     """Times are in seconds of one monotonic clock."""
 
     def __init__(self) -> None:
-        self.delivered = 0
         self.in_flight = 0
         self.largest = 0
-        self._delivered_at = 0.0
+        self.queue_s = 0.0  # by which the last round trip was longer than the shortest
+        self.delivered = 0  # bytes
+        self.latest: float | None = None  # rate of the last acknowledgements, the road being busy
+        self._acks: deque[tuple[float, int]] = deque()  # since more was under way without a pause
         self._rates: deque[tuple[float, float]] = deque()  # falling
         self._trips: deque[tuple[float, float]] = deque()  # rising
-        self._interval_s = 0.0
-        self.queue_s = 0.0  # by which the last round trip was longer than the shortest
 
     @property
     def rate(self) -> float | None:
@@ -48,37 +48,39 @@ class Estimate:
         """Round trip without a queue."""
         return self._trips[0][1] if self._trips else None
 
-    def sent(self, size: int, now: float, *, eager: bool) -> Sent:
-        """Take note of bytes that leave; `eager`: more of them wait than the road takes."""
+    def sent(self, size: int, now: float) -> Sent:
+        """Take note of bytes that leave."""
         if not self.in_flight:
-            self._delivered_at = now
+            self._acks.clear()
         self.in_flight += size
         self.largest = max(size, int(self.largest * 0.98))
-        return Sent(size, now, self.delivered, self._delivered_at, eager)
+        return Sent(size, now)
 
     def acked(self, sent: Sent, now: float) -> None:
         """Take note of their acknowledgement."""
         self.in_flight -= sent.size
         self.delivered += sent.size
-        self._interval_s = now - self._delivered_at
-        self._delivered_at = now
-        took = max(now - sent.delivered_at, now - sent.at, 1e-4)
-        rate = (self.delivered - sent.delivered) / took
-        if not self._rates or rate >= self._rates[0][1]:
-            self._rates.clear()
-        elif not sent.eager:
+        acks = self._acks
+        acks.append((now, self.delivered))
+        least = _BATCHES * self.largest
+        while len(acks) > 1 and acks[1][0] < now - _LEAST_S and self.delivered - acks[1][1] >= least:
+            acks.popleft()
+        took, count = now - acks[0][0], self.delivered - acks[0][1]
+        if took < _LEAST_S or count < least:
             return
-        else:
-            window_s = max(_RATE_WINDOW_S, _ACKS * self._interval_s)
-            while self._rates and self._rates[0][0] < now - window_s:
-                self._rates.popleft()
-            while self._rates and self._rates[-1][1] <= rate:
-                self._rates.pop()
-        self._rates.append((now, rate))
+        rates, rate = self._rates, count / took
+        window_s = max(_RATE_WINDOW_S, _INTERVALS * took / _BATCHES)
+        while rates and rates[0][0] < now - window_s:
+            rates.popleft()
+        while rates and rates[-1][1] <= rate:
+            rates.pop()
+        rates.append((now, rate))
+        self.latest = rate
 
     def lost(self, sent: Sent) -> None:
         """They were not acknowledged and will not be."""
         self.in_flight -= sent.size
+        self._acks.clear()
 
     def trip(self, seconds: float, now: float) -> None:
         """Take note of the round trip of something small."""
@@ -88,7 +90,3 @@ class Estimate:
             self._trips.pop()
         self._trips.append((now, seconds))
         self.queue_s = seconds - self._trips[0][1]
-
-    def slower(self, share: float) -> None:
-        """The road has proven to carry less: take that share of what was thought."""
-        self._rates = deque((at, rate * share) for at, rate in self._rates)

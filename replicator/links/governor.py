@@ -15,19 +15,13 @@ from collections import deque
 from collections.abc import Sequence
 
 from replicator.links.estimate import Estimate, Sent
+from replicator.links.speed import Speed
 
 SHORT_S = 0.005
-_FIRST_BYTES = 28 << 10  # a round trip at the start: two initial windows of TCP (RFC 6928)
-_STARTUP = 2.0
-_GROWTH = 1.25
-_ROUNDS = 3  # without growth: the road is full
-_PROBE, _DRAIN, _DRAIN_HARD = 1.25, 0.8, 0.5
-_QUEUE_S, _LONG_QUEUE_S = 0.06, 0.3
-_CALM_S = 0.03
 _LOCAL_QUEUE_S = 0.1  # on a short road; less is a busy machine
 _SLACK_S = 0.005  # by which a batch may leave early: timers are not exact
 _CYCLE = 10.0  # probes last a tenth of the time
-_BURST_S = 0.5
+_BURST_S = 0.2
 _FIRST_SHARE = 0.9
 _KEPT_FULL = 1 << 20
 _MOST_WINDOW = 16 << 20
@@ -38,6 +32,7 @@ class Governor:
 
     def __init__(self, weights: Sequence[float], *, most_rate: float | None = None) -> None:
         self.estimate = Estimate()
+        self.speed = Speed()
         self.most_rate = most_rate
         self.shut: frozenset[int] = frozenset()  # lanes that may not send now
         self.sent_bytes = [0] * len(weights)
@@ -48,11 +43,7 @@ class Governor:
         self._free = 0.0
         self._first_free = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._gain = 1.0
-        self._starting = True
-        self._plateau = (0.0, 0)
-        self._phase_until = 0.0
-        self._probing = False
+        self._handing = False
 
     # what is asked
 
@@ -69,8 +60,9 @@ class Governor:
         """Bytes a second at which batches leave now; None: as they come."""
         if not self.paced:
             return None
-        known, trip_s = self.estimate.rate, self.estimate.trip_s or SHORT_S
-        rate = _FIRST_BYTES / trip_s if known is None else max(known * self._gain, 1000.0)
+        rate = self.speed.now
+        if rate is None:
+            return self.most_rate
         return rate if self.most_rate is None else min(rate, float(self.most_rate))
 
     @property
@@ -80,7 +72,7 @@ class Governor:
 
     @property
     def _product(self) -> int:
-        return int((self.estimate.rate or 0.0) * (self.estimate.trip_s or 0.0))
+        return int((self.speed.known or 0.0) * (self.estimate.trip_s or 0.0))
 
     def takes(self, lane: int, size: int) -> bool:
         """Whether a batch may be sent now."""
@@ -98,7 +90,9 @@ class Governor:
             return False
         estimate = self.estimate
         most = 2 * self._product + 3 * max(estimate.largest, size)
-        return not estimate.in_flight or estimate.rate is None or estimate.in_flight + size <= most
+        if estimate.rate is None:
+            most = size + estimate.delivered  # twice as much each round trip
+        return not estimate.in_flight or estimate.in_flight + size <= most
 
     async def turn(self, lane: int, size: int) -> None:
         """Wait for the turn of a batch, which then counts as sent."""
@@ -115,14 +109,12 @@ class Governor:
         if not charged:
             self._charge(lane, size, now)
         self.sent_bytes[lane] += size
-        return self.estimate.sent(size, now, eager=charged)
+        return self.estimate.sent(size, now)
 
     def acked(self, sent: Sent) -> None:
         """Take note of its acknowledgement."""
         now = time.monotonic()
         self.estimate.acked(sent, now)
-        if self._starting:
-            self._look_for_plateau()
         if any(self._waiting):
             self._serve()
 
@@ -139,40 +131,16 @@ class Governor:
     def tripped(self, seconds: float) -> None:
         """Take note of the round trip of something small, and how fast to go on."""
         now = time.monotonic()
-        estimate = self.estimate
-        estimate.trip(seconds, now)
-        queue_s = estimate.queue_s
-        if queue_s > _QUEUE_S and estimate.in_flight and estimate.rate is not None:
-            self._starting = self._probing = False
-            self._gain = _DRAIN_HARD if queue_s > _LONG_QUEUE_S else _DRAIN
-            self._phase_until = now
-        elif self._starting:
-            self._gain = _STARTUP
-        elif queue_s < _CALM_S or self._gain >= 1.0:
-            self._cycle(now)
+        self.estimate.trip(seconds, now)
+        self.speed.look(self.estimate, now, wanting=any(self._waiting))
         self._serve()
 
-    def _cycle(self, now: float) -> None:
-        """From time to time try whether the road carries more."""
-        if self._gain < 1.0:
-            self._gain, self._probing = 1.0, False
-        if now < self._phase_until:
-            return
-        rate, trip_s = self.estimate.rate or 1.0, self.estimate.trip_s or SHORT_S
-        step_s = max(trip_s, self.estimate.largest / rate)
-        self._probing = not self._probing
-        self._gain = _PROBE if self._probing else 1.0
-        self._phase_until = now + (step_s if self._probing else _CYCLE * step_s)
-
-    def _look_for_plateau(self) -> None:
-        rate = self.estimate.rate or 0.0
-        best, rounds = self._plateau
-        if rate > best * _GROWTH:
-            self._plateau = (rate, 0)
-        elif rounds + 1 >= _ROUNDS:
-            self._starting, self._gain = False, 1.0
-        else:
-            self._plateau = (best, rounds + 1)
+    def tripping(self, seconds: float) -> None:
+        """Take note of a round trip that is not over after so long."""
+        estimate = self.estimate
+        if estimate.trip_s is not None and seconds > estimate.trip_s + estimate.queue_s:
+            estimate.queue_s = seconds - estimate.trip_s
+            self.speed.look(estimate, time.monotonic(), wanting=True)
 
     def _charge(self, lane: int, size: int, now: float) -> None:
         rate = self.rate
@@ -185,19 +153,29 @@ class Governor:
         self._virtual = start
         self._tags[lane] = start + size / self._weights[lane]
 
+    def _go_on(self) -> None:
+        self._handing = False
+        self._serve()
+
     def _serve(self) -> None:
+        if self._handing:
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        now = time.monotonic()
+        now, loop = time.monotonic(), asyncio.get_running_loop()
         while (lane := self._next(now)) is not None:
             size, future = self._waiting[lane].popleft()
             if not future.done():
                 self._charge(lane, size, now)
                 future.set_result(None)
+                if self.paced:  # whoever goes now may want to go again, and then others are not first
+                    self._handing = True
+                    loop.call_soon(self._go_on)
+                    return
         if any(self._waiting) and self._free > now:
             until = min(self._free, max(self._first_free, now)) if self._waiting[0] else self._free
-            self._timer = asyncio.get_running_loop().call_later(max(until - now, 0.001), self._serve)
+            self._timer = loop.call_later(max(until - now, 0.001), self._serve)
 
     def _next(self, now: float) -> int | None:
         """The lane whose turn it is; None where it is nobody's."""

@@ -15,8 +15,8 @@ from replicator.way import Way
 # A broker's receive buffer of 100 KiB a connection (socket.receive.buffer.bytes) is less than a long road holds.
 _CONNECTIONS = 4
 _LOOK_S = 0.5
-_PROBE_BYTES = 300  # a question and its answer, with TCP and IP around them
-_PROBE_SHARE = 0.005
+_PROBE_BYTES = 120  # towards the target: a question, and the acknowledgement of its answer, with TCP and IP
+_PROBE_SHARE = 0.01
 _PATIENCE = 4.0
 
 
@@ -48,9 +48,9 @@ class Lines:
         """Measure the round trip as often as the link bears it, and have its connections follow; until cancelled."""
         probed = 0.0
         while True:
-            rate = self.governor.estimate.rate or 0.0
+            rate = self.governor.speed.known or 0.0
             every_s = max(_LOOK_S, _PROBE_BYTES / max(rate * _PROBE_SHARE, 1.0)) if self.governor.paced else 5.0
-            if time.monotonic() - probed >= min(every_s, 10.0):
+            if time.monotonic() - probed >= min(every_s, 5.0):
                 probed = time.monotonic()
                 await self.probe()
             self.follow()
@@ -59,10 +59,16 @@ class Lines:
     async def probe(self) -> None:
         """Ask the target something small; while it does not answer, the round trip is what it was."""
         began = time.monotonic()
+        asking = asyncio.ensure_future(self._target.nodes())
         try:
-            await self._target.nodes()
+            while not (await asyncio.wait([asking], timeout=_LOOK_S))[0]:
+                self.governor.tripping(time.monotonic() - began)
+                self.follow()
+            asking.result()
         except Transient:
             return
+        finally:
+            asking.cancel()
         self.governor.tripped(time.monotonic() - began)
 
     def follow(self) -> None:
