@@ -15,7 +15,7 @@ help:
 	@echo 'make test     Style, types, layers, and all tests. CI=true demands every real service.'
 	@echo '              ARGS="-k stack" goes to pytest.'
 	@echo 'make chaos    Kill, cut, stall and fill for an hour; count what is lost, duplicated, reordered.'
-	@echo '              PART=bridge  N=1000  SEED=1; goes on where it was stopped      LEADERS=50 more on three Kafkas'
+	@echo '              PART=bridge|replicator  N=1000  SEED=1; goes on where it was stopped      LEADERS=50 more on three Kafkas'
 	@echo '              CHAPTER=5/1/kafka/3 repeats one chapter      SPARKPLUG=50 more from an edge node      JSON=1 prints JSON'
 	@echo 'make setup    Only what both do first: .venv, packages, Kafka. PYTHON=... chooses the Python.'
 	@echo 'make lock     Resolve the dependencies of pyproject.toml again into lock/ (needs uv; UPGRADE=1 for newer ones).'

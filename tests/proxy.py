@@ -49,11 +49,10 @@ class _Way:
             await self.flowing.wait()
             if not data:
                 return
-            data = self._proxy.spend(data) if self.upward else data
+            data = self._proxy.spend(data, self.upward)
             self._sink.write(data)
             await self._sink.drain()
-            if self.upward:
-                self._proxy.check_budget()
+            self._proxy.check_budget(self.upward)
 
 
 class Proxy:
@@ -71,7 +70,7 @@ class Proxy:
         self.refuse_new = False
         self.connections = 0  # made so far
         self.on_data_up: Callable[[bytes], None] | None = None
-        self._budget: int | None = None
+        self._budgets: dict[bool, int] = {}  # by whether upward
         self._server: asyncio.Server | None = None
         self._ways: set[_Way] = set()
         self._transports: set[asyncio.WriteTransport] = set()
@@ -107,7 +106,11 @@ class Proxy:
 
     def cut_after(self, upward_bytes: int) -> None:
         """Carry that many more bytes to the target, then cut once: a request breaks off in its middle."""
-        self._budget = upward_bytes
+        self._budgets[True] = upward_bytes
+
+    def cut_after_answers(self, downward_bytes: int) -> None:
+        """As `cut_after`, counting what the target says: an answer breaks off, what was asked is done."""
+        self._budgets[False] = downward_bytes
 
     def stall(self) -> None:
         """Hold what goes through the connections of this moment; new ones flow unless `stall_new` is set."""
@@ -125,20 +128,20 @@ class Proxy:
         for way in self._ways:
             way.flowing.set()
 
-    def spend(self, data: bytes) -> bytes:
-        """What may still be carried upward of `data`."""
-        if self.on_data_up is not None:
+    def spend(self, data: bytes, upward: bool) -> bytes:
+        """What may still be carried of `data`."""
+        if upward and self.on_data_up is not None:
             self.on_data_up(data)
-        if self._budget is None:
+        if upward not in self._budgets:
             return data
-        data = data[: self._budget]
-        self._budget -= len(data)
+        data = data[: self._budgets[upward]]
+        self._budgets[upward] -= len(data)
         return data
 
-    def check_budget(self) -> None:
-        """Cut if `cut_after` is reached."""
-        if self._budget == 0:
-            self._budget = None
+    def check_budget(self, upward: bool) -> None:
+        """Cut if `cut_after` or `cut_after_answers` is reached."""
+        if self._budgets.get(upward) == 0:
+            del self._budgets[upward]
             self.cut()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.app.stack.kafka import KafkaService, KafkaTools
@@ -15,32 +14,31 @@ from headwater.app.stack.runner import Command, Runner
 from headwater.contract import topics
 from headwater.transport.kafka import ensure_topics
 from headwater.transport.kafka_batch.cluster import Cluster
-from headwater.transport.kafka_batch.connection import Connection
 from headwater.transport.kafka_batch.reading import read_tail
 from headwater.transport.kafka_batch.records import Record
 from headwater.transport.kafka_batch.settings import KafkaSettings
-from headwater.transport.kafka_batch.wire import Api, Call, array, string
 from headwater.transport.retry import retrying
 from tests.brokers import Extended, relayed
 from tests.chaos.leaders import Leaders, three
 from tests.chaos.numbers import Numbers
 from tests.chaos.plan import Chapter
-from tests.chaos.process import Life, bridge_command, wait
+from tests.chaos.process import Life, bridge_command
+from tests.chaos.quota import limit
 from tests.chaos.sparkplug import EdgeNode, numbered, routes
+from tests.chaos.supervised import Supervised
 from tests.proxy import Proxy
 from tests.services import Broker, Mqtt, start_mosquitto
 
 SITE = "chaos"
 HEADWATER = "headwater"
 STOCK = "paho + confluent-kafka"
-READY_S = 90.0
 _ALL = 10_000_000
 _QUOTA = "quota.window.num=2\n"  # a throttled connection waits two seconds at most
 
 
 @dataclass
-class Bed:
-    """What faults are done to. `life` is the system's process now, or the last one."""
+class Bed(Supervised):
+    """What faults are done to."""
 
     system: str
     chapter: Chapter
@@ -51,12 +49,6 @@ class Bed:
     mqtt_road: Proxy
     numbers: Numbers
     straight: KafkaSettings
-    lives: list[Life] = field(default_factory=list)
-    ended: list[str] = field(default_factory=list)
-
-    @property
-    def life(self) -> Life:
-        return self.lives[-1]
 
     def start(self) -> Life:
         """A new life; of what ran before nothing is asked."""
@@ -66,21 +58,18 @@ class Bed:
         self.lives.append(Life(argv, self._settings() if ours else {}, self.folder, says))
         return self.life
 
-    async def is_ready(self) -> bool:
-        """Wait until messages can come; whether they can."""
-        return await wait(self.life.ready.is_set, READY_S)
+    @property
+    def sent(self) -> int:
+        """Messages so far."""
+        return self.numbers.sent
 
-    def kill(self) -> None:
-        """SIGKILL to whatever lives."""
-        for life in self.lives:
-            life.kill()
+    def pace(self, rate: float) -> None:
+        """Messages a second."""
+        self.numbers.rate = rate
 
-    def see_to_it(self) -> None:
-        """As the edge's supervisor does: start again what has ended by itself."""
-        if (status := self.life.status) is not None:
-            self.ended.append(f"status {status}")
-            self.life.join()
-            self.start()
+    def check(self) -> None:
+        """Raise what went wrong with the publisher."""
+        self.numbers.check()
 
     async def records(self) -> list[Record]:
         """Everything in `readings`, in the order of each partition."""
@@ -95,23 +84,15 @@ class Bed:
 
     async def ends(self) -> dict[int, int]:
         """Where each partition of `readings` ends."""
+        return await retrying("asking for the ends of readings", self._ends, deadline_s=90)
+
+    async def _ends(self) -> dict[int, int]:
         async with Cluster(self.straight, client_id="count") as cluster:
             return await cluster.offsets(topics.READINGS, "latest")
 
     async def limit(self, bytes_per_s: float | None) -> None:
-        """A quota for what the bridge produces (AlterClientQuotas, version 0); None takes it away."""
-        connection = await Connection.open(self.straight, self.straight.addresses()[0], None, "quota")
-        entity = array([string("client-id") + string(f"bridge-{SITE}")])
-        change = array([string("producer_byte_rate") + struct.pack(">d?", bytes_per_s or 0.0, bytes_per_s is None)])
-        call = Call(
-            Api("AlterClientQuotas", 49, 0),
-            [array([entity + change]) + b"\0"],
-            lambda r: (r.int32(), len(r.times()), r.int16()),
-        )
-        try:
-            assert (await connection.request(call))[2] == 0
-        finally:
-            connection.close()
+        """A quota for what the bridge produces; None takes it away."""
+        await limit(self.straight, f"bridge-{SITE}", bytes_per_s)
 
     def _settings(self) -> Mapping[str, str]:
         combination = self.chapter.combination
@@ -143,7 +124,7 @@ class Bed:
 
 
 @dataclass(frozen=True)
-class _Restartable(Extended):
+class Restartable(Extended):
     """A relayed broker whose relay keeps listening while the broker is away: a port of ours, not of its."""
 
     proxy: int = 0
@@ -178,7 +159,7 @@ async def open_bed(chapter: Chapter, system: str, folder: Path, tools: KafkaTool
 
 def _start_kafka(runner: Runner, tools: KafkaTools, road: Proxy) -> tuple[Broker, KafkaSettings]:
     plan = relayed(KafkaService("kafka", lambda: tools), more=_QUOTA)
-    service = _Restartable(plan.inner, plan.more, ("relay",), road.port)
+    service = Restartable(plan.inner, plan.more, ("relay",), road.port)
     runner.start(service)
     settings = KafkaSettings(brokers=runner.address(service))
     ensure_topics(settings, topics.edge_topics())

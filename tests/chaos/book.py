@@ -11,9 +11,9 @@ from rich.table import Table
 from bench.figures import table
 from headwater.contract.errors import BadInput
 from headwater.contract.figures import Figure, figure
-from tests.chaos.bed import HEADWATER, STOCK
+from tests.chaos.bed import HEADWATER
 from tests.chaos.count import Outcome, total
-from tests.chaos.plan import KILLS, Chapter
+from tests.chaos.parts import BRIDGE, PARTS, Named, Part
 from tests.chaos.version import ROOT, version
 
 _OFTEN = 3
@@ -30,7 +30,8 @@ class Book:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{part}-{seed}.json"
         self._root = root
-        self._versions = {system: version(system, root) for system in (HEADWATER, STOCK)}
+        self._part = PARTS[part]
+        self._versions = {system: version(system, root, self._part) for system in (HEADWATER, self._part.rival)}
         self._kept: dict[str, Outcome] = {}
         if self.path.exists():
             try:
@@ -38,13 +39,13 @@ class Book:
             except msgspec.DecodeError as error:
                 raise BadInput(f"{self.path} holds no chapters: {error}", hint="remove it") from error
 
-    def find(self, chapter: Chapter, system: str) -> Outcome | None:
+    def find(self, chapter: Named, system: str) -> Outcome | None:
         """The outcome of a chapter that is finished."""
         return self._kept.get(self._name(chapter, system))
 
-    def write(self, chapter: Chapter, outcome: Outcome) -> bool:
+    def write(self, chapter: Named, outcome: Outcome) -> bool:
         """Keep an outcome; False where the code was changed since the book was opened: nobody knows what was run."""
-        if version(outcome.system, self._root) != self._versions[outcome.system]:
+        if version(outcome.system, self._root, self._part) != self._versions[outcome.system]:
             return False
         self._kept[self._name(chapter, outcome.system)] = outcome
         fresh = self.path.with_suffix(".new")
@@ -52,11 +53,11 @@ class Book:
         fresh.replace(self.path)
         return True
 
-    def _name(self, chapter: Chapter, system: str) -> str:
+    def _name(self, chapter: Named, system: str) -> str:
         return f"{system} {chapter.name} {len(chapter.faults)} {self._versions[system]}"
 
 
-def tables(outcomes: Sequence[Outcome]) -> list[Table]:
+def tables(outcomes: Sequence[Outcome], part: Part = BRIDGE) -> list[Table]:
     """Combinations with what was counted, and faults by kind."""
     groups: dict[str, list[Outcome]] = {}
     for each in outcomes:
@@ -65,16 +66,16 @@ def tables(outcomes: Sequence[Outcome]) -> list[Table]:
     ours = [each for each in outcomes if each.system == HEADWATER]
     if ours:
         sums[f"all of {HEADWATER}"] = total(ours, "all", HEADWATER)
-    counted = table("Campaign (MQTT/QoS/ack after)", ("", *_TEN), [_row(label, each) for label, each in sums.items()])
-    return [counted, _fired(outcomes)]
+    rows = [_row(label, each, part) for label, each in sums.items()]
+    return [table(f"Campaign ({part.legend})", ("", *_TEN), rows), _fired(outcomes, part)]
 
 
-def _fired(outcomes: Sequence[Outcome]) -> Table:
-    """Faults by kind, for each mode of acknowledgement, for all of ours, and for the stock pair."""
+def _fired(outcomes: Sequence[Outcome], part: Part) -> Table:
+    """Faults by kind, for each group of combinations, for all of ours, and for what stands beside."""
     groups: dict[str, list[Outcome]] = {}
     for each in outcomes:
         ours = each.system == HEADWATER
-        groups.setdefault(f"ack after {each.chapter.split('/')[2]}" if ours else each.system, []).append(each)
+        groups.setdefault(part.group(each.chapter) if ours else each.system, []).append(each)
     groups[f"all of {HEADWATER}"] = [each for each in outcomes if each.system == HEADWATER]
     sums = {name: total(group, name, "").fired for name, group in groups.items()}
     kinds = sorted({kind for fired in sums.values() for kind in fired})
@@ -87,33 +88,39 @@ def _label(outcome: Outcome) -> str:
     return combination if outcome.system == HEADWATER else f"{combination} {outcome.system}"
 
 
-def _row(label: str, each: Outcome) -> list[str]:
+def _row(label: str, each: Outcome, part: Part) -> list[str]:
     faults = sum(each.fired.values())
-    kills = sum(each.fired.get(kind, 0) for kind in KILLS)
+    kills = sum(each.fired.get(kind, 0) for kind in part.kills)
     counts = (each.sent, each.written, each.lost, each.duplicated, each.reordered, each.flagged, faults, kills)
     return [label, *(f"{n:,}" for n in (*counts, len(each.ended), each.clean_stops)), f"{each.took_s:,.0f}"]
 
 
-def figures(outcomes: Sequence[Outcome], wanted: int, earlier: int = 0) -> list[Figure]:
-    """Ours beside the goals, and the stock pair's beside nothing; `earlier` of the chapters were not run now."""
+def figures(outcomes: Sequence[Outcome], wanted: int, earlier: int = 0, part: Part = BRIDGE) -> list[Figure]:
+    """Ours beside the goals, and what stands beside them; `earlier` of the chapters were not run now."""
     ours = total([each for each in outcomes if each.system == HEADWATER], "", HEADWATER)
-    stock = [each for each in outcomes if each.system == STOCK]
+    theirs = [each for each in outcomes if each.system == part.rival]
     fired = sum(ours.fired.values())
-    kills = sum(ours.fired.get(kind, 0) for kind in KILLS)
+    kills = sum(ours.fired.get(kind, 0) for kind in part.kills)
     found = [
-        figure("chaos.lost", ours.lost, "messages", 0, note=f"of {ours.sent:,} sent"),
+        figure("chaos.lost", ours.lost, part.unit, 0, note=f"of {ours.sent:,} sent"),
         figure("chaos.duplicated", ours.duplicated, "records", 0, note="second copies without a flag"),
-        figure("chaos.flagged_duplicates", ours.flagged_again, "records", 0, note=_flagged(ours)),
+    ]
+    if part is BRIDGE:
+        found.append(figure("chaos.flagged_duplicates", ours.flagged_again, "records", 0, note=_flagged(ours)))
+    found += [
         figure("chaos.reordered", ours.reordered, "records", 0),
         figure("chaos.faults_fired", fired, "faults", wanted, better="higher", note=_missed(ours)),
         figure("chaos.kill_share", round(kills / fired, 3) if fired else None, "", 0.7, better="higher"),
         figure("chaos.earlier_chapters", earlier, "chapters", None, note=f"of {len(outcomes)}: same code, earlier run"),
     ]
-    if stock:
-        theirs = total(stock, "", STOCK)
-        note = f"{STOCK}, {sum(theirs.fired.values())} faults of the same seed, {theirs.sent:,} sent"
+    if part is not BRIDGE:
+        found.append(figure("chaos.stalled", ours.stalled, "times", 0, note="a read_committed reader had to wait"))
+        found.append(figure("chaos.named", ours.named, "records", None, note="deleted before shipped, and named so"))
+    if theirs:
+        whole = total(theirs, "", part.rival)
+        note = f"{part.rival}, {sum(whole.fired.values())} faults of the same seed, {whole.sent:,} sent"
         found += [
-            figure(f"chaos.stock_{name}", getattr(theirs, name), "records", None, note=note)
+            figure(f"chaos.{part.prefix}_{name}", getattr(whole, name), "records", None, note=note)
             for name in ("lost", "duplicated", "reordered")
         ]
     return found
@@ -140,7 +147,7 @@ def faults_of(outcomes: Sequence[Outcome]) -> list[str]:
             found.append(f"{each.system} {each.chapter}: {each.vain}, which proves nothing")
         if each.system == HEADWATER and not each.clean:
             twice = f"{each.duplicated} duplicated, {each.flagged_again} more with a flag"
-            counts = f"{each.lost} lost, {twice}, {each.reordered} reordered"
+            counts = f"{each.lost} lost, {twice}, {each.reordered} reordered, {each.stalled} stalls of readers"
             found.append(f"{each.chapter}: {counts}; {'; '.join((*each.wrong, *each.examples))}")
     ours = total([each for each in outcomes if each.system == HEADWATER], "", HEADWATER)
     for kind, times in ours.missed.items():

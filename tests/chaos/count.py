@@ -13,7 +13,20 @@ from tests.chaos.numbers import WARM
 
 _EXAMPLES = 5
 _LEAST_SENT = 50
-_SUMS = ("sent", "written", "lost", "duplicated", "flagged", "flagged_again", "reordered", "clean_stops", "took_s")
+_TRACEBACK = "status 1"  # what Python says of an exception that nobody caught
+_SUMS = (
+    "sent",
+    "written",
+    "lost",
+    "duplicated",
+    "flagged",
+    "flagged_again",
+    "reordered",
+    "stalled",
+    "named",
+    "clean_stops",
+    "took_s",
+)
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -30,6 +43,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     flagged_again: int = 0  # of them: second copies indeed; a figure of its own
     doubts: dict[str, int] = {}  # what the bridge says of the flagged ones
     reordered: int = 0
+    stalled: int = 0  # times that a read_committed reader of a target had to wait for an open transaction
+    named: int = 0  # deleted before they were shipped, and named in a gap record
     fired: dict[str, int] = {}
     missed: dict[str, int] = {}  # named points that were not passed in time; something plainer was fired
     clean_stops: int = 0
@@ -41,7 +56,13 @@ class Outcome(msgspec.Struct, kw_only=True):
     @property
     def clean(self) -> bool:
         """Whether nothing was lost, duplicated (flagged or not), reordered or wrong."""
-        return not (self.lost or self.duplicated or self.flagged_again or self.reordered or self.wrong)
+        counts = (self.lost, self.duplicated, self.flagged_again, self.reordered, self.stalled)
+        return not (any(counts) or self.wrong or self.broken)
+
+    @property
+    def broken(self) -> int:
+        """Processes that ended with a traceback: none may."""
+        return self.ended.count(_TRACEBACK)
 
     @property
     def vain(self) -> str:
@@ -99,17 +120,7 @@ def total(outcomes: Iterable[Outcome], chapter: str, system: str) -> Outcome:
     doubts: Counter[str] = Counter()
     missed: Counter[str] = Counter()
     for each in outcomes:
-        for name in (
-            "sent",
-            "written",
-            "lost",
-            "duplicated",
-            "flagged",
-            "flagged_again",
-            "reordered",
-            "clean_stops",
-            "took_s",
-        ):
+        for name in _SUMS:
             setattr(whole, name, getattr(whole, name) + getattr(each, name))
         fired.update(each.fired)
         doubts.update(each.doubts)

@@ -7,13 +7,13 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping
 
 from tests.chaos import plan
-from tests.chaos.bed import READY_S, Bed
+from tests.chaos.bed import Bed
 from tests.chaos.plan import Fault
 from tests.chaos.process import wait
 from tests.chaos.rivals import stolen, taken_over, zombie
+from tests.chaos.supervised import READY_S
 
 _START_S = 1.3  # a start takes as long on a busy machine
-_POINT_S = 4.0
 _STOP_S = 45.0
 _KEEPALIVE_S = 8.0  # by then the bridge (5 s) has noticed a silent broker, and the broker us
 _QUOTA_BYTES_PER_S = 8_000.0
@@ -68,19 +68,7 @@ async def _kill_quota(bed: Bed, fault: Fault) -> str:
 
 async def _at_point(bed: Bed, fault: Fault) -> str:
     point = fault.kind.removeprefix(plan.AT)
-    start = point in plan.START_POINTS
-    if start:
-        bed.kill()
-    else:
-        await bed.is_ready()
-    fired, arm = bed.folder / "fired", bed.folder / "arm"
-    fired.unlink(missing_ok=True)
-    arm.write_text(f"{1 if start else fault.nth} {point}")
-    if start:
-        bed.start()
-    died = await bed.life.ends(READY_S if start else _POINT_S)
-    arm.unlink()
-    hit = died and fired.exists()
+    hit = await bed.dies_at(bed.folder, point, fault.nth, starting=point in plan.START_POINTS)
     await _kill(bed, fault)
     return fault.kind if hit else plan.KILL
 

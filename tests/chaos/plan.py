@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from edge_agent.bridge.settings import BridgeSettings
 
@@ -44,6 +44,8 @@ FLOW_POINTS = ("taken", "half a request", "request sent", "written", "half ackno
 # Where a life is held while Kafka restarts: its fence stands, nothing of it is written.
 BETWEEN_POINTS = ("fenced", "before subscribe", "taken")
 SPOOL_POINTS = ("appended", "synced", "drained")
+
+C = TypeVar("C")
 
 _WEIGHTS: Mapping[str, float] = {
     KILL: 32,
@@ -139,13 +141,18 @@ def combinations() -> list[Combination]:
 
 def plan(seed: int, faults: int, wanted: Sequence[Combination], size: int = CHAPTER) -> list[Chapter]:
     """Chapters with `faults` faults in all, spread evenly; the combinations take turns."""
+    return [chapter(seed, *each) for each in spread(faults, wanted, size)]
+
+
+def spread(faults: int, wanted: Sequence[C], size: int = CHAPTER) -> list[tuple[C, int, int]]:
+    """Combination, number and faults of each chapter."""
     shares = [faults // len(wanted) + (place < faults % len(wanted)) for place in range(len(wanted))]
     found = []
     for number in range(math.ceil(max(shares) / size)):
         for combination, share in zip(wanted, shares, strict=True):
             count = min(size, share - number * size)
             if count > 0:
-                found.append(chapter(seed, combination, number, count))
+                found.append((combination, number, count))
     return found
 
 

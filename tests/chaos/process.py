@@ -17,16 +17,18 @@ _PLUG = Path(__file__).parent / "plug"
 
 
 class Life:
-    """One run of the bridge (or of what stands in its place), from its start to its end."""
+    """One run of what is attacked (or of what stands in its place), from its start to its end."""
 
-    def __init__(self, argv: list[str], environment: Mapping[str, str], folder: Path, says: str) -> None:
+    def __init__(
+        self, argv: list[str], environment: Mapping[str, str], folder: Path, says: str, log: str = "bridge.log"
+    ) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
         more = {
             "PYTHONPATH": os.pathsep.join((str(_PLUG), str(Path(__file__).parents[2]))),
             "CHAOS_FOLDER": str(folder),
             "HW_SUPERVISOR_PID": str(os.getpid()),  # so that it is killed when we are
         }
-        self._log = folder / "bridge.log"
+        self._log = folder / log
         self._says = says  # what its log says when it is ready; empty: it says nothing
         self.ready = threading.Event()
         self.stops: list[bool] = []  # whether the books balanced, at each clean stop
@@ -41,7 +43,7 @@ class Life:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        with self._log.open("ab") as log:
+        with self._log.open("ab", buffering=0) as log:
             log.write(f"--- process {self._process.pid}\n".encode())
             for line in self._process.stdout:
                 log.write(line)

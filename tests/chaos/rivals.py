@@ -7,15 +7,16 @@ import signal
 import socket
 import struct
 
-from tests.chaos.bed import READY_S, SITE, Bed
+from tests.chaos.bed import SITE, Bed
 from tests.chaos.plan import Fault
 from tests.chaos.process import Life, wait
+from tests.chaos.supervised import READY_S, Supervised
 
 _SLEEP_S = 6.0
 _CONNECT_LEVEL = {"5": 5, "3.1.1": 4}
 
 
-async def taken_over(bed: Bed, fault: Fault) -> str:
+async def taken_over(bed: Supervised, fault: Fault) -> str:
     """A second one of the same name starts; the first has to go."""
     if not await bed.is_ready():
         return ""
@@ -25,7 +26,7 @@ async def taken_over(bed: Bed, fault: Fault) -> str:
     return fault.kind
 
 
-async def zombie(bed: Bed, fault: Fault) -> str:
+async def zombie(bed: Supervised, fault: Fault) -> str:
     """The first one sleeps through the start of the second, and wakes up with writes in its hands."""
     if not await bed.is_ready():
         return ""
@@ -38,12 +39,12 @@ async def zombie(bed: Bed, fault: Fault) -> str:
     return fault.kind
 
 
-async def _one_stays(bed: Bed, first: Life, within_s: float) -> None:
+async def _one_stays(bed: Supervised, first: Life, within_s: float) -> None:
     second = bed.life
     if await first.ends(within_s):
         return
     if second.status is None:
-        first.kill()  # two of them would chase each other from the MQTT session for ever
+        first.kill()  # two of them would chase each other for ever
         return
     bed.ended.append(f"the second one: status {second.status}")
     bed.lives.remove(first)

@@ -7,17 +7,16 @@ from hashlib import sha256
 from pathlib import Path
 
 from tests.chaos.bed import HEADWATER
+from tests.chaos.parts import BRIDGE, Part
 
 ROOT = Path(__file__).parents[2]
 _ATTACK = ("tests/chaos", "lock/dev.txt")
-_OURS = ("edge_agent", "headwater")
-_STOCK = ("bench/bridge/stock.py",)
 
 
-def version(system: str, root: Path = ROOT) -> str:
+def version(system: str, root: Path = ROOT, part: Part = BRIDGE) -> str:
     """16 hex digits of the files that are attacked and of those that attack them: their paths and what is in them."""
     found = sha256()
-    for path in sorted(_files(root, (*_ATTACK, *(_OURS if system == HEADWATER else _STOCK)))):
+    for path in sorted(_files(root, (*_ATTACK, *(part.attacked if system == HEADWATER else part.rivals)))):
         found.update(f"{path.relative_to(root)}\0".encode() + sha256(path.read_bytes()).digest())
     return found.hexdigest()[:16]
 

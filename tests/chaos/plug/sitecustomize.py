@@ -153,7 +153,7 @@ def _kafka_connection(module: Any) -> None:
             right(self, call, answered)
             return
         if self.ready and due("half a request"):
-            whole = b"".join(map(bytes, call.frame(self._correlation_id + 1, self._client_id)))
+            whole = b"".join(map(_bytes, call.frame(self._correlation_id + 1, self._client_id)))
             self._transport.write(whole[: len(whole) // 2])
             die("half a request")
         right(self, call, answered)
@@ -161,6 +161,45 @@ def _kafka_connection(module: Any) -> None:
             die("request sent")
 
     module.Connection.post = post
+
+
+def _bytes(data: Any) -> bytes:
+    """Of a batch in two pieces, both."""
+    return bytes(data.head) + bytes(data.rest) if hasattr(data, "head") else bytes(data)
+
+
+def _journal(module: Any) -> None:
+    right = module.Journal.open.__func__
+
+    @functools.wraps(right)
+    async def opened(*arguments: Any) -> Any:
+        journal = await right(*arguments)
+        if due("journal open"):
+            die("journal open")
+        return journal
+
+    module.Journal.open = classmethod(opened)
+    _wrap(module.Journal, "store", before="storing positions", after="positions stored")
+
+
+def _anchor(module: Any) -> None:
+    _wrap(module.Anchor, "locate", before="anchoring", after="anchored")
+
+
+def _batch_engine(module: Any) -> None:
+    _wrap(module.BatchEngine, "_next_era", before="era ends", after="era begun")
+    right = module.BatchEngine._judge
+
+    @functools.wraps(right)
+    def judge(self: Any, piece: Any, answer: Any) -> Any:
+        if due("answered"):
+            die("answered")
+        found = right(self, piece, answer)
+        if due("judged"):
+            die("judged")
+        return found
+
+    module.BatchEngine._judge = judge
 
 
 PLACES: Mapping[str, Callable[[Any], None]] = {
@@ -173,6 +212,9 @@ PLACES: Mapping[str, Callable[[Any], None]] = {
     "headwater.transport.kafka_batch.connection": _kafka_connection,
     "headwater.transport.mqtt.connection": _mqtt_connection,
     "headwater.transport.mqtt.source": _source,
+    "replicator.anchor": _anchor,
+    "replicator.batch_engine": _batch_engine,
+    "replicator.journal": _journal,
 }
 
 

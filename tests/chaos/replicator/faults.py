@@ -1,0 +1,315 @@
+"""What each kind of fault does to the replicator. Each function returns the kind that was really fired."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from tests.chaos.bed import HEADWATER
+from tests.chaos.chapter import SPARED
+from tests.chaos.plan import AT, KILL, KILL_EARLY, KILL_LATE, KILL_QUOTA, STOP, TAKEN_OVER, ZOMBIE, Fault
+from tests.chaos.process import wait
+from tests.chaos.replicator import plan
+from tests.chaos.replicator.bed import Bed
+from tests.chaos.replicator.feed import PARTITIONS, PLAIN
+from tests.chaos.replicator.logs import committed
+from tests.chaos.rivals import taken_over, zombie
+from tests.chaos.supervised import READY_S
+from tests.proxy import Proxy
+
+_START_S = 1.0
+_STOP_S = 45.0
+_BEYOND_TIMEOUT_S = 3.5  # a request is given up after three
+_QUOTA_BYTES_PER_S = 4_000.0
+_REQUEST_BYTES = 20_000
+_ANSWER_BYTES = 400
+_FETCHED_BYTES = 60_000
+_REMEMBERED_MS = 86_400_000
+
+Fire = Callable[[Bed, Fault], Awaitable[str]]
+
+
+async def fire(bed: Bed, fault: Fault) -> str:
+    """Do it, and leave a living process behind; the kind that was fired, empty where nothing was."""
+    began = time.time()
+    try:
+        return await _fire(bed, fault)
+    finally:
+        bed.note(f"{began:.2f} {fault.kind}, hold {fault.hold_s:.2f}, {fault.nth}: {time.time() - began:.1f} s")
+
+
+async def _fire(bed: Bed, fault: Fault) -> str:
+    if bed.system != HEADWATER:
+        return await _fire_at_mirror(bed, fault)
+    if fault.kind.startswith(AT):
+        return await _at_point(bed, fault)
+    return await _FIRE[fault.kind](bed, fault)
+
+
+async def _fire_at_mirror(bed: Bed, fault: Fault) -> str:
+    """Where the fault needs a place in our code, a plain kill stands for it; what needs a second one is left out."""
+    if fault.kind.startswith(AT) or fault.kind in {KILL_EARLY, KILL_QUOTA}:
+        fault = fault._replace(kind=KILL)
+    if fault.kind in {TAKEN_OVER, ZOMBIE, STOP, plan.RESTORED, plan.EATEN}:
+        return SPARED
+    await bed.moves()
+    return await _FIRE[fault.kind](bed, fault)
+
+
+async def _kill(bed: Bed, fault: Fault) -> str:
+    bed.kill()
+    bed.start()
+    return fault.kind
+
+
+async def _kill_early(bed: Bed, fault: Fault) -> str:
+    bed.kill()
+    bed.start()
+    await asyncio.sleep(fault.hold_s * _START_S)
+    return await _kill(bed, fault)
+
+
+async def _kill_late(bed: Bed, fault: Fault) -> str:
+    """What the dead process had sent reaches the target when the next life is under way."""
+    await bed.is_ready()
+    bed.target_road.stall()
+    await asyncio.sleep(0.1 + 0.4 * fault.hold_s)
+    bed.kill()
+    await wait(bed.start().ready.is_set, READY_S if fault.nth > 1 else fault.hold_s)
+    bed.target_road.resume()
+    return fault.kind
+
+
+async def _kill_answer(bed: Bed, fault: Fault) -> str:
+    """The target has taken what it did not live to hear of."""
+    await bed.is_ready()
+    bed.target_road.stall_answers()
+    await asyncio.sleep(0.05 + 0.5 * fault.hold_s)
+    await _kill(bed, fault)
+    bed.target_road.resume()
+    return fault.kind
+
+
+async def _kill_quota(bed: Bed, fault: Fault) -> str:
+    """Its last batches wait in the target's own socket, as nothing but a quota makes them do."""
+    await bed.is_ready()
+    await bed.limit(_QUOTA_BYTES_PER_S)
+    try:
+        await asyncio.sleep(0.3 + 0.7 * fault.hold_s)
+        await _kill(bed, fault)
+        await wait(bed.life.ready.is_set, READY_S)
+        await asyncio.sleep(fault.hold_s)
+    finally:
+        await bed.limit(None)
+    return fault.kind
+
+
+async def _throttled(bed: Bed, fault: Fault) -> str:
+    await bed.limit(_QUOTA_BYTES_PER_S)
+    try:
+        await asyncio.sleep(1 + 2 * fault.hold_s)
+    finally:
+        await bed.limit(None)
+    return fault.kind
+
+
+async def _at_point(bed: Bed, fault: Fault) -> str:
+    point = fault.kind.removeprefix(AT)
+    starting = point in (*plan.START_POINTS, *plan.ERA_POINTS)
+    if point in plan.ERA_POINTS:
+        await _eat(bed, fault)
+    hit = await bed.dies_at(bed.folder, point, fault.nth, starting=starting) if starting else await _in_flow(bed, fault)
+    await _kill(bed, fault)
+    return fault.kind if hit else KILL
+
+
+async def _in_flow(bed: Bed, fault: Fault) -> bool:
+    return await bed.dies_at(bed.folder, fault.kind.removeprefix(AT), fault.nth, starting=False)
+
+
+async def _eaten(bed: Bed, fault: Fault) -> str:
+    await _eat(bed, fault)
+    bed.start()
+    return fault.kind
+
+
+async def _eat(bed: Bed, fault: Fault) -> None:
+    """Kill it, let records come, and delete some of them and everything before at the source."""
+    bed.kill()
+    await asyncio.sleep(0.3 + fault.hold_s)
+    partition = int(fault.hold_s * 1000) % PARTITIONS[PLAIN]
+    log = (await asyncio.to_thread(committed, bed.source.bootstrap, PLAIN, PARTITIONS[PLAIN]))[partition]
+    if not log:
+        return
+    end = log[-1].offset + 1
+    before = max(log[0].offset, end - int(fault.hold_s * min(20, len(log))))
+    await asyncio.to_thread(_delete, bed.source.bootstrap, partition, before)
+    bed.eaten[PLAIN, partition] += [each for each in log if each.offset < before]
+
+
+def _delete(brokers: str, partition: int, before: int) -> None:
+    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
+    for future in admin.delete_records([TopicPartition(PLAIN, partition, before)]).values():
+        future.result(20)
+
+
+async def _cut_in(bed: Bed, fault: Fault, *, source: bool, request: bool) -> str:
+    """A connection breaks off behind some byte."""
+    if not await bed.is_ready():
+        return ""
+    road = bed.source_road if source else bed.target_road
+    before = road.connections
+    if request:
+        road.cut_after(1 + int(fault.hold_s * (_ANSWER_BYTES if source else _REQUEST_BYTES)))
+    else:
+        road.cut_after_answers(1 + int(fault.hold_s * (_FETCHED_BYTES if source else _ANSWER_BYTES)))
+    if not await wait(lambda: road.connections > before, 3):
+        road.cut()
+    return fault.kind
+
+
+async def _lost_answer(bed: Bed, fault: Fault) -> str:
+    """What was asked is done, what is answered is lost."""
+    if not await bed.is_ready():
+        return ""
+    bed.target_road.stall_answers()
+    await asyncio.sleep(0.05 + fault.hold_s)
+    bed.target_road.cut()
+    return fault.kind
+
+
+async def _cut_all(bed: Bed, fault: Fault) -> str:
+    if not await bed.is_ready():
+        return ""
+    bed.source_road.cut()
+    bed.target_road.cut()
+    return fault.kind
+
+
+async def _hole(bed: Bed, fault: Fault, *, road: Callable[[Bed], Proxy]) -> str:
+    """Nothing comes through for a while, then what was held does, or never."""
+    way = road(bed)
+    way.stall()
+    way.stall_new = True
+    await asyncio.sleep(0.3 + 2 * fault.hold_s + (_BEYOND_TIMEOUT_S if fault.nth > 1 else 0))
+    way.stall_new = False
+    if fault.nth == 1:
+        way.cut()
+    else:
+        way.resume()
+    return fault.kind
+
+
+async def _pause(bed: Bed, fault: Fault, *, source: bool) -> str:
+    broker = bed.source if source else bed.target
+    broker.pause()
+    try:
+        await asyncio.sleep(0.3 + 4 * fault.hold_s)
+        if fault.nth > 1:  # killed while it is not answered
+            bed.kill()
+            bed.start()
+            await asyncio.sleep(0.5)
+    finally:
+        broker.resume()
+    return fault.kind
+
+
+async def _restart(bed: Bed, fault: Fault, *, source: bool, killed: bool) -> str:
+    broker = bed.source if source else bed.target
+    await asyncio.to_thread(broker.kill if killed else broker.stop)
+    await asyncio.to_thread(broker.start)
+    return fault.kind
+
+
+async def _expired(bed: Bed, fault: Fault) -> str:
+    """The target forgets producers as after a day: while the link is away, or while it ships."""
+    away = fault.nth != 2
+    if away:
+        bed.kill()
+    await asyncio.to_thread(_remember, bed.target.bootstrap, 1)
+    await asyncio.sleep(0.6 + fault.hold_s)
+    await asyncio.to_thread(_remember, bed.target.bootstrap, _REMEMBERED_MS)
+    if away:
+        bed.start()
+    return fault.kind
+
+
+def _remember(brokers: str, how_long_ms: int) -> None:
+    entry = ConfigEntry("producer.id.expiration.ms", str(how_long_ms), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.BROKER, "1", incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(20)
+
+
+async def _dropped(bed: Bed, fault: Fault) -> str:
+    """The target starts without what it kept of producers."""
+    if fault.nth > 1:
+        bed.kill()
+    await asyncio.to_thread(bed.target.stop)
+    bed.forget()
+    await asyncio.to_thread(bed.target.start)
+    if fault.nth > 1:
+        bed.start()
+    return fault.kind
+
+
+async def _restored(bed: Bed, fault: Fault) -> str:
+    """The target has again what it had at an earlier moment, and from now on a newer copy may be the one."""
+    if fault.nth > 1:
+        bed.kill()
+    await asyncio.to_thread(bed.target.kill)
+    there = await asyncio.to_thread(bed.restore)
+    await asyncio.to_thread(bed.target.start)
+    if fault.nth > 1:
+        bed.start()
+    await wait(bed.life.ready.is_set, READY_S)
+    await asyncio.sleep(fault.hold_s)
+    await asyncio.to_thread(bed.backup)
+    return fault.kind if there else plan.TARGET_KILL
+
+
+async def _stop(bed: Bed, fault: Fault) -> str:
+    if not await bed.is_ready():
+        return ""
+    status = await bed.life.stop(_STOP_S)
+    if status != 0:
+        bed.ended.append(f"stop: status {status}")
+    bed.start()
+    return fault.kind
+
+
+_FIRE: Mapping[str, Fire] = {
+    KILL: _kill,
+    KILL_EARLY: _kill_early,
+    KILL_LATE: _kill_late,
+    KILL_QUOTA: _kill_quota,
+    plan.KILL_ANSWER: _kill_answer,
+    plan.TARGET_REQUEST: partial(_cut_in, source=False, request=True),
+    plan.TARGET_ANSWER: partial(_cut_in, source=False, request=False),
+    plan.SOURCE_REQUEST: partial(_cut_in, source=True, request=True),
+    plan.SOURCE_ANSWER: partial(_cut_in, source=True, request=False),
+    plan.LOST_ANSWER: _lost_answer,
+    plan.CUT_ALL: _cut_all,
+    plan.TARGET_HOLE: partial(_hole, road=lambda bed: bed.target_road),
+    plan.SOURCE_HOLE: partial(_hole, road=lambda bed: bed.source_road),
+    plan.TARGET_RESTART: partial(_restart, source=False, killed=False),
+    plan.TARGET_KILL: partial(_restart, source=False, killed=True),
+    plan.TARGET_PAUSE: partial(_pause, source=False),
+    plan.SOURCE_RESTART: partial(_restart, source=True, killed=False),
+    plan.SOURCE_KILL: partial(_restart, source=True, killed=True),
+    plan.SOURCE_PAUSE: partial(_pause, source=True),
+    plan.EXPIRED: _expired,
+    plan.DROPPED: _dropped,
+    plan.RESTORED: _restored,
+    plan.THROTTLED: _throttled,
+    plan.EATEN: _eaten,
+    TAKEN_OVER: taken_over,
+    ZOMBIE: zombie,
+    STOP: _stop,
+}
