@@ -130,6 +130,11 @@ class Journal:
         """Write to the manifest."""
         await self._write(pairs, self._proof_topic)
 
+    def kept(self, key: bytes) -> bytes | None:
+        """What the former life stored under a key, encoded."""
+        record = self._kept.get(key)
+        return None if record is None else record.value
+
     async def keep(self, values: Mapping[bytes, msgspec.Struct]) -> None:
         """Store further values under keys of their own."""
         await self._write([(key, encode(value)) for key, value in values.items()])

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import time
+
+import structlog
 
 from headwater.contract.errors import Transient
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.kafka_batch.routes import WRITE
+from replicator.journal import Journal
+from replicator.links.budget import KEY, Budget, Spent
 from replicator.links.governor import SHORT_S, Gate, Governor
 from replicator.links.settings import BULK, LinkSettings
+from replicator.position import decode
 from replicator.way import Way
 
 # A broker's receive buffer of 100 KiB a connection (socket.receive.buffer.bytes) is less than a long road holds.
@@ -18,15 +24,23 @@ _LOOK_S = 0.5
 _PROBE_BYTES = 120  # towards the target: a question, and the acknowledgement of its answer, with TCP and IP
 _PROBE_SHARE = 0.01
 _PATIENCE = 4.0
+_STORE_S, _UNSAID = 30.0, 0.02
+
+_log = structlog.get_logger(__name__)
 
 
 class Lines:
     """Of one link."""
 
-    def __init__(self, settings: LinkSettings, target: Cluster) -> None:
+    def __init__(self, settings: LinkSettings, target: Cluster, journal: Journal) -> None:
         self._settings = settings
         self._target = target
+        self._journal = journal
+        stored = journal.kept(KEY)
+        spent = None if stored is None else decode(stored, Spent, f"positions topic, key {KEY.decode()}")
+        self.budget = Budget(settings.budget, settings.hours, spent)
         self._names = [lane.name for lane in settings.lanes] + [BULK]
+        self._stored, self._stored_bytes = time.monotonic(), self.budget.spent.month_bytes
         self.governor = Governor(settings.weights, most_rate=settings.rate_bytes_s)
 
     def gate(self, way: Way) -> Gate:
@@ -54,7 +68,36 @@ class Lines:
                 probed = time.monotonic()
                 await self.probe()
             self.follow()
+            await self._keep_books()
             await asyncio.sleep(_LOOK_S)
+
+    def keep_to_budget(self) -> None:
+        """Count what was spent, and shut the lanes that may not send now."""
+        now, governor = dt.datetime.now(dt.UTC), self.governor
+        if self.budget.counts:
+            self.budget.look(self._target.roads(), now)
+        shut = self.budget.shut(len(self._names), now)
+        if shut != governor.shut:
+            names = [self._names[lane] for lane in sorted(shut)]
+            _log.info("lanes wait for their budget or their time" if names else "all lanes may send", lanes=names)
+            governor.shut = shut
+            governor.changed()
+
+    async def _keep_books(self) -> None:
+        """Store what was spent before a kill could hide a fiftieth of a budget, else twice a minute."""
+        self.keep_to_budget()
+        now, unsaid = time.monotonic(), self.budget.spent.month_bytes - self._stored_bytes
+        if now - self._stored > _STORE_S or unsaid > self.budget.tightest * _UNSAID:
+            try:
+                await self.store()
+            except Transient:
+                return  # the next one says more
+
+    async def store(self) -> None:
+        """Store what was spent, if it is counted; Transient: the target does not take it."""
+        if self.budget.counts:
+            self._stored, self._stored_bytes = time.monotonic(), self.budget.spent.month_bytes
+            await self._journal.keep({KEY: self.budget.spent})
 
     async def probe(self) -> None:
         """Ask the target something small; while it does not answer, the round trip is what it was."""

@@ -1,0 +1,138 @@
+"""Which links, and how one system is measured on one."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.link.road import Conditions
+from bench.link.running import Command, Remote
+from bench.link.running import running as linked
+from bench.replicator.cases import Case
+from bench.replicator.clusters import Ends
+from bench.replicator.runs import running
+from bench.replicator.systems import System
+from bench.wan.bed import Wan
+from headwater.contract.errors import BadInput, Transient, Unreachable
+from headwater.contract.topics import TopicSpec
+from headwater.transport.kafka_batch import Cluster
+from headwater.transport.kafka_batch.administration import create_topic
+
+WINDOW = 102_400  # a broker's socket.receive.buffer.bytes by default
+FOUR = Case("wan_4p", 120_000, 1000, partitions=4)
+ONE = Case("wan_1p", 120_000, 1000, partitions=1)
+_RECORD = 1038  # bytes of a record in its batch
+_FIRST_S = 180.0
+_FLOWS = 8 << 10  # bytes that have left after a cut: more than a login and questions
+_DOWN_S = 2.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One link. `rate` in bytes a second; `stall_s` every 5 s on average; a cut every `cut_every_s`."""
+
+    name: str
+    rate: float
+    rtt_s: float
+    case: Case = FOUR
+    window: int = WINDOW
+    stall_s: float = 0.0
+    cut_every_s: float = 0.0
+    warm_s: float = 20.0
+    seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one system did in one cell. `use` is of the link, or of what windows allow, whichever is less."""
+
+    cell: str
+    system: str
+    use: float
+    wasted: float  # share of the bytes towards the target that are no record there
+    resumed_s: tuple[float, ...] = ()  # from the end of each cut until 8 KiB have left
+    fault: str = ""
+
+
+NAMED = (
+    Cell("10 Mbit/s, 300 ms, 4 partitions", 1_250_000, 0.3),
+    Cell("10 Mbit/s, 300 ms, 1 partition", 1_250_000, 0.3, ONE),
+    Cell("10 Mbit/s, 300 ms, 1 partition, window open", 1_250_000, 0.3, ONE, window=0),
+    Cell("1 Mbit/s, 300 ms, cuts", 125_000, 0.3, cut_every_s=12.0, seconds=60.0),
+    Cell("64 kbit/s, 600 ms, cuts", 8_000, 0.6, cut_every_s=60.0, warm_s=30.0, seconds=180.0),
+)
+GRID = tuple(
+    Cell(f"{name}, {trip} ms{', stalls' if stall else ''}", rate, trip / 1000, stall_s=stall, seconds=30.0)
+    for name, rate in (
+        ("64 kbit/s", 8_000),
+        ("1 Mbit/s", 125_000),
+        ("10 Mbit/s", 1_250_000),
+        ("100 Mbit/s", 12_500_000),
+    )
+    for trip in (20, 300, 600)
+    for stall in (0.0, 0.2 + trip / 1000)
+)
+
+
+def measure(wan: Wan, cell: Cell, system: System) -> Seen:
+    """Copy for a while, and count."""
+    start = system.start(wan.bed, cell.case, cell.case.topic)
+    if start.make_target:
+        asyncio.run(_make(wan.target, start.target, cell.case.partitions))
+    every_s = 5.0 if cell.stall_s else 0.0
+    conditions = Conditions(wan.port, wan.door, cell.rate, cell.rtt_s, cell.window, every_s, cell.stall_s)
+    with linked(conditions) as link, running(wan.bed, start, system.name):
+        try:
+            _await_first(wan.target, start.target)
+            time.sleep(cell.warm_s)
+            before, up, began = _count(wan.target, start.target), link.ask().up, time.monotonic()
+            resumed = tuple(_cuts(link, cell, began + cell.seconds))
+            time.sleep(max(0.0, began + cell.seconds - time.monotonic()))
+            took, sent = time.monotonic() - began, link.ask().up - up
+            arrived = (_count(wan.target, start.target) - before) * _RECORD
+        except Unreachable as error:
+            return Seen(cell.name, system.name, 0.0, 1.0, fault=str(error))
+    took -= len(resumed) * _DOWN_S
+    most = min(cell.rate, cell.window * cell.case.partitions / cell.rtt_s) if cell.window else cell.rate
+    return Seen(cell.name, system.name, arrived / took / most, max(0.0, 1 - arrived / max(sent, 1)), resumed)
+
+
+def _cuts(link: Remote, cell: Cell, until: float) -> Iterator[float]:
+    dice = random.Random(5)
+    while cell.cut_every_s:
+        time.sleep(cell.cut_every_s * dice.uniform(0.7, 1.0))
+        if time.monotonic() > until - _DOWN_S - 10:
+            return
+        link.ask(Command(cut_s=_DOWN_S))
+        time.sleep(_DOWN_S)
+        began, up = time.monotonic(), link.ask().up
+        while link.ask().up - up < _FLOWS and time.monotonic() - began < 30:
+            time.sleep(0.01)
+        yield max(0.0, time.monotonic() - began - _FLOWS / cell.rate)
+
+
+async def _make(ends: Ends, topic: str, partitions: int) -> None:
+    async with Cluster(ends.settings(tls=False), client_id="bench") as cluster:
+        await create_topic(cluster, TopicSpec(topic, partitions, {}))
+
+
+def _count(ends: Ends, topic: str) -> int:
+    async def ask() -> int:
+        async with Cluster(ends.settings(tls=False), client_id="bench") as cluster:
+            try:
+                return sum((await cluster.offsets(topic, "latest")).values())
+            except (BadInput, Transient):
+                return 0
+
+    return asyncio.run(ask())
+
+
+def _await_first(ends: Ends, topic: str) -> None:
+    until = time.monotonic() + _FIRST_S
+    while not _count(ends, topic):
+        if time.monotonic() > until:
+            raise Unreachable(f"no record of {topic} within {_FIRST_S:g} s")
+        time.sleep(0.2)
