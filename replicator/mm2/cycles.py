@@ -106,7 +106,12 @@ class Guard:
         await self._say()
 
     async def _take_back(self) -> None:
-        """Say that nothing is brought any more, where that can be said at once."""
+        """Say that nothing is brought any more, where that can be said at once.
+
+        One of several instances does not say it: the others go on.
+        """
+        if self._settings.shared:
+            return
         self._told = {}
         try:
             async with asyncio.timeout(_LAST_WORD_S):
