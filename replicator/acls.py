@@ -6,6 +6,7 @@ from headwater.contract.topics import REPLICATION_CONTROL, gaps, manifest, posit
 from headwater.transport.kafka_batch import KafkaSettings
 from headwater.transport.kafka_batch.permissions import Resource, allow
 from replicator.settings import ReplicatorSettings
+from replicator.sharing.shares import group_of
 
 _SOURCE = ("Read", "DescribeConfigs")  # Read allows Describe, too
 # Read: the anchor asks the target where it was. Alter and AlterConfigs: what changes at the source is carried over.
@@ -28,6 +29,11 @@ def acl_lines(settings: ReplicatorSettings) -> dict[str, list[str]]:
         for operation in _TARGET
     ]
     written.append(_line(target, "Write", "transactional-id", f"replicator-{site}"))
+    if settings.shared:
+        written.append(allow(target, "Read", "group", group_of(site)))
+    if settings.down_link is not None:
+        down = acl_lines(settings.down_link)
+        return {"source": asked + down["target"], "target": written + down["source"]}
     return {"source": asked, "target": written}
 
 

@@ -102,16 +102,16 @@ class ReplicatorSettings(BaseModel):
 
     @property
     def down_link(self) -> ReplicatorSettings | None:
-        """The link from the cloud to the site, if there is one: named as the cloud is, and else like this one."""
+        """The link from the cloud to the site, if there is one; what it keeps for itself is at the site."""
         if not self.down.topics:
             return None
         names = self.names
         return ReplicatorSettings(
-            site=names.target,
+            site=self.site,
             source=self.target,
             target=self.source,
             topics=self.down.topics,
-            naming=NamingSettings(target_alias=names.source, separator=names.separator),
+            naming=NamingSettings(source_alias=names.target, target_alias=names.source, separator=names.separator),
             on_gap=self.on_gap,
             shared=self.shared,
             proof=ProofSettings(enabled=False),

@@ -19,7 +19,7 @@ from headwater.transport.retry import Voice
 from replicator.link import run_link
 from replicator.operating.observer import Observer
 from replicator.settings import ReplicatorSettings
-from replicator.sharing.shares import SHARES, Held
+from replicator.sharing.shares import SHARES, Held, group_of
 
 _log = structlog.get_logger(__name__)
 _BEAT_S = HEARTBEAT_S / 2
@@ -28,11 +28,6 @@ _LEAVE_S = 2.0
 _MOST_DRAIN_S = 1.0  # the next holder waits for nothing
 
 _Run = Callable[[Held, asyncio.Event], Awaitable[Permanent | None]]
-
-
-def group_of(site: str) -> str:
-    """The consumer group, at the target, in which the instances of a link find each other."""
-    return f"headwater-replicator-{site}"
 
 
 class _Assignment:

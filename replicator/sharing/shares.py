@@ -26,3 +26,8 @@ def share_of_key(key: bytes) -> int | None:
 def writer_name(site: str, share: int | None = None) -> str:
     """The transactional id of whoever writes a link's topics, of all of it or of one share."""
     return f"replicator-{site}" + ("" if share is None else f"-share-{share}")
+
+
+def group_of(site: str) -> str:
+    """The consumer group, at the target, in which the instances of a link find each other."""
+    return f"headwater-replicator-{site}"

@@ -11,8 +11,11 @@ from contextlib import AsyncExitStack
 import pytest
 
 from headwater.contract.topics import remote
+from headwater.transport.kafka_batch import KafkaSettings
+from replicator.acls import acl_lines
 from replicator.journal import Journal
-from replicator.position import gap_key, position_key
+from replicator.position import position_key
+from replicator.settings import DownSettings, ReplicatorSettings
 from replicator.sharing.shares import SHARES, share_of, share_of_key
 from tests.replicator.bed import Bed, replicator, until
 
@@ -26,7 +29,25 @@ def test_a_share_is_fixed_by_topic_and_partition() -> None:
     for key in (position_key("a.b-c", 12), b"gap/a.b-c/12/3", b"standing/a.b-c/12", b"a.b-c/12/0/77"):
         assert share_of_key(key) == share_of("a.b-c", 12)
     assert share_of_key(b"producer") is None
-    assert callable(gap_key)
+
+
+def test_what_sharing_and_the_way_down_need_is_among_the_permissions() -> None:
+    """The lines for the administrator name the group of the instances, and both ways."""
+    settings = ReplicatorSettings(
+        site="lyon",
+        source=KafkaSettings(brokers="edge:9092"),
+        target=KafkaSettings(brokers="cloud:9092"),
+        topics=("readings",),
+        shared=True,
+        down=DownSettings(topics=("hints",)),
+    )
+
+    lines = acl_lines(settings)
+
+    assert any("--group headwater-replicator-lyon" in line.replace("'", "") for line in lines["target"])
+    assert any("--topic hints" in line.replace("'", "") for line in lines["target"])
+    assert any("--topic cloud." in line.replace("'", "") for line in lines["source"])
+    assert any("--topic readings" in line.replace("'", "") for line in lines["source"])
 
 
 async def test_shares_of_a_journal_shut_out_who_had_them_and_nobody_else(bed: Bed) -> None:
