@@ -17,6 +17,7 @@ help:
 	@echo 'make chaos    Kill, cut, stall and fill for an hour; count what is lost, duplicated, reordered.'
 	@echo '              PART=bridge|replicator  N=1000  SEED=1; goes on where it was stopped      LEADERS=50 more on three Kafkas'
 	@echo '              CHAPTER=5/1/kafka/3 repeats one chapter      SPARKPLUG=50 more from an edge node      JSON=1 prints JSON'
+	@echo '              SHARED=50 more where instances share the link (replicator)'
 	@echo 'make setup    Only what both do first: .venv, packages, Kafka. PYTHON=... chooses the Python.'
 	@echo 'make lock     Resolve the dependencies of pyproject.toml again into lock/ (needs uv; UPGRADE=1 for newer ones).'
 	@echo 'make clean    Remove .venv and what tools left; not what the local stack keeps.'
@@ -41,7 +42,7 @@ demo: setup
 # Finished chapters are kept in build/chaos; the same seed goes on behind them.
 chaos: setup
 	@.venv/bin/python -m tests.chaos $(or $(PART),bridge) -n $(or $(N),1000) --seed $(or $(SEED),1) \
-	  $(if $(LEADERS),--leaders $(LEADERS)) $(if $(SPARKPLUG),--sparkplug $(SPARKPLUG)) $(if $(CHAPTER),--chapter '$(CHAPTER)') $(if $(JSON),--json)
+	  $(if $(LEADERS),--leaders $(LEADERS)) $(if $(SPARKPLUG),--sparkplug $(SPARKPLUG)) $(if $(SHARED),--shared $(SHARED)) $(if $(CHAPTER),--chapter '$(CHAPTER)') $(if $(JSON),--json)
 
 lock:
 	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: pip install uv, or UV=/path/to/uv' >&2; exit 1; }

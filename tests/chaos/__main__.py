@@ -38,6 +38,7 @@ def main(
     only: Annotated[str, typer.Option("--chapter", help="Such as 5/1/kafka/3, or 5/1 for several; run again.")] = "",
     leaders: Annotated[int, typer.Option(min=0, help="More faults, on three Kafka brokers (bridge).")] = 0,
     sparkplug: Annotated[int, typer.Option(min=0, help="More faults, with a Sparkplug edge node (bridge).")] = 0,
+    shared: Annotated[int, typer.Option(min=0, help="More faults, where instances share the link (replicator).")] = 0,
     stock: Annotated[
         int | None, typer.Option(min=0, help="Faults for stock paho + confluent-kafka, or for MirrorMaker 2.")
     ] = None,
@@ -54,7 +55,7 @@ def main(
         if part not in PARTS:
             raise BadInput(f"there is no campaign for {part!r}", hint=f"there is: {', '.join(PARTS)}")
         wanted = (
-            _of_replicator(seed, faults, stock)
+            _of_replicator(seed, faults, shared, stock)
             if PARTS[part] is REPLICATOR
             else _of_bridge(seed, faults, leaders, sparkplug, stock)
         )
@@ -86,9 +87,11 @@ def _of_bridge(seed: int, faults: int, leaders: int, sparkplug: int, stock: int 
     return wanted
 
 
-def _of_replicator(seed: int, faults: int, stock: int | None) -> Wanted:
+def _of_replicator(seed: int, faults: int, shared: int, stock: int | None) -> Wanted:
     """Chapters, each with the system that is attacked."""
     ours: Wanted = [(chapter, HEADWATER) for chapter in of_replicator.plan(seed, faults)]
+    if shared:
+        ours += [(chapter, HEADWATER) for chapter in of_replicator.plan(seed, shared, of_replicator.OF_SEVERAL)]
     if stock == 0:
         return ours
     some = of_replicator.plan(seed, stock or _MIRRORED, of_replicator.SHAPES[:1])

@@ -137,6 +137,7 @@ class Bed(Supervised):
             "SITE": SITE,
             "TOPICS": json.dumps(list(PARTITIONS)),
             "POSITION_INTERVAL_S": f"{self.chapter.position_interval_s}",
+            "SHARED": str(self.chapter.combination.shared).lower(),
         }
         for end, road in (("SOURCE", self.source_road), ("TARGET", self.target_road)):
             found |= {

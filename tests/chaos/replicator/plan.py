@@ -93,11 +93,12 @@ class Shape(NamedTuple):
 
     codec: str
     batches: str  # single, small, large
+    shared: bool = False  # the link is set up for several instances
 
     @property
     def name(self) -> str:
         """For people and for `--chapter`."""
-        return f"{self.codec}/{self.batches}"
+        return f"{self.codec}/{self.batches}" + (" shared" if self.shared else "")
 
 
 SHAPES = (
@@ -107,6 +108,7 @@ SHAPES = (
     Shape("gzip", "small"),
     Shape("snappy", "large"),
 )
+OF_SEVERAL = (Shape("lz4", "small", shared=True),)
 _RATES: Mapping[str, tuple[float, ...]] = {
     "single": (50.0, 200.0),
     "small": (100.0, 600.0),
