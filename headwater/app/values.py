@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from headwater.transport.settings import nested
+from headwater.transport.setting_names import nested, takes_many
 
 NONE = "(none)"
 MUST_BE_SET = "(must be set)"
@@ -53,7 +53,7 @@ def plain(value: Any) -> Any:
 
 
 def defaults(section: str, model: type[BaseModel]) -> dict[str, str]:
-    """The default of each setting below `section`, by its dotted name, in the order of `settings.variables`."""
+    """The default of each setting below `section`, by its dotted name; after a list of tables those of a table."""
     return dict(_defaults(section, model, None, ""))
 
 
@@ -64,6 +64,9 @@ def _defaults(section: str, model: type[BaseModel], given: Any, unused: str) -> 
         value = getattr(given, name) if given is not None else _default(field)
         if inner is None:
             yield dotted, _text(value, unused)
+        elif takes_many(field.annotation):
+            yield dotted, _text(value, unused)
+            yield from _defaults(dotted, inner, None, "")
         elif isinstance(value, BaseModel):
             yield from _defaults(dotted, inner, value, unused)
         else:

@@ -12,27 +12,34 @@ refused with the nearest name that does.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from headwater.contract.errors import BadSetting
 from headwater.transport.secret_files import read_secrets
+from headwater.transport.setting_names import (
+    PREFIX,
+    as_list,
+    lists_of_tables,
+    nearest,
+    nested,
+    takes_many,
+    variable_of,
+    variables,
+)
+from headwater.transport.setting_problems import EXTRA, NO_LIST, Given, explanation
 
 SECTIONS = ("edge", "replicator", "trainer", "fleet")
-PREFIX = "HEADWATER_"
 DEFAULT_FILE = "headwater.toml"
 PLAIN_VARIABLES = ("HOME", "CONFIG", "SECRETS", "DATA", "MOSQUITTO")  # read elsewhere, not settings of a part
-_EXTRA = "extra_forbidden"  # pydantic's word
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -50,11 +57,11 @@ def load(section: str, model: type[Model], overrides: Mapping[str, Any] | None =
     unknown = next(_unknown_names(table, section, model), None)
     if unknown is not None:
         raise unknown
-    loader = _loader(section, model, table, _secrets(section, model))
+    secrets = _secrets(section, model)
     try:
-        loaded = loader(**(overrides or {}))
+        loaded = _loader(section, model, table, secrets)(**(overrides or {}))
     except ValidationError as error:
-        raise _explained(error, section, model) from error
+        raise _first(error, model, Given(section, overrides or {}, str(_file()), table, secrets)) from error
     except SettingsError:
         raise _not_json(section, model) from None  # its cause holds the value, which may be a secret
     for endless in _endless(loaded.model_dump(), section):
@@ -67,15 +74,18 @@ def problems(section: str, model: type[BaseModel]) -> list[BadSetting]:
     try:
         table = _table(_file(), section)
         found = list(_unknown_names(table, section, model))
-        loaded = _loader(section, model, table, _secrets(section, model))()
+        secrets = _secrets(section, model)
+        loaded = _loader(section, model, table, secrets)()
     except BadSetting as error:  # what cannot even be read
         return [error]
     except ValidationError as error:
         told = " ".join(map(str, found)).upper().replace("__", ".")
+        given = Given(section, {}, str(_file()), table, secrets)
         return found + [
-            _explanation(each, section, model)
-            for each in error.errors(include_input=False, include_url=False)
-            if each["type"] != _EXTRA or f"{section}.{'.'.join(map(str, each['loc']))}".upper() not in told
+            explanation(each, model, given)
+            for each in error.errors(include_url=False)
+            if each["type"] not in (EXTRA, *NO_LIST)
+            or f"{section}.{'.'.join(map(str, each['loc']))}".upper() not in told
         ]
     except SettingsError:
         return [*found, _not_json(section, model)]
@@ -109,7 +119,7 @@ def is_configured(section: str) -> bool:
 def _loader(
     section: str, model: type[BaseModel], table: Mapping[str, Any], secrets: Mapping[str, Any]
 ) -> type[BaseSettings]:
-    class Given(PydanticBaseSettingsSource):
+    class Known(PydanticBaseSettingsSource):
         """Values that were read already, nested as the model is."""
 
         def __init__(self, settings_cls: type[BaseSettings], values: Mapping[str, Any]) -> None:
@@ -141,7 +151,7 @@ def _loader(
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             del dotenv_settings, file_secret_settings  # that one cannot read nested names
-            return init_settings, env_settings, Given(settings_cls, table), Given(settings_cls, secrets)
+            return init_settings, env_settings, Known(settings_cls, table), Known(settings_cls, secrets)
 
     return Loader
 
@@ -177,19 +187,11 @@ def _table(path: Path, section: str) -> dict[str, Any]:
         raise BadSetting(f"{path} cannot be read: {error.strerror}") from error
     for name in document:
         if name not in SECTIONS:
-            raise BadSetting(f"{path} has a section [{name}], which does not exist", hint=_nearest(name, SECTIONS))
+            raise BadSetting(f"{path} has a section [{name}], which does not exist", hint=nearest(name, SECTIONS))
     table = document.get(section, {})
     if not isinstance(table, dict):
         raise BadSetting(f"{path}: `{section}` is not a section")
     return table
-
-
-def nested(annotation: Any) -> type[BaseModel] | None:
-    """The settings model inside of a field's annotation, if there is one."""
-    for candidate in (annotation, *get_args(annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    return None
 
 
 def _unknown(table: Mapping[str, Any], model: type[BaseModel], where: str, source: str) -> Iterator[BadSetting]:
@@ -197,22 +199,12 @@ def _unknown(table: Mapping[str, Any], model: type[BaseModel], where: str, sourc
         field = model.model_fields.get(name)
         if field is None:
             yield BadSetting(
-                f"{source}: there is no setting {where}.{name}", hint=_nearest(name, model.model_fields, where + ".")
+                f"{source}: there is no setting {where}.{name}", hint=nearest(name, model.model_fields, where + ".")
             )
             continue
         inner = nested(field.annotation)
         if inner is not None and isinstance(value, dict):
             yield from _unknown(value, inner, f"{where}.{name}", source)
-
-
-def variables(section: str, model: type[BaseModel]) -> Iterator[tuple[str, str, Any]]:
-    """Each setting of a part: environment variable, dotted name, pydantic's field."""
-    for name, field in model.model_fields.items():
-        inner = nested(field.annotation)
-        if inner is None:
-            yield f"{PREFIX}{section}__{name}".upper().replace(".", "__"), f"{section}.{name}", field
-        else:
-            yield from variables(f"{section}.{name}", inner)
 
 
 def _unknown_variables(section: str, model: type[BaseModel]) -> Iterator[BadSetting]:
@@ -226,14 +218,9 @@ def _unknown_variables(section: str, model: type[BaseModel]) -> Iterator[BadSett
             continue
         if upper.startswith(mine) and any(k.startswith(upper + "__") for k in known):
             continue  # a whole table as JSON
-        yield BadSetting(
-            f"environment: {variable} is not a setting of Headwater", hint=_nearest(upper, [*known, *plain])
-        )
-
-
-def _nearest(name: str, known: Any, prefix: str = "") -> str:
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"did you mean {prefix}{found[0]}?" if found else "see docs/settings.md for all of them"
+        lists = (each for each in lists_of_tables(section, model) if upper.startswith(variable_of(each) + "__"))
+        hint = next(map(as_list, lists), "") or nearest(upper, [*known, *plain])
+        yield BadSetting(f"environment: {variable} is not a setting of Headwater", hint=hint)
 
 
 def _not_json(section: str, model: type[BaseModel]) -> BadSetting:
@@ -248,40 +235,14 @@ def _not_json(section: str, model: type[BaseModel]) -> BadSetting:
         except ValueError:
             if any(known.startswith(upper + "__") for known in fields):
                 return BadSetting(f"environment: {variable} is not JSON", hint=f"or set {upper}__... one by one")
-            if _takes_many(fields[upper].annotation):
-                return BadSetting(f"environment: {variable} is not JSON", hint='a list is written as ["a","b"]')
+            field = fields.get(upper)
+            if field is not None and takes_many(field.annotation):
+                tables = (as_list(each) for each in lists_of_tables(section, model) if variable_of(each) == upper)
+                hint = next(tables, 'a list is written as ["a","b"], a table as {"a":"b"}')
+                return BadSetting(f"environment: {variable} is not JSON", hint=hint)
     return BadSetting(f"environment: a table or list of {section} is not JSON", hint="see docs/settings.md")
 
 
-def _takes_many(annotation: Any) -> bool:
-    return any(get_origin(one) in (tuple, list, dict, set) for one in (annotation, *get_args(annotation)))
-
-
-def _explained(error: ValidationError, section: str, model: type[BaseModel]) -> BadSetting:
+def _first(error: ValidationError, model: type[BaseModel], given: Given) -> BadSetting:
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return _explanation(error.errors(include_input=False, include_url=False)[0], section, model, more)
-
-
-def _explanation(wrong: ErrorDetails, section: str, model: type[BaseModel], more: str = "") -> BadSetting:
-    name = ".".join([section, *(str(part) for part in wrong["loc"])])
-    plain = next((at for at, part in enumerate(wrong["loc"]) if isinstance(part, int)), len(wrong["loc"]))
-    variable = PREFIX + "__".join([section, *(str(part) for part in wrong["loc"][:plain])]).upper()
-    if wrong["type"] == _EXTRA:
-        *inside, name_of = wrong["loc"]
-        inner = _model_at(model, inside)
-        hint = _nearest(str(name_of), inner.model_fields) if inner is not None else ""
-        return BadSetting(f"there is no setting {name}", hint=hint or "see docs/settings.md for all of them")
-    if wrong["type"] == "missing":
-        return BadSetting(f"the setting {name} is missing", hint=f"set {variable}, or put it into headwater.toml")
-    hint = f"it can be set by {variable}" + (", as JSON" if plain < len(wrong["loc"]) else "")
-    return BadSetting(f"the setting {name}: {wrong['msg']}{more}", hint=hint)
-
-
-def _model_at(model: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel] | None:
-    """The model at a place inside of another; None where there is none."""
-    found: type[BaseModel] | None = model
-    for part in loc:
-        if isinstance(part, str) and found is not None:
-            field = found.model_fields.get(part)
-            found = nested(field.annotation) if field is not None else None
-    return found
+    return explanation(error.errors(include_url=False)[0], model, given, more)

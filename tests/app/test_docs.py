@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic.fields import FieldInfo
 
 from headwater.app.doctor.kafka import DOCTOR_TOPIC
 from headwater.app.parts import SETTINGS, settings_model
@@ -16,7 +17,8 @@ from headwater.app.values import defaults
 from headwater.contract import topics
 from headwater.contract.errors import HeadwaterError
 from headwater.contract.refusals import MEANINGS
-from headwater.transport.settings import load, variables
+from headwater.transport.setting_names import allowed, lists_of_tables, variable_of, variables
+from headwater.transport.settings import load
 from replicator.mm2.naming import HEARTBEATS, Naming
 
 ROOT = Path(__file__).parents[2]
@@ -32,13 +34,31 @@ def settings_page() -> str:
         "for everything that is kept (default `~/.local/share/headwater`). What does not exist is refused.",
     ]
     for part in SETTINGS:
-        lines += ["", f"## {part}", "| variable | default | meaning |", "|---|---|---|"]
-        texts = defaults(part, settings_model(part))
-        for variable, dotted, field in variables(part, settings_model(part)):
-            meaning, default = (field.description or "").replace("|", "\\|"), texts[dotted]
-            shown = default if default.startswith("(") else f"`{default}`"
-            lines.append(f"| `{variable}` | {shown} | {meaning} |")
+        model, texts = settings_model(part), defaults(part, settings_model(part))
+        lines += ["", f"## {part}", "| variable | default | values | meaning |", "|---|---|---|---|"]
+        lines += [_row(variable, texts[dotted], field) for variable, dotted, field in variables(part, model)]
+        for dotted, table in lists_of_tables(part, model).items():
+            example = f"{variable_of(dotted)}='[{{\"{next(iter(table.model_fields))}\": ...}}, ...]'"
+            lines += [
+                "",
+                f"### `[[{dotted}]]`",
+                "A list of tables; this line begins each of them in `headwater.toml`, where `a.b` is `a = { b = ... }`.",
+                f"In the environment all of it is one variable, as JSON: `{example}`.",
+                "",
+                "| key | default | values | meaning |",
+                "|---|---|---|---|",
+            ]
+            lines += [
+                _row(inner.removeprefix(f"{dotted}."), texts[inner], field)
+                for _, inner, field in variables(dotted, table)
+            ]
     return "\n".join([*lines, ""])
+
+
+def _row(name: str, default: str, field: FieldInfo) -> str:
+    meaning, values = (text.replace("|", "\\|") for text in (field.description or "", allowed(field)))
+    shown = default if default.startswith("(") else f"`{default}`"
+    return f"| `{name}` | {shown} | {values} | {meaning} |"
 
 
 def metrics_page() -> str:
@@ -83,7 +103,11 @@ def test_every_setting_is_documented() -> None:
 def test_every_setting_has_a_meaning() -> None:
     """No setting is left without a sentence."""
     assert [
-        v for part in SETTINGS for v, _, field in variables(part, settings_model(part)) if not field.description
+        name
+        for part in SETTINGS
+        for section, model in ((part, settings_model(part)), *lists_of_tables(part, settings_model(part)).items())
+        for _, name, field in variables(section, model)
+        if not field.description
     ] == []
 
 
