@@ -43,11 +43,13 @@ async def learn(
     shares = Counter(topic for topic, _ in ends)
     asked = first = {(topic, partition): round(_FIRST * most / shares[topic]) for topic, partition in ends}
     tails: Tails = {}
+    whole_logs: set[TopicPartition] = set()
     while asked:
         for (topic, partition), count in asked.items():
             tails[topic, partition] = await _tail(seen, cluster, topic, partition, count, ends[topic, partition])
-        short = _short(tails, most)
-        asked = {pair: 2 * len(tails[pair]) for pair in short if len(tails[pair]) >= asked.get(pair, 0)}
+            if len(tails[topic, partition]) < count:
+                whole_logs.add((topic, partition))
+        asked = {pair: 2 * len(tails[pair]) for pair in _short(tails, most) if pair not in whole_logs}
         if any(count > _MOST * most for count in asked.values()):
             recogniser.doubt = f"what this bridge wrote lies behind {_MOST * most} records of others"
             break
