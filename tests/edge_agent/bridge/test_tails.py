@@ -12,7 +12,7 @@ from headwater.contract import headers
 from headwater.transport.kafka_batch import Cluster, KafkaSettings, Out, Writer
 from tests.transport.kafka_batch.conftest import make_topic, now_ms
 
-MOST = 20
+MOST = 40
 
 
 def record(sequence: int) -> Out:
