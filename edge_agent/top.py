@@ -126,5 +126,6 @@ def _spool(now: Snapshot) -> str:
     if now.spool is None:
         return "none"
     used, most = now.spool.bytes / 2**20, now.spool.most_bytes / 2**20
-    what = f"{used:,.1f} of {most:,.0f} MiB, {now.spool.records:,} messages"
+    bound = "up to " if now.spool.is_bound else ""
+    what = f"{used:,.1f} of {most:,.0f} MiB, {bound}{now.spool.records:,} messages"
     return f"{what}, oldest {now.spool.age_ms / 1000:,.0f} s" if now.spool.records else what

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from headwater.contract.errors import Permanent
+from headwater.contract.errors import Conflict, Permanent
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # by the disk, a quota, a limit of file size
 
@@ -50,6 +52,32 @@ def make_folder(path: Path, *, mode: int = 0o777) -> None:
         path.mkdir(mode=mode, parents=True, exist_ok=True)
     except OSError as error:
         raise file_error(error, path) from error
+
+
+@contextmanager
+def held_alone(path: Path, what: str, hint: str) -> Iterator[None]:
+    """Hold the lock file `path` until the block ends; flock(2): it goes with its process, however that ends.
+
+    Conflict where another process holds it: `what` names what that is. Permanent where there can be no such file.
+    """
+    make_folder(path.parent)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise file_error(error, path) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+            who = f" (process {holder})" if holder else ""
+            raise Conflict(f"{what} already{who}", hint=hint) from error
+        with suppress(OSError):  # it only tells, and a disk may be full
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def check_folder(path: Path) -> None:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from headwater.contract.errors import HeadwaterError
+
+T = TypeVar("T")
 
 
 def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
@@ -27,3 +33,20 @@ async def sleep_or_stop(stop: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What `work` returns; None when `stop` comes first: it is then cancelled, and has ended."""
+    working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        working.cancel()
+        with suppress(asyncio.CancelledError, HeadwaterError):  # nobody waits for it any more
+            await working
+        return None
+    finally:
+        for task in (working, stopped):
+            task.cancel()
+        await asyncio.wait([working, stopped])

@@ -48,10 +48,11 @@ def _spool(check: str, now: Snapshot) -> list[Finding]:
     if spool is None:
         return []
     name, used = f"{check} spool", spool.bytes / spool.most_bytes
+    waits = f"{'up to ' if spool.is_bound else ''}{spool.records:,} messages wait"
     if used > _FULL and spool.records:
-        says = f"{used:.0%} full, {spool.records:,} messages wait, the oldest for {spool.age_ms / 1000:,.0f} s"
+        says = f"{used:.0%} full, {waits}, the oldest for {spool.age_ms / 1000:,.0f} s"
         return [warning(name, says, "look why Kafka does not take them, or give it room: edge.bridge.spool.bytes")]
-    return [good(name, f"{used:.0%} full, {spool.records:,} messages wait")]
+    return [good(name, f"{used:.0%} full, {waits}")]
 
 
 def _sparkplug(check: str, now: Snapshot) -> list[Finding]:

@@ -52,6 +52,7 @@ class Spool:
         self._flight: asyncio.Future[Outcome] | None = None
         self._failure: Permanent | None = None
         self._active = False  # whether the newest segment takes more
+        self._closed = False
         self._replan()
 
     @classmethod
@@ -201,7 +202,13 @@ class Spool:
         self._replan()
 
     async def close(self) -> None:
-        """Commit, leave a mark that vouches for it, and let others open the folder; raises what `commit` raises."""
+        """Commit, leave a mark that vouches for it, and let others open the folder; raises what `commit` raises.
+
+        Once more does nothing.
+        """
+        if self._closed:
+            return
+        self._closed = True
         try:
             await self.commit()
             frame = mark(self._end, self._clock_ms())
