@@ -13,10 +13,12 @@ first use, and is shut out by one visible record with the next epoch (key `hw-fe
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import structlog
@@ -50,11 +52,11 @@ async def fence(
     producer = await retrying(
         f"asking for the producer id of {name}", lambda: cluster.init_producer_id(name), first_s=_FIRST_PAUSE_S
     )
+    before = await retrying(f"asking where {name} ends", lambda: _ends(cluster, partitions))
     producer = await _ahead(cluster, name, producer, partitions)
     former = _remembered(state_file)
     if former is not None and former.id != producer.id:
         await _shut_out(cluster, former, partitions)
-    before = await retrying(f"asking where {name} ends", lambda: _ends(cluster, partitions))
     await mark(cluster, name, producer, partitions)
     if state_file is not None:
         replace_durably(state_file, json.dumps({"producer_id": producer.id, "epoch": producer.epoch}).encode())
@@ -69,12 +71,15 @@ async def _ahead(cluster: Cluster, name: str, producer: Producer, partitions: Pa
     on writing. A broker refuses a marker with an epoch that is over, and the transaction is then never finished: the
     name would be blocked for good, so none is begun before this is settled.
     """
-    newest = -1
-    for topic, each in partitions.items():
+
+    async def epochs(topic: str, each: Sequence[int]) -> list[int]:
         asking = f"asking for the producers of {topic}"
         states = await retrying(asking, partial(cluster.describe_producers, topic, each), first_s=_FIRST_PAUSE_S)
         known = (state.producer for found in states.values() for state in found)
-        newest = max([newest, *(found.epoch for found in known if found.id == producer.id)])
+        return [found.epoch for found in known if found.id == producer.id]
+
+    found = await asyncio.gather(*(epochs(topic, each) for topic, each in partitions.items()))
+    newest = max(chain(*found), default=-1)
     if newest >= producer.epoch:
         _log.warning("the cluster was restored from a copy", writer=name, epoch=producer.epoch, written=newest)
     same = producer.id
