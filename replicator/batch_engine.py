@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from msgspec import structs
@@ -85,13 +86,16 @@ class BatchEngine:
         position: Position = (
             self.checkpoint() or ends.journal.position(way.topic, way.partition) or await self._first_contact(source_id)
         )
-        found = await ends.anchor.locate(way, position, self._pid, source_id)
+        found, *_ = await asyncio.gather(  # each a few round trips, which add up on a long road
+            ends.anchor.locate(way, position, self._pid, source_id),
+            self._fitter.refresh(at_once=self._relearn),
+            ends.target.reach(way.target, way.partition, ends.lines.purpose(way)),
+        )
         if not isinstance(found, Lost):
             position = found
             found = await self._corruption.lost(ends.probe, found.source_next, (found.era, found.count)) or found
         if isinstance(found, Lost):
             found = await self._next_era(position, found, source_id)
-        await self._fitter.refresh(at_once=self._relearn)
         self._relearn = False
         return await self._begin(structs.replace(found, source_id=source_id))
 

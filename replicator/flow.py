@@ -18,7 +18,7 @@ from replicator.way import Way
 
 _log = structlog.get_logger(__name__)
 _FIRST_PAUSE_S = 0.05
-_MOST_PAUSE_S = 5.0
+_MOST_PAUSE_S = 0.5  # a link that is back is to be used within a second
 # A log that cannot be read on, and how often that is tried: -1 may be any trouble of a broker.
 _UNREADABLE = {codes.CORRUPT_MESSAGE: 5, codes.UNKNOWN_SERVER_ERROR: 15}
 _SMALL_PART = 16  # of an answer; the others in it leave soon too

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from headwater.transport.kafka_batch import Batch, Cluster, Record, records
 from headwater.transport.kafka_batch.reading import walk
+from headwater.transport.kafka_batch.standing import standing
 from replicator.numbering import Stamp, TargetState, foreign
 from replicator.position import Mark, Position
 from replicator.quarantine import same
@@ -42,8 +43,7 @@ async def look(target: Cluster, way: Way, pid: int, begins: int = 0) -> TargetSt
     forgotten the producer (producer.id.expiration.ms, a day), the last batch still names it. Refused: the last batch is
     somebody else's.
     """
-    first, end = await bounds(target, way.target, way.partition)
-    known = (await target.describe_producers(way.target, [way.partition]))[way.partition]
+    first, end, known = await standing(target, way.target, way.partition)
     for state in known:
         if state.producer.id == pid:
             return TargetState(first, end, state.producer.epoch, state.last_sequence)
