@@ -33,11 +33,10 @@ async def test_a_short_log_beside_a_long_one_is_read_once(kafka: str, unique: st
         writer = await Writer.open(cluster, f"bridge-{unique}", {unique: range(2)})
         async with writer:
             last = 400
-            foreign = [Out(b"x", b"x", (), now_ms()) for _ in range(others)]
             await writer.write(unique, 1, [record(n) for n in range(1, last) if n % 100])
             await writer.write(unique, 0, [record(n) for n in range(last - 10, last + 1) if not n % 2])
-            if foreign:
-                await writer.write(unique, 1, foreign)
+            if others:
+                await writer.write(unique, 1, [Out(b"x", b"x", (), now_ms()) for _ in range(others)])
         ends = {(unique, p): end for p, end in (await cluster.offsets(unique, "latest")).items()}
         recogniser = Recogniser("me", 1, MOST)
         async with asyncio.timeout(20):
