@@ -2,7 +2,8 @@
 
 The positions topic is read whole at the start; of the gaps topic (notices.py) nothing is read.
 
-The writer is fenced: a second replicator for the same site shuts the first one out at its next write. So the producer
+The writer is fenced: a second replicator for the same site shuts the first one out at its next write. Where several
+instances share a link (sharing/), each share has a writer of its own. So the producer
 id is drawn once: a life that read none, and was shut out before it wrote one, never uses what it drew. The same writer
 writes the manifest (proof/entry.py). With a partition's first position the first head of its proof is stored.
 """
@@ -21,8 +22,18 @@ from headwater.transport.kafka_batch import Cluster, Out, Record, Writer, read_c
 from replicator.notices import Notice
 from replicator.position import PRODUCER_KEY, Gap, Identity, Position, decode, encode, gap_key, position_key
 from replicator.proof.entry import HEAD_PREFIX, Head, head_key
-from replicator.sharing.shares import Held, share_of, share_of_key, writer_name
+from replicator.sharing.shares import SHARES, Held, share_of, share_of_key, writer_name
 from replicator.way import Way
+
+SHARED_KEY = b"shared"
+_Opens = Callable[[int | None], Awaitable[Writer]]
+
+
+class Shared(msgspec.Struct, frozen=True):
+    """Whether the link was shared by those who wrote last."""
+
+    shared: bool = True
+    v: int = 1
 
 
 class Journal:
@@ -55,28 +66,44 @@ class Journal:
         topic, gaps_topic, proof_topic = positions(site).name, gaps(site).name, manifest(site, -1).name
         partitions = {topic: [0], gaps_topic: [0], proof_topic: [0]}
 
-        async def writer(share: int | None = None) -> Writer:
+        async def writer(share: int | None) -> Writer:
             return await Writer.open(cluster, writer_name(site, share), partitions, tails={topic: 0})
 
         if held is None:
-            writers: dict[int | None, Writer] = {None: await writer()}
-            return cls(topic, gaps_topic, proof_topic, writers, await read_compacted(cluster, topic, 0))
+            return await cls._of_all(cluster, topic, gaps_topic, proof_topic, writer)
         await cls._draw(cluster, topic, gaps_topic, proof_topic, writer)
         shares = sorted(held)
-        writers = dict(zip(shares, await asyncio.gather(*(writer(share) for share in shares)), strict=True))
+        writers: dict[int | None, Writer] = dict(
+            zip(shares, await asyncio.gather(*(writer(share) for share in shares)), strict=True)
+        )
         return cls(topic, gaps_topic, proof_topic, writers, await read_compacted(cluster, topic, 0))
 
     @classmethod
-    async def _draw(
-        cls, cluster: Cluster, topic: str, gaps_topic: str, proof_topic: str, writer: Callable[[], Awaitable[Writer]]
-    ) -> None:
-        """Have the one producer id stored before a share is opened; of several instances one draws it."""
+    async def _of_all(cls, cluster: Cluster, topic: str, gaps_topic: str, proof_topic: str, writer: _Opens) -> Journal:
+        """Open what is not shared; where it was, whoever has a share of it is shut out too."""
+        whole: dict[int | None, Writer] = {None: await writer(None)}
+        journal = cls(topic, gaps_topic, proof_topic, whole, await read_compacted(cluster, topic, 0))
+        kept = journal._kept.get(SHARED_KEY)
+        if kept is None or not decode(kept.value, Shared, f"{topic}, key shared").shared:
+            return journal
+        for former in await asyncio.gather(*map(writer, range(SHARES))):
+            await former.close()
+        await journal.keep({SHARED_KEY: Shared(shared=False)})
+        return cls(topic, gaps_topic, proof_topic, whole, await read_compacted(cluster, topic, 0))
+
+    @classmethod
+    async def _draw(cls, cluster: Cluster, topic: str, gaps_topic: str, proof_topic: str, writer: _Opens) -> None:
+        """Have the one producer id stored before a share is opened; of several instances one draws it.
+
+        Whoever has all of the link is shut out, and finds that it is shared if it begins again.
+        """
         while True:
             try:
-                only = await writer()
+                only = await writer(None)
                 journal = cls(topic, gaps_topic, proof_topic, {None: only}, await read_compacted(cluster, topic, 0))
                 try:
                     await journal.producer_id(cluster)
+                    await journal.keep({SHARED_KEY: Shared()})
                 finally:
                     await journal.close()
             except Fenced:  # another one draws

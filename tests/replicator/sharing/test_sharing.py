@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from headwater.contract.errors import Fenced
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import KafkaSettings
 from replicator.acls import acl_lines
@@ -58,16 +59,38 @@ async def test_shares_of_a_journal_shut_out_who_had_them_and_nobody_else(bed: Be
     second = await Journal.open(bed.target, bed.site, {1})
     try:
         assert await first.producer_id(bed.target) == await second.producer_id(bed.target) == await bed.producer()
-        by_share = {share_of("t", partition): partition for partition in range(SHARES)}
-        assert first.owns("t", by_share[0])
-        assert not second.owns("t", by_share[0])
-        await second.publish([(position_key("t", by_share[1]), b"x")])
-        await first.publish([(position_key("t", by_share[0]), b"x")])
-        with pytest.raises(Exception, match="INVALID_PRODUCER_EPOCH"):
-            await first.publish([(position_key("t", by_share[1]), b"x")])
+        assert first.owns("t", _partition_of(0))
+        assert not second.owns("t", _partition_of(0))
+        await second.publish([(position_key("t", _partition_of(1)), b"x")])
+        await first.publish([(position_key("t", _partition_of(0)), b"x")])
+        with pytest.raises(Fenced):
+            await first.publish([(position_key("t", _partition_of(1)), b"x")])
     finally:
         await first.close()
         await second.close()
+
+
+async def test_a_link_that_is_not_shared_any_more_shuts_out_those_who_share_it(bed: Bed) -> None:
+    """Nobody who still has a share writes positions beside the one who has all of the link now, and the other way."""
+    await bed.topic(partitions=1)
+    await bed.ship()
+    shared = await Journal.open(bed.target, bed.site, {0, 1})
+    whole = await Journal.open(bed.target, bed.site)
+    try:
+        with pytest.raises(Fenced):
+            await shared.publish([(position_key("t", _partition_of(1)), b"x")])
+        await whole.publish([(position_key("t", _partition_of(1)), b"x")])
+        again = await Journal.open(bed.target, bed.site, {1})
+        await again.close()
+        with pytest.raises(Fenced):
+            await whole.publish([(position_key("t", _partition_of(1)), b"x")])
+    finally:
+        await shared.close()
+        await whole.close()
+
+
+def _partition_of(share: int) -> int:
+    return next(partition for partition in range(SHARES) if share_of("t", partition) == share)
 
 
 @pytest.mark.slow
