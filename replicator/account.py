@@ -87,6 +87,8 @@ class Account:
     def void(self, way: Way, batch: Batch) -> None:
         """Name a batch before it is sent, if the target deletes it at once; the first one in words."""
         retention_ms = self.limits(way).now.retention_ms
+        if batch.max_timestamp < 0:  # no time at all, as in logs of Kafka before 0.10: the broker counts by its own
+            return
         if self._clock() - batch.max_timestamp <= retention_ms or batch.base_offset < self._void.get(way, 0):
             return
         self._void[way] = batch.last_offset + 1

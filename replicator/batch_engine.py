@@ -10,6 +10,7 @@ from msgspec import structs
 from headwater.contract.errors import Defect, HeadwaterError, Refused
 from headwater.transport.kafka_batch import Batch, Fetched, Produced, codes
 from headwater.transport.kafka_batch.batches import HEADER_BYTES, restamped_head
+from headwater.transport.kafka_batch.routes import FETCH
 from headwater.transport.kafka_batch.topic_ids import topic_id
 from headwater.transport.kafka_batch.wire import Parts
 from replicator.anchor import Lost, known_cause
@@ -90,6 +91,7 @@ class BatchEngine:
             ends.anchor.locate(way, position, self._pid, source_id),
             self._fitter.refresh(at_once=self._relearn),
             ends.target.reach(way.target, way.partition, ends.lines.purpose(way)),
+            ends.target.reach(way.target, way.partition, FETCH),  # on which `locate` may look at the last batch
         )
         if not isinstance(found, Lost):
             position = found

@@ -25,6 +25,7 @@ _ZSTD = CODECS.index("zstd")
 _TOO_LARGE = frozenset({10, 18})
 _INVALID_TIMESTAMP, _CODEC_REFUSED, _INVALID_RECORD = 32, 76, 87
 _KEYLESS = "without key"  # of the sentence with which a broker refuses such a record (LogValidator.validateKey)
+_NO_TIME = -1
 _FULL = 0.9  # of a limit: pieces of a batch do not compress equally well
 
 
@@ -99,7 +100,8 @@ class Fitter:
 
     def _in_time(self, oldest_ms: int, newest_ms: int) -> bool:
         limits, now = self._limits.now, self._clock()
-        return now - oldest_ms <= limits.before_ms and newest_ms - now <= limits.after_ms
+        untimed = oldest_ms == _NO_TIME  # which a broker takes
+        return (untimed or now - oldest_ms <= limits.before_ms) and newest_ms - now <= limits.after_ms
 
     def fit(self, batch: Batch, found: Sequence[Record]) -> tuple[list[Piece], list[Replaced]]:
         """Cut the records of a batch, all or the last ones, into pieces; also which ones something else stands for.

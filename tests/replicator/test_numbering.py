@@ -87,7 +87,7 @@ def test_what_is_stored_has_fixed_bytes() -> None:
     position = Position(1, 5, 8, 3, 10, (Mark(5, 8, 9, 3),), at=11)
     gap = Gap("readings", 2, "retention", 20, 35, 35, 1, at=12)
     assert encode(position) == (
-        b'{"at":11,"count":3,"era":1,"source_first":5,"source_next":8,"target_next":10,'
+        b'{"at":11,"count":3,"era":1,"source_first":5,"source_id":"","source_next":8,"target_next":10,'
         b'"trail":[{"base":5,"count":3,"crc":9,"next":8}],"v":1}'
     )
     assert encode(gap) == (
@@ -116,3 +116,10 @@ def test_mutilated_positions_raise_nothing_else(data: bytes) -> None:
             decode(candidate, Position, "p")
         except BadInput:
             pass
+
+
+def test_positions_of_earlier_versions_are_read() -> None:
+    """Those without the id of the source's topic: it is not known then."""
+    stored = b'{"at":11,"count":3,"era":1,"source_first":5,"source_next":8,"target_next":10,"trail":[],"v":1}'
+
+    assert decode(stored, Position, "position") == Position(1, 5, 8, 3, 10, at=11, source_id="")
