@@ -150,7 +150,8 @@ class Routes:
             if line is not None and line.connection.ready:
                 return line
             self._refuse_if_closed()
-            self._forget_led_by(node)  # whatever becomes of it, leaders may have moved
+            if not any(each.connection.ready for (known, _), each in self._lines.items() if known == broker):
+                self._forget_led_by(node)  # whatever becomes of it, leaders may have moved
             connection = await Connection.open(self._settings, (broker.host, broker.port), self._tls, self._client_id)
             line = self._lines[broker, purpose] = Outbox(connection, self._settings.request_timeout_s)
             return line
