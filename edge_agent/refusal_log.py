@@ -19,12 +19,12 @@ class RefusalLog:
         self._untold: Counter[str] = Counter()
         self._due: dict[str, float] = {}
 
-    def note(self, reason: str, why: str) -> None:
-        """One more message or record goes to dead-letters; `why` is what is wrong with it."""
+    def note(self, reason: str, why: str, **where: str) -> None:
+        """One more message or record goes to dead-letters; `why` is what is wrong with it, `where` names its place."""
         self._untold[reason] += 1
         now = self._clock()
         if now < self._due.get(reason, now):
             return
         self._due[reason] = now + EVERY_S
         count = self._untold.pop(reason)
-        structlog.get_logger(__name__).warning("to dead-letters", reason=reason, why=why, count=count)
+        structlog.get_logger(__name__).warning("to dead-letters", reason=reason, why=why, count=count, **where)

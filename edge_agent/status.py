@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from edge_agent.bridge.live import ask
 from edge_agent.bridge.process import ready_file
 from edge_agent.settings import EdgeSettings
 from headwater.contract import topics
@@ -26,6 +27,7 @@ _OLD = 4  # status intervals without a status
 def report(settings: EdgeSettings) -> dict[str, Any]:
     """Everything as JSON values; what cannot be had is None, with the reason in `problems`."""
     found: dict[str, Any] = {"site": settings.site, "bridge_pid": _bridge_pid(ready_file(settings)), "problems": []}
+    found["bridge"] = bridge = bridge_of(settings)
     try:
         found["status"] = msgspec.to_builtins(asyncio.run(_last_status(settings)))
     except HeadwaterError as error:
@@ -40,8 +42,10 @@ def report(settings: EdgeSettings) -> dict[str, Any]:
     updater = (found["desired"] or {}).get("updater", {})
     if updater.get("phase") == "stuck":
         found["problems"].append(f"the updater cannot look for new models: {updater['last_error']}")
-    if found["bridge_pid"] is None:
-        found["problems"].append("the bridge is not subscribed to MQTT")
+    if bridge is None and found["bridge_pid"] is None:
+        found["problems"].append("the bridge does not run, so it is not subscribed to MQTT")
+    elif bridge is not None and bridge["problem"]:
+        found["problems"].append(bridge["problem"])
     return found
 
 
@@ -61,6 +65,18 @@ def check(settings: EdgeSettings, found: dict[str, Any]) -> None:
             f"the edge of {settings.site} does not work: {'; '.join(problems)}",
             hint="`headwater doctor edge` says what is wrong; `headwater edge run` starts what does not run",
         )
+
+
+def bridge_of(settings: EdgeSettings) -> dict[str, Any] | None:
+    """What a bridge says of itself, in whatever phase; None where none answers."""
+    try:
+        now = ask(settings.folder)
+    except HeadwaterError:
+        return None
+    is_well = now.running and now.connected and not now.standstill_s
+    why = f" ({now.last_error})" if now.last_error and not now.last_error_is_over else ""
+    problem = "" if is_well else f"the bridge (process {now.pid}) is {now.standing}{why}"
+    return {"pid": now.pid, "standing": now.standing, "problem": problem}
 
 
 def _bridge_pid(path: Path) -> int | None:

@@ -19,7 +19,12 @@ _PHASES = {"idle": "up to date", "waiting": "waits and tries again", "stuck": "c
 def lines(found: dict[str, Any]) -> list[str]:
     """One line a fact: what it is about, then what is the case."""
     pid, state = found["bridge_pid"], found["status"] or {}
-    rows = [("site", found["site"]), ("bridge", "not running" if pid is None else f"subscribed (process {pid})")]
+    bridge = found.get("bridge")
+    rows = [("site", found["site"])]
+    if bridge is not None:
+        rows.append(("bridge", f"{bridge['standing']} (process {bridge['pid']})"))
+    else:
+        rows.append(("bridge", "not running" if pid is None else f"subscribed (process {pid})"))
     for name, active in sorted(state.get("active", {}).items()):
         version, digest = active["version"], active["sha256"][:12]
         rows.append(("model", f"{name}: version {version} ({digest}), from {active['source']}"))

@@ -17,7 +17,10 @@ from rich.text import Text
 from edge_agent.bridge.live import Snapshot, ask
 from headwater.contract.errors import Unreachable
 
-SHOWN = ("received", "written", "recognised", "dead_lettered", "filtered", "dropped", "waiting", "possible_duplicates")
+SHOWN = (
+    *("received", "written", "resumed", "recognised", "waiting", "dead_lettered"),
+    *("filtered", "dropped", "possible_duplicates"),
+)
 NO_ROUTE = "(none fits)"
 _NAME_AND_NUMBER: tuple[Literal["left", "right"], ...] = ("left", "right")
 _PAIRS = 2  # a name and a number, side by side
@@ -75,8 +78,8 @@ def _seconds(now: Snapshot, former: Snapshot | None) -> float:
 
 def view(now: Snapshot, before: Snapshot | None) -> RenderableType:
     """Everything as tables that fit 80 columns; without `before` no route has a rate."""
-    title = f"bridge of {now.site}, process {now.pid}{'' if now.running else ', STARTING'}"
-    head = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False)
+    title = f"bridge of {now.site}, process {now.pid}: {now.standing}"
+    head = Table(box=None, pad_edge=False, show_header=False)
     head.add_row("MQTT broker", f"{now.broker} {'connected' if now.connected else 'NOT CONNECTED'}")
     head.add_row("messages a second", f"{rates(now, before).get('received', 0.0):,.0f}")
     head.add_row("unacknowledged", f"{now.unacknowledged:,} messages")
@@ -86,9 +89,17 @@ def view(now: Snapshot, before: Snapshot | None) -> RenderableType:
     for justify in _PAIRS * _NAME_AND_NUMBER:
         counts.add_column(justify=justify)
     shown = [(name.replace("_", " "), f"{now.counts.get(name, 0):,}") for name in SHOWN]
-    for pairs in zip(*(shown[first::_PAIRS] for first in range(_PAIRS)), strict=True):
-        counts.add_row(*(text for pair in pairs for text in pair))
-    parts: list[RenderableType] = [head, Text(), counts, Text(), _routes(now, before), Text()]
+    for first in range(0, len(shown), _PAIRS):
+        counts.add_row(*(text for pair in shown[first : first + _PAIRS] for text in pair))
+    parts: list[RenderableType] = [
+        Text(title, "italic", overflow="fold"),
+        head,
+        Text(),
+        counts,
+        Text(),
+        _routes(now, before),
+        Text(),
+    ]
     parts += [
         Text(f"last refusal of {each.match or NO_ROUTE}: {each.last_error[:200]}", overflow="fold")
         for each in now.routes
@@ -102,7 +113,8 @@ def view(now: Snapshot, before: Snapshot | None) -> RenderableType:
         parts.append(Text(f"UNACCOUNTED: {now.unaccounted:,} messages; this is a defect of the bridge", "bold red"))
     if now.last_error:
         ago = (now.at - now.last_error_at) / 1000
-        parts.append(Text(f"last error, {ago:,.0f} s ago: {now.last_error}"))
+        over = " (it is over)" if now.last_error_is_over else ""
+        parts.append(Text(f"last error, {ago:,.0f} s ago{over}: {now.last_error}"))
     return Group(*parts)
 
 

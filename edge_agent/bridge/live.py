@@ -89,8 +89,28 @@ class Snapshot(msgspec.Struct, frozen=True):
     clocks: ClockView = ClockView()
     spool: SpoolView | None = None
     sparkplug: SparkplugView | None = None
+    standstill_s: float = 0.0  # for how long Kafka has taken nothing of what is on its way
     last_error: str = ""
     last_error_at: int = 0  # ms
+    last_error_is_over: bool = False  # it was an outage, and all works now
+
+    @property
+    def standing(self) -> str:
+        """What the bridge is at, in words."""
+        bound = "up to " if self.spool and self.spool.is_bound else ""
+        waits = f"; {bound}{count:,} messages wait" if (count := self._waiting) else ""
+        if not self.running:
+            return f"STARTING, waits for Kafka{waits}"
+        if not self.connected:
+            return f"NOT CONNECTED, waits for the MQTT broker {self.broker}{waits}"
+        if self.standstill_s:
+            return f"subscribed, but Kafka has taken nothing for {self.standstill_s:,.0f} s{waits}"
+        return "subscribed"
+
+    @property
+    def _waiting(self) -> int:
+        """Before Kafka has answered: what the spool holds, at most."""
+        return self.counts.get("waiting", 0) or (self.spool.records if self.spool and self.spool.is_bound else 0)
 
 
 @asynccontextmanager

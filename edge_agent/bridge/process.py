@@ -251,6 +251,7 @@ async def aside(
     tasks = [
         asyncio.create_task(announce(settings, subscriber, begun)),
         asyncio.create_task(refence(opened.writer, stop)),
+        asyncio.create_task(telling.watch(stop)),
         asyncio.create_task(opened.clocks.tell(opened.writer.write, stop)),
     ]
     try:

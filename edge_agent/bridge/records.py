@@ -127,7 +127,7 @@ class Records:
         known = known_headers(message, routed, receipt)
         logged_ms = receipt.logged_ms or receipt.now_ms
         if routed.refusal is not None:
-            self.tally.refused(routed.route, ": ".join(routed.refusal))
+            self.tally.refused(routed.route, ": ".join(routed.refusal), message[1])
         if len(parts) > 1:
             self._outlet.parts[place] = len(parts)
         shared = header_blocks(known)

@@ -30,6 +30,7 @@ from headwater.transport.spool import Full, Gap, Spool
 
 MOST_UNSYNCED_BYTES = 16 << 20
 _FULL_LOOK_S = 1.0
+_ROOM_LOOK_S = 0.2
 _RETRY_S = 2.0  # longest pause between two tries to write
 _PLAIN = bytes([QOS_1])
 _NUMBER = slice(16, 18)  # of a head: the packet id
@@ -72,6 +73,7 @@ class Intake:
         self._recogniser = recogniser
         self._drain = drain
         self._policy = settings.full
+        self._most_bytes = settings.bytes
         self._nearly_full = settings.bytes * 3 // 4
         self._receive_maximum = receive_maximum
         self._epoch = 0
@@ -85,6 +87,7 @@ class Intake:
         self._news = asyncio.Event()  # something was appended
         self._synced = asyncio.Event()
         self._is_full = self._is_failing = False
+        self._full_told = asyncio.Event()  # and not yet that it is over
 
     @property
     def unacknowledged(self) -> int:
@@ -93,7 +96,7 @@ class Intake:
 
     async def run(self) -> None:
         """Take in messages until it is cancelled; raises what the source raises."""
-        tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._sync())]
+        tasks = [asyncio.create_task(each) for each in (self._read(), self._sync(), self._tell_room())]
         try:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
@@ -209,14 +212,15 @@ class Intake:
         if self._is_full:
             self._is_full = False
             self._source.resume()
-            _log.info("the spool takes messages again")
 
     async def _make_room(self, rows: list[Parts], places: list[int], why: Full) -> tuple[list[Parts], list[int]]:
         """Give up or wait as the policy says; what is still to be stored."""
         if not self._is_full:
             self._is_full = True
             self._source.pause()
-            _log.warning("the spool is full", policy=self._policy, why=str(why), hint=why.hint)
+            if not self._full_told.is_set():
+                self._full_told.set()
+                _log.warning("the spool is full", policy=self._policy, why=str(why), hint=why.hint)
         if self._policy == "drop-qos0":
             keep = [at for at, row in enumerate(rows) if row[0][_NUMBER] != b"\0\0"]
             if len(keep) < len(rows):
@@ -231,6 +235,15 @@ class Intake:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._drain.room.wait(), _FULL_LOOK_S)
         return rows, places
+
+    async def _tell_room(self) -> None:
+        """A spool that drains is full again and again; that is one story, which ends when a quarter of it is free."""
+        while True:
+            await self._full_told.wait()
+            while self._is_full or self._spool.bytes > self._nearly_full:  # noqa: ASYNC110 - two things at once
+                await asyncio.sleep(_ROOM_LOOK_S)
+            self._full_told.clear()
+            _log.info("the spool takes messages again", free_bytes=self._most_bytes - self._spool.bytes)
 
     def _drop(self, count: int) -> None:
         self.counts.dropped += count

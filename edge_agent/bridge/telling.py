@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from typing import TYPE_CHECKING, Protocol
 
+import structlog
 from msgspec.structs import replace
 
 from edge_agent.bridge.counts import Counts
@@ -13,9 +15,11 @@ from edge_agent.bridge.live import RouteView, Snapshot, SpoolView
 from edge_agent.bridge.outlet import Outlet
 from edge_agent.bridge.records import Records
 from edge_agent.bridge.routes import matches_of
+from edge_agent.bridge.standstill import LOOK_S, Standstill
 from headwater.contract import topics
 from headwater.contract.errors import Permanent
 from headwater.transport import logs
+from headwater.transport.lifecycle import sleep_or_stop
 from headwater.transport.mqtt.source import Subscriber
 
 if TYPE_CHECKING:
@@ -25,6 +29,18 @@ if TYPE_CHECKING:
     from edge_agent.bridge.spooled_intake import Intake
     from edge_agent.settings import EdgeSettings
     from headwater.transport.spool import Spool
+
+
+# What is over once MQTT is connected and Kafka takes what comes.
+_OUTAGES = (
+    "waiting: writing to ",
+    "waiting: connecting to ",
+    "waiting: looking for the edge's",
+    "mqtt connection lost",
+)
+_REFUSED = "to dead-letters"
+
+_log = structlog.get_logger(__name__)
 
 
 class Life(Protocol):
@@ -129,6 +145,7 @@ class Telling:
         self.life: Life | None = None
         self.subscriber: Subscriber | None = None
         self.sparkplug: Sparkplug | None = None
+        self._standstill = Standstill()
         self._settings = settings
         self._since = _now_ms()
 
@@ -138,6 +155,16 @@ class Telling:
             return {}
         missing = unaccounted(self.life)
         return {"balanced": missing == 0, "unaccounted": missing, **self.life.counts.as_dict()}
+
+    async def watch(self, stop: asyncio.Event) -> None:
+        """Say when Kafka goes on to take messages, until `stop`; that it does not, the writer says."""
+        while not await sleep_or_stop(stop, LOOK_S):
+            life = self.life
+            if life is not None:
+                counts = life.counts
+                stood = self._standstill.look(counts.written + counts.dead_lettered, life.outlet.messages)
+                if stood:
+                    _log.info("kafka takes messages again", after_s=round(stood, 1), waiting=counts.waiting)
 
     def snapshot(self) -> Snapshot:
         """All at this moment; call it on the event loop that the bridge runs on."""
@@ -152,13 +179,20 @@ class Telling:
             counts=Counts().as_dict(),
             spool=None if self.spool is None else self.spool.view(),
             sparkplug=None if self.sparkplug is None else self.sparkplug.view,
+            standstill_s=self._standstill.seconds,
             last_error=problem.says,
             last_error_at=problem.at_ms,
         )
-        return found if life is None else _with_life(found, life, settings)
+        if life is not None:
+            found = _with_life(found, life, settings)
+        is_well = found.running and found.connected and not found.standstill_s
+        return replace(found, last_error_is_over=is_well and found.last_error.startswith(_OUTAGES))
 
 
 def _with_life(found: Snapshot, life: Life, settings: EdgeSettings) -> Snapshot:
+    refusal = life.records.tally.last_refusal  # the log says one a reason in some seconds
+    if refusal.at_ms >= found.last_error_at or (refusal.at_ms and found.last_error.startswith(_REFUSED)):
+        found = replace(found, last_error=refusal.says, last_error_at=refusal.at_ms)
     return replace(
         found,
         running=True,

@@ -13,6 +13,8 @@ from headwater.app.doctor.bridge import check_bridge
 from headwater.app.doctor.finding import Finding
 
 WELL = Snapshot(
+    running=True,
+    connected=True,
     counts={"received": 1500},
     clocks=ClockView(known=9),
     spool=SpoolView(1 << 20, 1 << 30, records=5, age_ms=3000),
@@ -26,12 +28,36 @@ async def found(folder: Path, now: Snapshot) -> dict[str, Finding]:
 
 
 async def test_a_bridge_that_is_well_is_good_in_every_check(tmp_path: Path) -> None:
-    """Accounts, clocks and spool; nothing is said where no bridge runs or has no spool."""
+    """Process, accounts, clocks and spool; nothing is said of a spool where there is none."""
     states = {name: finding.state for name, finding in (await found(tmp_path, WELL)).items()}
 
-    assert states == {f"edge.bridge {name}": "good" for name in ("accounts", "clocks", "spool")}
+    assert states == {f"edge.bridge {name}": "good" for name in ("process", "accounts", "clocks", "spool")}
     assert "edge.bridge spool" not in await found(tmp_path, replace(WELL, spool=None))
-    assert check_bridge("edge.bridge", tmp_path) == []
+
+
+async def test_a_bridge_that_does_not_work_is_named_with_what_to_do(tmp_path: Path) -> None:
+    """None, with or without a spool left on disk; one that starts; one without MQTT broker, or whose Kafka stands."""
+    (none,) = check_bridge("edge.bridge", tmp_path)
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / "a.0.1.spool").write_bytes(bytes(3 << 20))
+    (left,) = check_bridge("edge.bridge", tmp_path)
+    seen = [
+        (await found(tmp_path, now))["edge.bridge process"]
+        for now in (
+            replace(WELL, running=False, connected=False, last_error="waiting: connecting to Kafka"),
+            replace(WELL, connected=False),
+            replace(WELL, standstill_s=34.0),
+        )
+    ]
+
+    assert {each.state for each in (none, left, *seen)} == {"warning"}
+    assert "headwater edge run" in none.fix
+    assert "spool" not in none.says
+    assert "its spool has 3.0 MiB, in which messages may wait" in left.says
+    assert "STARTING" in seen[0].says
+    assert "its last error: waiting: connecting to Kafka" in seen[0].says
+    assert "the MQTT broker runs" in seen[1].fix
+    assert "Kafka has taken nothing for 34 s" in seen[2].says
 
 
 async def test_a_message_that_is_not_accounted_for_is_bad(tmp_path: Path) -> None:

@@ -37,13 +37,26 @@ def test_one_line_in_ten_seconds_a_reason_with_the_count() -> None:
 
 
 def test_the_bridge_logs_what_it_refuses() -> None:
-    """Once for many, with the reason apart from the words."""
+    """Once for many, with the reason apart from the words, and from where it came."""
     tally = Tally(["one"], lambda _: "one")
     with capture_logs() as lines:
-        for _ in range(3):
-            tally.refused("one", "bad-name: 'P 1': no name")
+        for n in range(3):
+            tally.refused("one", "bad-name: 'P 1': no name", b"lyon/pump/P %d" % n)
 
-    assert [(line["reason"], line["why"]) for line in lines] == [("bad-name", "'P 1': no name")]
+    found = [(line["reason"], line["why"], line["route"], line["mqtt_topic"]) for line in lines]
+    assert found == [("bad-name", "'P 1': no name", "one", "lyon/pump/P 0")]
+
+
+def test_the_newest_refusal_is_known_though_the_log_is_silent() -> None:
+    """The last error is the last one: with its route and its MQTT topic, of which a long one is cut."""
+    tally = Tally(["one"], lambda _: "one")
+    assert tally.last_refusal.at_ms == 0
+    tally.refused("one", "bad-payload: first", b"lyon/pump/p1")
+    tally.refused("one", "bad-payload: second", b"lyon/pump/" + b"p" * 60_000)
+
+    says = tally.last_refusal.says
+    assert says.startswith("to dead-letters: bad-payload: second (route one, topic lyon/pump/ppp")
+    assert len(says) < 400
 
 
 class Takes:

@@ -18,6 +18,10 @@ from rich.console import Console
 
 from edge_agent.bridge.clockwatch import ClockView
 from edge_agent.bridge.live import SOCKET, RouteView, Snapshot, SpoolView, ask, served
+from edge_agent.bridge.standstill import Standstill
+from edge_agent.settings import EdgeSettings
+from edge_agent.status import bridge_of
+from edge_agent.status_text import lines
 from edge_agent.top import SHOWN, rates, route_rates, view
 from headwater.contract.errors import Unreachable
 
@@ -84,10 +88,56 @@ def test_everything_is_shown() -> None:
     ):
         assert part in text
     assert "last error, 3 s ago: Kafka does not answer" in text
+    assert "it is over" not in text
+    assert "3 s ago (it is over): Kafka" in shown(replace(NOW, last_error_is_over=True))
+    assert "resumed 9,000" in " ".join(shown(replace(NOW, counts={"resumed": 9000})).split())
     assert "UNACCOUNTED" not in text
     assert "UNACCOUNTED: 2 messages" in shown(replace(NOW, unaccounted=2))
     assert "STARTING" in shown(replace(NOW, running=False))
     assert "NOT CONNECTED" in shown(replace(NOW, connected=False))
+
+
+def test_what_a_bridge_is_at_is_said_in_words() -> None:
+    """Of each phase and outage, with how many messages wait; status and doctor use the same words."""
+    waiting = replace(NOW, counts={"waiting": 4000})
+    before_kafka = replace(NOW, running=False, spool=SpoolView(1 << 20, 1 << 30, 4000, 0, is_bound=True))
+
+    assert NOW.standing == "subscribed"
+    assert replace(waiting, standstill_s=34.2).standing == (
+        "subscribed, but Kafka has taken nothing for 34 s; 4,000 messages wait"
+    )
+    assert replace(NOW, connected=False).standing.startswith("NOT CONNECTED, waits for the MQTT broker 127.0.0.1:1883")
+    assert replace(before_kafka, counts={}).standing == "STARTING, waits for Kafka; up to 4,000 messages wait"
+
+
+def test_a_standstill_begins_and_ends_with_what_kafka_takes() -> None:
+    """Idle is none, nor is a pause of a second; when it goes on, how long it stood is known once."""
+    now = [0.0]
+    watch = Standstill(lambda: now[0])
+    seen = []
+    for at, settled, under_way in [(0, 5, 0), (1, 5, 7), (2, 5, 7), (9, 5, 7), (10, 6, 7), (11, 6, 7), (11.5, 13, 0)]:
+        now[0] = float(at)
+        seen.append((watch.look(settled, under_way), watch.seconds))
+
+    assert [stood for stood, _ in seen] == [0, 0, 0, 0, 9, 0, 0]
+    assert [seconds for _, seconds in seen] == [0, 0, 0, 8, 0, 0, 0]
+
+
+async def test_status_and_top_say_the_same(tmp_path: Path) -> None:
+    """A bridge that starts, waits or meets an outage is not one that does not run; none is said so."""
+    settings = EdgeSettings.model_validate({"site": "lyon", "state_dir": tmp_path, "kafka": {"brokers": "127.0.0.1:1"}})
+    stuck = replace(NOW, standstill_s=34.2, counts={"waiting": 4000})
+    for now in (NOW, replace(NOW, running=False), replace(NOW, connected=False), stuck):
+        async with served(settings.folder, lambda: now):  # noqa: B023  called in this turn
+            found = await asyncio.to_thread(bridge_of, settings)
+        assert found is not None
+        rows = lines(
+            {"site": "lyon", "bridge_pid": None, "bridge": found, "desired": None, "problems": [], "status": {}}
+        )
+        assert f"bridge    {now.standing} (process 77)" in rows
+        assert now.standing in " ".join(shown(now).split())
+        assert bool(found["problem"]) == (now is not NOW)
+    assert bridge_of(settings) is None
 
 
 def test_a_rate_is_of_the_last_interval() -> None:

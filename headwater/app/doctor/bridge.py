@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_agent.bridge.live import Snapshot, SparkplugView, ask
+from edge_agent.bridge.process import SPOOL
 from headwater.app.doctor.finding import Finding, good, warning
 from headwater.contract.errors import Unreachable
 
@@ -12,12 +13,36 @@ _FULL = 0.75
 
 
 def check_bridge(check: str, folder: Path) -> list[Finding]:
-    """Findings about the bridge of this state folder; nothing where none runs."""
+    """Findings about the bridge of this state folder, and about what one that does not run has left there."""
     try:
         now = ask(folder)
     except Unreachable:
-        return []
-    return [_accounts(check, now), _clocks(check, now), *_spool(check, now), *_sparkplug(check, now)]
+        return [_away(check, folder)]
+    return [
+        _process(check, now),
+        _accounts(check, now),
+        _clocks(check, now),
+        *_spool(check, now),
+        *_sparkplug(check, now),
+    ]
+
+
+def _away(check: str, folder: Path) -> Finding:
+    left = sum(path.stat().st_size for path in (folder / SPOOL).glob("*.spool"))
+    says, fix = f"no bridge runs in {folder}", "start it with `headwater edge run`"
+    if left:
+        says += f"; its spool has {left / 2**20:,.1f} MiB, in which messages may wait that are not in Kafka yet"
+        fix += "; it writes them first, under either edge.bridge.ack_after. Do not remove the folder before"
+    return warning(f"{check} process", says, fix)
+
+
+def _process(check: str, now: Snapshot) -> Finding:
+    name, says = f"{check} process", f"process {now.pid} is {now.standing}"
+    if now.running and now.connected and not now.standstill_s:
+        return good(name, says)
+    why = f"; its last error: {now.last_error}" if now.last_error and not now.last_error_is_over else ""
+    broker = "the MQTT broker" if now.running and not now.connected else "Kafka"
+    return warning(name, says + why, f"see that {broker} runs and answers this box; the bridge then goes on by itself")
 
 
 def _accounts(check: str, now: Snapshot) -> Finding:

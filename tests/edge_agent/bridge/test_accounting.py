@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from edge_agent.bridge.counts import Counts
 from edge_agent.bridge.recogniser import Recogniser
@@ -146,6 +147,41 @@ async def test_every_message_is_accounted_for_under_each_policy(policy: str, tmp
         task.cancel()
     await asyncio.wait(tasks)
     await spool.close()
+
+
+async def test_a_full_spool_is_one_story(tmp_path: Path) -> None:
+    """While it drains and fills again at once, nothing is said; its end is, when a quarter is free."""
+    counts, source, kafka = Counts(), Source(), Kafka()
+    spool = Spool.open(tmp_path, most_bytes=MOST_BYTES, segment_bytes=16 << 10)
+    drainer = Drainer(spool, counts, BridgeSettings(), "lyon")
+    drainer.begin(kafka, {topics.READINGS: 1, topics.DEAD_LETTERS: 1}, Done())
+    settings = SpoolSettings.model_construct(bytes=MOST_BYTES, full="stop")
+    intake = Intake(source, spool, Recogniser("me", 1, 100), drainer, counts, settings, 100)
+
+    async def until(condition: Callable[[], bool]) -> None:
+        end = asyncio.get_running_loop().time() + 20
+        while not condition():
+            assert asyncio.get_running_loop().time() < end, counts
+            await asyncio.sleep(0)
+
+    with capture_logs() as lines:
+        tasks = [asyncio.create_task(intake.run())]
+        for first in range(1, 2000, 40):
+            numbers = (n.to_bytes(2, "big") for n in range(first, first + 40))
+            source.give(1, [(QOS_1, b"lyon/pump/p1", number, b"x" * 1000, ()) for number in numbers])
+        await until(lambda: source.paused)
+        kafka.away = False
+        tasks.append(asyncio.create_task(drainer.run()))
+        await until(lambda: counts.written == 2000)
+        await until(lambda: any("again" in line["event"] for line in lines))
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await spool.close()
+
+    said = [line["event"] for line in lines if "spool" in line["event"]]
+    assert said[:2] == ["the spool is full", "the spool takes messages again"]
+    assert len(said) < 20  # there are a hundred segments
 
 
 async def test_a_message_that_is_gone_is_seen(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from confluent_kafka import Producer
 
+from edge_agent.bridge.live import ask
 from headwater.contract import topics
 from tests.edge_agent.box import Edge, wait_for
 from tests.edge_agent.bridge.load import NOTHING_WRONG, Fate, Load, fate
@@ -91,19 +92,27 @@ async def test_cuts_lose_and_repeat_nothing(edge: Edge, road: Proxy, mosquitto: 
 
 
 async def test_kafka_may_be_killed(private_edge: Edge, private_kafka: Broker, mosquitto: Mqtt) -> None:
-    """While Kafka is away nothing is acknowledged, MQTT stays connected, and afterwards all is there once."""
-    edge = private_edge
+    """While Kafka is away nothing is acknowledged, MQTT stays connected, and afterwards all is there once.
+
+    The outage is told while it lasts, and its end is.
+    """
+    edge, state = private_edge, private_edge.ready_file.parent
     await asyncio.to_thread(edge.start)
     async with Load(edge.site, mosquitto) as load:
         await edge.until_records(300)
         await asyncio.to_thread(private_kafka.kill)
+        await asyncio.to_thread(wait_for, lambda: ask(state).standstill_s and ask(state).last_error, edge.bridge.log)
+        assert "Kafka has taken nothing for" in ask(state).standing
+        assert not ask(state).last_error_is_over
         await asyncio.to_thread(private_kafka.start)
+        await asyncio.to_thread(wait_for, lambda: ask(state).last_error_is_over, edge.bridge.log, 60)
         await edge.until_records(1200)
         sent = await load.finish()
 
     assert fate(await edge.until_records(sent), sent) == NOTHING_WRONG
     assert edge.bridge.stop() == 0
     assert "mqtt connection lost" not in edge.bridge.log()
+    assert "kafka takes messages again" in edge.bridge.log()
 
 
 async def test_the_mqtt_broker_may_be_restarted(edge: Edge, private_mosquitto: Mqtt) -> None:
