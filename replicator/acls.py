@@ -5,6 +5,7 @@ from __future__ import annotations
 from headwater.contract.topics import REPLICATION_CONTROL, gaps, manifest, positions
 from headwater.transport.kafka_batch import KafkaSettings
 from headwater.transport.kafka_batch.permissions import Resource, allow
+from replicator.mm2 import rights
 from replicator.settings import ReplicatorSettings
 from replicator.sharing.shares import group_of
 
@@ -31,6 +32,8 @@ def acl_lines(settings: ReplicatorSettings) -> dict[str, list[str]]:
     written.append(_line(target, "Write", "transactional-id", f"replicator-{site}"))
     if settings.shared:
         written.append(allow(target, "Read", "group", group_of(site)))
+    asked += rights.at_source(settings)
+    written += rights.at_target(settings)
     if settings.down_link is not None:
         down = acl_lines(settings.down_link)
         return {"source": asked + down["target"], "target": written + down["source"]}

@@ -47,7 +47,8 @@ class Follower:
         self._flows = flows
         self._here, self._there = Groups(source), Groups(target)
         self._translator = Translator(source, target)
-        self._writer_name = f"replicator-mm2-{settings.site}" + (f"-share-{min(held)}" if held else "")
+        # A dot, which no site has: not the name of the writer of a compacted topic.
+        self._writer_name = f"replicator-{settings.site}.mm2" + (f"-share-{min(held)}" if held else "")
         self._writer: Writer | None = None
         self._checkpoints: dict[bytes, Checkpoint] = {}  # by record key, as last written
         self._syncs: dict[bytes, OffsetSync] = {}

@@ -23,9 +23,10 @@ from pydantic import SecretStr
 
 from headwater.app.stack.kafka import KafkaService, KafkaTools
 from headwater.app.stack.runner import Runner
-from headwater.contract.errors import HeadwaterError, Refused
+from headwater.contract.errors import BadInput, HeadwaterError, Refused
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Cluster, KafkaSettings
+from headwater.transport.kafka_batch.groups import Committed, Groups
 from replicator.acls import acl_lines
 from replicator.link import run_link
 from replicator.settings import ReplicatorSettings
@@ -63,6 +64,7 @@ class Guarded:
         words = shlex.split(line)
         given = dict(pairwise(words))
         kinds = {"--topic": ResourceType.TOPIC, "--transactional-id": ResourceType.TRANSACTIONAL_ID}
+        kinds["--group"] = ResourceType.GROUP
         name, kind = next(((given[option], kinds[option]) for option in kinds if option in given), ("", None))
         if "--cluster" in words:
             name, kind = "kafka-cluster", ResourceType.BROKER
@@ -141,6 +143,35 @@ async def test_the_lines_of_a_link_are_enough_at_once(site: Bed, guarded: Guarde
         for name in (topic, compacted):
             await until(partial(_arrived, site, name, 5), "all is shipped")
         assert not task.done()
+
+
+async def test_the_lines_are_enough_to_follow_groups(site: Bed, guarded: Guarded) -> None:
+    """With them a link sets groups' offsets, writes what MirrorMaker writes, and ships the heartbeats."""
+    topic, group = await site.topic(partitions=1), f"g-{site.site}"
+    mm2 = {"publish": True, "sync_group_offsets": True, "groups": (group,), "checkpoint_interval_s": 0.1}
+    plain = site.settings(topic, mm2=mm2, selection={"refresh_s": 0.2})
+    settings = plain.model_copy(update={"source": guarded.door("edge"), "target": guarded.door("cloud")})
+    assert "--group" in str(acl_lines(settings)["source"])
+    for line in [each for lines in acl_lines(settings).values() for each in lines]:
+        guarded.run(line)
+    await site.fill(topic, 5)
+    assert await Groups(site.source).commit(group, {(topic, 0): Committed(3)})
+    async with site.link(settings) as task:
+        await until(partial(_holds_data, site, f"{site.site}.checkpoints.internal"), "checkpoints are written")
+        await until(partial(_holds_data, site, f"{site.site}.heartbeats"), "heartbeats are shipped")
+        await until(partial(_stands, site, group, topic), "the group is set")
+        assert not task.done()
+
+
+async def _holds_data(site: Bed, topic: str) -> bool:
+    try:
+        return bool(await site.data(site.target, topic, 0))
+    except BadInput:  # not there yet
+        return False
+
+
+async def _stands(site: Bed, group: str, topic: str) -> bool:
+    return (remote(site.site, topic), 0) in await Groups(site.target).committed(group)
 
 
 async def test_a_topic_that_may_not_be_read_does_not_stop_the_others(site: Bed, guarded: Guarded) -> None:
