@@ -1,8 +1,9 @@
 """A lost MQTT session leaves a record in `session-gaps` that says from when to when messages may be missing.
 
 A broker that has forgotten our session says so once, in the answer to CONNECT; the next connection finds the new one.
-So before each CONNECT a marker is put on disk, and it goes when the answer was `session present`, or when the record
-of the gap is durable. A life that finds a marker cannot know what the broker said, and writes a record that says so.
+So before each CONNECT, once somebody answers at the address, a marker is put on disk, and it goes when the answer was
+`session present`, or when the record of the gap is durable. A life that finds a marker cannot know what the broker
+said, and writes a record that says so.
 The record comes before any message of the new session is handed on, so before any of them is acknowledged. Each marker
 has a name of its own, which its record carries: a kill between record and marker makes no second one.
 

@@ -54,7 +54,7 @@ async def connected(settings: EdgeSettings, opened: Opened, spool: Spool | None 
     filters = filters_of(routes, settings.site)
     names = [f"$share/{mqtt.share_group}/{name}" if mqtt.share_group else name for name in filters]
     keeper.begin(names, topics_of(routes))
-    ledger = _Ledger(opened.cluster, opened.writer, client_id, settings.site)
+    ledger = _Ledger(opened.cluster, opened.writer, client_id, settings.site, spool)
     gaps = GapWatch(settings.site, settings.folder, mqtt, keeper, recogniser, ledger)
     gaps.inner = Subscriber(
         mqtt,
@@ -93,15 +93,20 @@ def _fetched(settings: EdgeSettings, schemas: dict[str, bytes]) -> FetchedSchema
 class _Ledger:
     """The log, as gaps.py asks for it. What was written before this life is behind the markers of its writer."""
 
-    def __init__(self, cluster: Cluster, writer: Writer, client_id: str, site: str) -> None:
+    def __init__(self, cluster: Cluster, writer: Writer, client_id: str, site: str, spool: Spool | None) -> None:
         self._cluster = cluster
         self._writer = writer
         self._client_id = client_id
         self._site = site
+        self._spool = spool
 
     async def newest_ms(self) -> int:
         """Time of receipt of the newest message; where others' records hide it, the start of its session."""
         newest = 0
+        if self._spool is not None:  # which is ahead of the log while Kafka is away
+            from edge_agent.bridge.spooled_rows import newest_ms  # noqa: PLC0415 - memory: only where there is one
+
+            newest = newest_ms(self._spool, self._client_id)
         for topic, partition in messages_of(self._writer):
             for record in await self._tail(topic, partition, _TAIL):
                 newest = max(newest, _received_ms(record, self._client_id))

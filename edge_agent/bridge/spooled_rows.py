@@ -83,3 +83,15 @@ def marks(spool: Spool, count: int, client_id: str) -> Iterator[Mark]:
                 _, topic, packet_id, payload, _ = kept.message
                 content = kept.more.digest or digest(topic, payload)
                 yield Mark(int(started), kept.sequence, f"{name}@{started}", packet_id, content, 0, 1)
+
+
+def newest_ms(spool: Spool, client_id: str) -> int:
+    """Time of receipt of the newest message of the spool; 0 where there is none, or not of this client id."""
+    if spool.durable_end <= spool.oldest:
+        return 0
+    try:
+        found = spool.read(spool.durable_end - 1, _READ_BYTES)
+    except Missing:
+        return 0
+    kept = unpack(found[-1])
+    return kept.received_ms if kept.session.startswith(f"{client_id}@".encode()) else 0

@@ -76,9 +76,11 @@ class Connection:
         clean: bool = False,
         gather_s: float = 0.0,
         will: Message | None = None,
+        sending: Callable[[], None] = lambda: None,
     ) -> Connection:
         """Connect and log in within `connect_timeout_s`; messages of a kept session may arrive at once.
 
+        `sending` is called before CONNECT leaves, so not while nobody answers at the address.
         After a read nothing is read for `gather_s`, where the listener may rest: at low rates that saves CPU.
         Unreachable: no answer, or the broker is not available. Refused: it does not want us. Untrusted: certificate.
         """
@@ -86,6 +88,7 @@ class Connection:
         try:
             async with dialling(f"MQTT broker {settings.where}", settings.connect_timeout_s):
                 connection._paho.prepared = await dial(settings)
+                sending()
                 connection._send_connect()
                 await connection._welcome
         finally:

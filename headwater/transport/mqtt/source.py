@@ -218,9 +218,10 @@ class Subscriber(Listener):
         return self._held or self._waiting.is_full or bool(self._unacknowledged)
 
     async def _connect(self) -> Connection:
-        self._dialling()
         will = None if self._presence is None else self._presence.will()
-        connection = await Connection.open(self._settings, self._client_id, self, gather_s=self._gather_s, will=will)
+        connection = await Connection.open(
+            self._settings, self._client_id, self, gather_s=self._gather_s, will=will, sending=self._dialling
+        )
         try:
             await connection.subscribe(self._filters, self._no_longer)
         except BaseException:
