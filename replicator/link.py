@@ -100,7 +100,6 @@ class Link:
         self._topics: Topics | None = None
         self._account: Account | None = None
         self._prover: Prover | None = None
-        self._lines: Lines | None = None
         self._flows: list[Flow] = []
         self._refused: dict[str, Permanent] = {}
         self._stored: dict[Way, Position] = {}
@@ -170,10 +169,8 @@ class Link:
             self._spawn(prover.run())
         for work in await self._observer.begin(self._probe, self._target, self._wanted.set):
             self._spawn(work)
-        lines = self._lines = Lines(settings.link, self._target, self._journal)
-        lines.keep_to_budget()
+        lines = await Lines.open(settings.link, self._target, self._journal)
         self._observer.budget_left = lambda: lines.budget.left
-        await lines.probe()
         self._spawn(lines.run())
         self._account = Account(self._target, self._journal, self._metrics, now_ms)
         ends = Ends(
@@ -292,8 +289,6 @@ class Link:
             try:
                 async with asyncio.timeout(self._settings.drain_s):
                     await self._store(self._journal)
-                    if self._lines is not None:
-                        await self._lines.store()
                     if self._prover is not None:
                         await self._prover.close()
             except TimeoutError:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import time
+from contextlib import suppress
 
 import structlog
 
-from headwater.contract.errors import Transient
+from headwater.contract.errors import HeadwaterError, Transient
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.kafka_batch.routes import WRITE
 from replicator.journal import Journal
@@ -25,6 +26,7 @@ _PROBE_BYTES = 120  # towards the target: a question, and the acknowledgement of
 _PROBE_SHARE = 0.01
 _PATIENCE = 4.0
 _STORE_S, _UNSAID = 30.0, 0.02
+_LAST_S = 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -43,6 +45,14 @@ class Lines:
         self._stored, self._stored_bytes = time.monotonic(), self.budget.spent.month_bytes
         self.governor = Governor(settings.weights, most_rate=settings.rate_bytes_s)
 
+    @classmethod
+    async def open(cls, settings: LinkSettings, target: Cluster, journal: Journal) -> Lines:
+        """With what the former lives have spent, and a first look at the round trip."""
+        lines = cls(settings, target, journal)
+        lines.keep_to_budget()
+        await lines.probe()
+        return lines
+
     def gate(self, way: Way) -> Gate:
         """A partition's place in its lane."""
         return Gate(self.governor, self._settings.lane_of(way.topic))
@@ -60,16 +70,21 @@ class Lines:
 
     async def run(self) -> None:
         """Measure the round trip as often as the link bears it, and have its connections follow; until cancelled."""
-        probed = 0.0
-        while True:
-            rate = self.governor.speed.known or 0.0
-            every_s = max(_LOOK_S, _PROBE_BYTES / max(rate * _PROBE_SHARE, 1.0)) if self.governor.paced else 5.0
-            if time.monotonic() - probed >= min(every_s, 5.0):
-                probed = time.monotonic()
-                await self.probe()
-            self.follow()
-            await self._keep_books()
-            await asyncio.sleep(_LOOK_S)
+        try:
+            probed = 0.0
+            while True:
+                rate = self.governor.speed.known or 0.0
+                every_s = max(_LOOK_S, _PROBE_BYTES / max(rate * _PROBE_SHARE, 1.0)) if self.governor.paced else 5.0
+                if time.monotonic() - probed >= min(every_s, 5.0):
+                    probed = time.monotonic()
+                    await self.probe()
+                self.follow()
+                await self._keep_books()
+                await asyncio.sleep(_LOOK_S)
+        finally:
+            with suppress(HeadwaterError, TimeoutError):
+                async with asyncio.timeout(_LAST_S):
+                    await self.store()
 
     def keep_to_budget(self) -> None:
         """Count what was spent, and shut the lanes that may not send now."""
