@@ -11,7 +11,9 @@ import pytest
 from headwater.app.stack.jars import class_path
 from headwater.app.stack.kafka import KafkaTools
 from headwater.contract.errors import BadInput
+from headwater.transport.kafka_batch import read_compacted
 from headwater.transport.kafka_batch.groups import Committed, Groups
+from replicator.mm2.formats import read_checkpoint
 from tests.replicator.bed import Bed, until
 from tests.services import demand
 
@@ -47,8 +49,10 @@ async def test_mirrormakers_own_client_reads_our_checkpoints(bed: Bed, translate
 
     async def written() -> bool:
         try:
-            checkpoints = await bed.target.offsets(f"{site}.checkpoints.internal", "latest")
-            return checkpoints[0] > 2 and await bed.target.partitions(f"{site}.heartbeats") == 1
+            kept = await read_compacted(bed.target, f"{site}.checkpoints.internal", 0)
+            found = [read_checkpoint(key, record.value or b"") for key, record in kept.items()]
+            at = {each.partition: each.downstream for each in found}
+            return (at.get(0), at.get(1)) == (4, 10) and await bed.target.partitions(f"{site}.heartbeats") == 1
         except BadInput:  # not there yet
             return False
 
