@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,8 @@ def list_routes(site: str | None = SITE, as_json: bool = AS_JSON) -> None:
         how = f"key {row['key']}, partition by {row['partition']}, decoder {row['decoder']}{more}"
         typer.echo(f"{number:>2}  {row['match']} -> {row['to']}  ({how})")
     typer.echo(f"subscribed to: {', '.join(found['filters'])}")
+    for note in found["notes"]:
+        typer.echo(f"note: {note}")
 
 
 @app.command("test")
@@ -95,7 +98,8 @@ def reload_routes(
 ) -> None:
     """Make the running bridge read its settings again, and say what became of it.
 
-    Nothing of QoS 1 and 2 is lost; for what is published at QoS 0 meanwhile MQTT promises nothing. Exits with 3 when
+    Nothing of QoS 1 and 2 is lost; for what is published at QoS 0 meanwhile MQTT promises nothing. The bridge's
+    counters (`headwater edge top`, metrics) begin again at 0, as after a restart. Exits with 3 when
     the bridge refuses the settings and goes on with the former ones. What the environment of the bridge sets stays as
     it was when it started.
 
@@ -113,6 +117,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
     rows += [("also fits", f"{match} (a route above it has the topic)") for match in found["also_fit"]]
     if not found["arrives"]:
         rows.append(("problem", "no filter that is subscribed to matches this topic: it never arrives"))
+        return _shown(rows)
     if (refusal := found["refusal"]) is not None:
         rows.append(("refused", f"{refusal['reason']}: {refusal['detail']}"))
         rows += [("hint", refusal["hint"])] if refusal["hint"] else []
@@ -123,6 +128,10 @@ def _lines(found: dict[str, Any]) -> list[str]:
         rows += [("header", f"{name} = {value}") for name, value in record["headers"].items()]
         rows.append(("value", record["value"]))
         rows += [("problem", record["problem"])] if "problem" in record else []
+    return _shown(rows)
+
+
+def _shown(rows: Sequence[tuple[str, str]]) -> list[str]:
     return [f"{name:<10} {_visible(str(value))}" for name, value in rows]
 
 

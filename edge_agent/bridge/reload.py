@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_agent.bridge.route_settings import topics_of
-from edge_agent.bridge.routes import check
+from edge_agent.bridge.routes import check, shadowed
 from edge_agent.bridge.schemas import from_files
 from headwater.contract.errors import BadInput, BadSetting, HeadwaterError, Permanent, Refused, Unreachable
 from headwater.transport import settings as sources
@@ -44,6 +44,7 @@ class Reloads:
         self._folder = folder
         self._asked = asyncio.Event()
         self._answer_is_due = False
+        self._notes = ""
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -67,6 +68,7 @@ class Reloads:
                 self._answer(False, f"{error}; the former settings go on" + (f" ({error.hint})" if error.hint else ""))
                 continue
             self._answer_is_due = True
+            self._notes = "".join(f"; {each}" for each in shadowed(found.bridge.routes, found.site))
             _log.info("settings read again", routes=[route.match for route in found.bridge.routes])
             return found
 
@@ -74,7 +76,7 @@ class Reloads:
         """A life is subscribed: if it began with a reload, that is done."""
         if self._answer_is_due:
             self._answer_is_due = False
-            self._answer(True, "the bridge goes on with the new settings")
+            self._answer(True, f"the bridge goes on with the new settings{self._notes}")
 
     async def _check_topics(self, found: EdgeSettings) -> None:
         if self.cluster is None:

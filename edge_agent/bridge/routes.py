@@ -8,13 +8,14 @@ because brokers may send a message once for each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from edge_agent.bridge.route_settings import RouteSettings
 from headwater.contract import headers, topics
 from headwater.contract.decoders import Decoder, make
-from headwater.contract.errors import BadInput
+from headwater.contract.decoders.spec import nearest
+from headwater.contract.errors import BadInput, BadSetting
 from headwater.contract.names import check_name
 from headwater.contract.partitioning import partition_of
 
@@ -163,8 +164,44 @@ class _Route:
 
 def check(routes: Sequence[RouteSettings], site: str, schemas: Mapping[str, bytes]) -> None:
     """Raise BadSetting for a route that cannot work here, such as one whose decoder is not installed."""
-    for each in routes:
-        _Route(each, site, schemas)
+    for problem in problems(routes, site, schemas):
+        raise problem
+
+
+def problems(routes: Sequence[RouteSettings], site: str, schemas: Mapping[str, bytes]) -> Iterator[BadSetting]:
+    """What keeps each route from working here; the routes are counted from 1."""
+    for number, each in enumerate(routes, start=1):
+        name, where = each.decoder.schema_name, f"route {number} ({each.match})"
+        if name is not None and name not in schemas:
+            near = nearest(name, schemas) if schemas else ""
+            how = near if near.startswith("did") else f'add `{name} = "FILE"` to [edge.bridge.schemas]'
+            yield BadSetting(f"{where}: there is no schema {name!r} in [edge.bridge.schemas]", hint=how)
+            continue
+        try:
+            _Route(each, site, schemas)
+        except BadSetting as error:
+            yield BadSetting(f"{where}: {error}", hint=error.hint)
+
+
+def shadowed(routes: Sequence[RouteSettings], site: str) -> list[str]:
+    """A sentence for each route that never has a message, because one above it fits all of its topics."""
+    words = [_words(each.match, site) for each in routes]
+    found = []
+    for below, mine in enumerate(words):
+        above = next((at for at in range(below) if _covers(words[at], mine)), None)
+        if above is not None:
+            has = f"route {above + 1} ({routes[above].match}) has all of its topics"
+            found.append(f"route {below + 1} ({routes[below].match}) never has a message: {has}")
+    return found
+
+
+def _covers(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether every topic that `other` matches is one of `one`."""
+    if one[-1] == "#":
+        one, other = one[:-1], other[: len(one) - 1]
+    return len(one) == len(other) and all(
+        b != "#" and (a in (b, "+") or a.startswith("{")) for a, b in zip(one, other, strict=True)
+    )
 
 
 def matches_of(routes: Sequence[RouteSettings], site: str) -> list[str]:

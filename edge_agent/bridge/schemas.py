@@ -50,7 +50,10 @@ def from_files(files: Mapping[str, Path]) -> dict[str, bytes]:
         try:
             found[name] = path.read_bytes()
         except OSError as error:
-            raise BadSetting(f"the schema {name!r} cannot be read from {path}: {error.strerror}") from error
+            raise BadSetting(
+                f"the schema {name!r} cannot be read from {path}: {error.strerror}",
+                hint=f"make that file, or set {name} in [edge.bridge.schemas] to the right one",
+            ) from error
     return found
 
 

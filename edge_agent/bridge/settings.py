@@ -33,7 +33,9 @@ class BridgeSettings(BaseModel):
         (RouteSettings(),), min_length=1, description="What becomes of which messages; the first that fits has it."
     )
     ack_after: Literal["kafka", "spool"] = Field(
-        "kafka", description="What must have a message before MQTT is told: Kafka, or the log on this box's disk."
+        "kafka",
+        description="What must have a message before MQTT is told: Kafka, or the log on this box's disk; a Sparkplug "
+        "route needs kafka.",
     )
     spool: SpoolSettings = Field(SpoolSettings(), description="Used with ack_after = spool.")
     gather_ms: float = Field(

@@ -7,7 +7,7 @@ from typing import Any
 
 from edge_agent.bridge.records import KEPT_OF_LARGE, too_large
 from edge_agent.bridge.route_settings import RouteSettings
-from edge_agent.bridge.routes import Routed, Table, check, filters_of
+from edge_agent.bridge.routes import Routed, Table, check, filters_of, shadowed
 from headwater.contract import headers, reading, topics
 from headwater.contract.arrival import BAD_PAYLOAD
 from headwater.contract.decoders import Decoded
@@ -31,9 +31,15 @@ def trial(
 ) -> dict[str, Any]:
     """What would become of a message, as JSON values; every Kafka topic is taken to have `partitions`.
 
-    `fetch` gives the schema that the message names, where `schemas` have none of its id; BadInput says why not.
-    `records` is empty where the decoder filters the message. `refusal` is None, or says why it is a dead letter.
+    BadInput for a topic that nobody can publish to. `fetch` gives the schema that the message names, where `schemas`
+    have none of its id; BadInput says why not. `records` is empty where the decoder filters the message, and where it
+    never arrives. `refusal` is None, or says why it is a dead letter.
     """
+    if set(topic) & set("+#") or not topic:
+        raise BadInput(
+            f"nobody can publish to {topic!r}: + and # stand in filters only (MQTT 5, 4.7.1)",
+            hint="give the topic of one message, such as lyon/pump/pump-3",
+        )
     counts = {route.to: partitions for route in routes} | {topics.DEAD_LETTERS: partitions}
     known = dict(schemas)
     table = Table(routes, site, counts, lambda name, number: (name, number), known)
@@ -45,7 +51,10 @@ def trial(
         "also_fit": fitting[1:],
         "arrives": any(_subscribed(each, topic) for each in filters_of(routes, site)),
         "refusal": None,
+        "records": [],
     }
+    if not found["arrives"]:
+        return found
     hint = ""
     try:
         try:
@@ -129,4 +138,4 @@ def listing(routes: Sequence[RouteSettings], site: str, schemas: Mapping[str, by
         }
         for each in routes
     ]
-    return {"site": site, "routes": rows, "filters": filters_of(routes, site)}
+    return {"site": site, "routes": rows, "filters": filters_of(routes, site), "notes": shadowed(routes, site)}

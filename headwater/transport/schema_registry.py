@@ -28,6 +28,7 @@ __all__ = ["MAX_SCHEMAS", "MISSES_A_MINUTE", "SchemaRegistry", "SchemaRegistrySe
 MAX_ANSWER_BYTES = 1 << 20
 MAX_SCHEMAS = 1024  # kept at a time; a plant has tens
 MISSES_A_MINUTE = 100  # then ids never seen are unknown unasked: a publisher can make up four billion of them
+_NO_ID = 2_147_483_647  # the largest; asked for to see whether there is a registry
 _ACCEPT = "application/vnd.schemaregistry.v1+json, application/json"
 
 
@@ -73,6 +74,15 @@ class SchemaRegistry:
         if answer is None or answer.id is None:
             raise BadInput(f"the schema registry {self._settings.url} has no subject {subject!r}")
         return answer.id, self._text(answer, f"subject {subject!r}")
+
+    def reach(self) -> None:
+        """Return if a registry answers there as `schema` needs it; errors as there."""
+        path = f"/schemas/ids/{_NO_ID}"
+        status, location, body = self._ask(path)
+        if status not in (http.HTTPStatus.OK, http.HTTPStatus.NOT_FOUND):
+            raise _refusal(status, location, f"{self._settings.url}{path}")
+        if status == http.HTTPStatus.NOT_FOUND and b'"error_code"' not in body:
+            raise BadInput(f"{self._settings.url} is no schema registry: it has no {path}", hint="is the path missing?")
 
     def _check_worth_asking(self, schema_id: int) -> None:
         now = time.monotonic()
@@ -166,11 +176,25 @@ def _turned(settings: SchemaRegistrySettings) -> Iterator[None]:
     except ssl.SSLCertVerificationError as error:
         raise Untrusted(f"the certificate of {settings.url} is not trusted: {error.verify_message}") from error
     except (OSError, http.client.HTTPException) as error:
-        said = f"{type(error).__name__} {error}".strip()
         raise Unreachable(
-            f"the schema registry {settings.url} does not answer in {settings.timeout_s:g} s: {said}",
+            f"the schema registry {settings.url} {_silence(error, settings.timeout_s)}",
             hint="is the address right, and the registry running?",
         ) from error
+
+
+def _silence(error: Exception, timeout_s: float) -> str:
+    """Why there is no answer, in words."""
+    if isinstance(error, TimeoutError):
+        return f"does not answer in {timeout_s:g} s"
+    if isinstance(error, ConnectionRefusedError):
+        return "does not answer: nothing listens there"
+    if isinstance(error, socket.gaierror):
+        return f"does not answer: its name is not known here ({error.strerror})"
+    if isinstance(error, ssl.SSLError):
+        return f"does not answer: it does not speak TLS as asked ({error.reason})"
+    if isinstance(error, (http.client.HTTPException, ConnectionError)):
+        return "does not answer: it ended the connection, or what it sends is not HTTP"
+    return f"does not answer: {error.strerror if isinstance(error, OSError) else error}"
 
 
 @contextmanager

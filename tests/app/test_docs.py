@@ -42,7 +42,7 @@ def settings_page() -> str:
             lines += [
                 "",
                 f"### `[[{dotted}]]`",
-                "A list of tables; this line begins each of them in `headwater.toml`, where `a.b` is `a = { b = ... }`.",
+                "A list of tables, each begun by this line in `headwater.toml`; `a.b` is `a = { b = ... }` there.",
                 f"In the environment all of it is one variable, as JSON: `{example}`.",
                 "",
                 "| key | default | values | meaning |",
@@ -85,7 +85,8 @@ def metrics_page() -> str:
         "# Metrics\n"
         "Each process serves Prometheus metrics when its `metrics_port` is set, on 127.0.0.1 unless `metrics_address`\n"
         "names another; `edge.metrics_port` gives the bridge that port, the scorer the next and the updater the one "
-        "after.\n\n"
+        "after.\nCounters begin at 0 with each start, those of the bridge also with each `headwater edge route reload`."
+        "\n\n"
         "| metric | type | meaning |\n|---|---|---|\n" + rows
     )
 

@@ -80,6 +80,7 @@ def test_the_default_window_of_mqtt_3_is_twenty(tmp_path: Path, mosquitto: Mqtt)
     assert old["mqtt window"][:2] == ("warning", old["mqtt window"][1])
     assert "at most 20 messages" in old["mqtt window"][1]
     assert new["mqtt window"][0] == "good"
+    assert new["mqtt window"][1].startswith("all 64 that were tried come unacknowledged, round trip")
     assert "at most 10 messages" in narrow["mqtt window"][1]
     assert "raise receive_maximum" in narrow["mqtt window"][2]
 
@@ -118,3 +119,31 @@ def test_a_certificate_of_a_stranger_is_bad(tmp_path: Path, mosquitto: Mqtt) -> 
     assert "not trusted" in found["mqtt"][1]
     assert found["mqtt"][0] == found["mqtt certificate"][0] == "bad"
     assert "ca_file" in found["mqtt certificate"][2]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ({"tls": True}, "look at tls and port"),
+        ({"transport": "websockets"}, "look at transport, port and websocket_path"),
+    ],
+)
+def test_another_protocol_than_the_settings_say_is_named(
+    tmp_path: Path, mosquitto: Mqtt, wrong: dict[str, object], hint: str
+) -> None:
+    """TLS or WebSocket to a plain port: the settings to look at, not whether the broker runs."""
+    with running_mosquitto(mosquitto.service.program, tmp_path, "") as port:
+        found = checked(MqttSettings.model_validate({"port": port, "connect_timeout_s": 3.0, **wrong}))
+
+    assert found["mqtt"][0] == "bad"
+    assert hint in found["mqtt"][2]
+
+
+def test_a_plain_connection_to_a_tls_port_is_told_what_to_look_at(tmp_path: Path, mosquitto: Mqtt) -> None:
+    """The broker just ends it."""
+    certificate, key = write_certificate(tmp_path, 60)
+    files = f"certfile {certificate}\nkeyfile {key}\n"
+    with running_mosquitto(mosquitto.service.program, tmp_path, files) as port:
+        state, _, fix = checked(MqttSettings(port=port, connect_timeout_s=3.0))["mqtt"]
+
+    assert (state, "look at tls, port and, for MQTT, transport" in fix) == ("bad", True)

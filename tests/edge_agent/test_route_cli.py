@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from edge_agent.bridge.schemas import kept_in
 from edge_agent.route_cli import app
-from headwater.contract.errors import BadSetting
+from headwater.contract.errors import BadInput, BadSetting
 from headwater.contract.partitioning import partition_of
 from tests.transport.test_schema_registry import Registry, registry  # noqa: F401 - a fixture
 
@@ -92,9 +92,32 @@ def test_a_refusal_says_why_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_never_arrives_and_what_nobody_reads_is_said() -> None:
     """A topic outside of the subscription, and a record of `readings` that is no reading."""
     assert not tried("osaka/pump/p1", GOOD)["arrives"]
-    assert run("test", "osaka/pump/p1", GOOD).exit_code == 2
+    away = run("test", "osaka/pump/p1", GOOD)
+    assert (away.exit_code, "it never arrives" in away.stdout) == (2, True)
+    assert "dead-letters" not in away.stdout, "what never arrives becomes no record"
     refused = run("test", "lyon/pump/p1", "31.2")
     assert (refused.exit_code, "the scorer will refuse it" in refused.stdout) == (2, True)
+
+
+@pytest.mark.parametrize("topic", ["lyon/#", "lyon/+/p1", ""])
+def test_what_nobody_can_publish_to_is_no_topic(topic: str) -> None:
+    """A filter is refused with what to give instead."""
+    error = run("test", topic, GOOD).exception
+
+    assert isinstance(error, BadInput)
+    assert "nobody can publish to" in str(error)
+    assert "lyon/pump/pump-3" in error.hint
+
+
+def test_a_route_below_one_that_has_all_of_its_topics_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By name, by + and by #; routes that share some topics only are not named."""
+    one = {"match": "{site}/pump/{asset}", "asset_class": "pump"}
+    table(monkeypatch, {}, one, {"match": "{site}/#", "key": "x"}, {"match": "{site}/+/b/#", "key": "x"}, one)
+
+    notes = json.loads(run("list", "--json").stdout)["notes"]
+
+    assert [note.split(" (")[0] for note in notes] == ["route 2", "route 4", "route 5"]
+    assert "note: route 2 ({site}/pump/{asset}) never has a message: route 1 (" in run("list").stdout
 
 
 def test_a_payload_comes_from_a_file_or_the_standard_input(tmp_path: Path) -> None:

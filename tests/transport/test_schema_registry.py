@@ -239,3 +239,14 @@ def test_settings_without_sense_are_refused(wrong: dict[str, Any]) -> None:
     """Before anything is asked."""
     with pytest.raises(ValidationError):
         SchemaRegistrySettings(**wrong)
+
+
+def test_a_registry_is_reached_without_an_id(registry: Registry) -> None:
+    """Its own 404 is an answer; that of another server is not, nor is silence, which is told as what it is."""
+    client(registry.url).reach()
+    registry.has("/schemas/ids/2147483647", b"<h1>not here</h1>", 404)
+    with pytest.raises(BadInput, match="is no schema registry"):
+        client(registry.url).reach()
+    with pytest.raises(Unreachable, match="does not answer: nothing listens there") as caught:
+        client("http://127.0.0.1:1").reach()
+    assert "Error" not in str(caught.value)

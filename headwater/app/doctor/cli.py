@@ -9,6 +9,7 @@ import typer
 from headwater.app.doctor.bridge import check_bridge
 from headwater.app.doctor.finding import Finding, failed, warning
 from headwater.app.doctor.installation import check_disk, check_installation
+from headwater.app.doctor.routes import check_routes
 from headwater.app.doctor.services import check_wire, wires
 from headwater.app.doctor.trust import check_trust
 from headwater.app.parts import SETTINGS, settings_model
@@ -67,6 +68,7 @@ def _part(part: str, *, asked: bool) -> list[Finding]:
             findings.append(failed(name, error))
     findings += check_trust(part, settings)
     if part == "edge":
+        findings += check_routes("edge.bridge", settings)
         findings += check_bridge("edge.bridge", settings.folder)  # type: ignore[attr-defined]  # EdgeSettings has it
     return findings
 

@@ -168,7 +168,9 @@ async def _window(check: str, settings: MqttSettings, client: str, spool: Path |
     found = await inspection.measure_window(settings, f"{client}-w", f"headwater-doctor/{client}-w")
     asked = f" ({settings.receive_maximum} are asked for)" if settings.protocol == "5" else ""
     if found.arrived >= found.sent:
-        return good(check, f"{found.sent} messages come unacknowledged{asked}, round trip {_ms(found.round_trip_s)}")
+        return good(
+            check, f"all {found.sent} that were tried come unacknowledged, round trip {_ms(found.round_trip_s)}"
+        )
     what, safe_s = ("Kafka", KAFKA_S) if spool is None else ("a sync of the disk", _sync_s(spool))
     rate = found.arrived / (found.round_trip_s + safe_s)
     says = (

@@ -166,5 +166,7 @@ class DecoderSpec(BaseModel):
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint with the known name that is nearest to a wrong one."""
     names = list(known)
+    if not names:
+        return "there are none"
     found = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {found[0]}?" if found else f"there are {', '.join(sorted(names)[:20])}"
