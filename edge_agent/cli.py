@@ -39,7 +39,7 @@ def run(site: str | None = SITE) -> None:
 @app.command()
 def setup(
     site: str | None = SITE,
-    dry_run: bool = typer.Option(False, "--dry-run", help="Only name them."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Only ask Kafka which are missing, and name them."),
     as_json: bool = AS_JSON,
 ) -> None:
     """Create the topics of the edge and of its routes that are missing; waits for Kafka. `run` does it too.
@@ -48,17 +48,21 @@ def setup(
     """
     settings = _load(site)
     made: list[str] = []
-    if not dry_run:
+    missing, note = settings.topics, ""
+    if dry_run:
+        missing, note = _missing(settings)
+    else:
         from edge_agent.parts import setup_topics
         from headwater.transport import logs
 
         logs.configure(part="setup")
         made = setup_topics(settings)
     if as_json:
-        topics = [{"name": s.name, "partitions": s.partitions, "configs": dict(s.configs)} for s in settings.topics]
-        typer.echo(json.dumps({"topics": topics, "created": made, "done": not dry_run}, indent=2))
-    elif dry_run:
-        for spec in settings.topics:
+        topics = [{"name": s.name, "partitions": s.partitions, "configs": dict(s.configs)} for s in missing]
+        typer.echo(json.dumps({"topics": topics, "created": made, "done": not dry_run, "note": note}, indent=2))
+    elif dry_run and missing:
+        typer.echo(note, nl=bool(note), err=True)
+        for spec in missing:
             configs = ", ".join(f'{name} = "{value}"' for name, value in spec.configs.items())
             typer.echo(f"{spec.name}: {spec.partitions} partitions, {configs}")
     else:
@@ -151,6 +155,18 @@ def _load(site: str | None) -> Any:
     if site is not None:
         os.environ["HEADWATER_EDGE__SITE"] = site
     return settings.load("edge", EdgeSettings)
+
+
+def _missing(settings: Any) -> tuple[Any, str]:
+    """The topics that Kafka does not have; all, and why, where it does not answer."""
+    from headwater.contract.errors import Unreachable
+    from headwater.transport.kafka import missing_topics
+
+    quick = settings.kafka.model_copy(update={"request_timeout_s": min(5.0, settings.kafka.request_timeout_s)})
+    try:
+        return missing_topics(quick, settings.topics), ""
+    except Unreachable as error:
+        return settings.topics, f"all topics are named, because {error}"
 
 
 def _run_part(part: str, *, once: bool = False) -> None:

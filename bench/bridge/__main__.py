@@ -28,7 +28,9 @@ _TAIL = ("CPU µs/message", "lowest … highest", "peak MB", "lost", "twice")
 
 
 def main(
-    quick: bool = typer.Option(False, "--quick", help="Fewer and smaller runs, under a minute."),
+    quick: bool = typer.Option(
+        False, "--quick", help="Fewer and smaller runs: a minute, and some for the first build of Telegraf."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
     runs: int = typer.Option(None, min=1, help="Runs of each system; 3, or 1 with --quick."),
     messages: int = typer.Option(None, min=1000, help="Messages of a run; 200,000, or 30,000 with --quick."),

@@ -34,6 +34,9 @@ async def dialling(peer: str, timeout_s: float) -> AsyncIterator[None]:
 # them; before TLS 1.3 a missing one is told as a failed handshake, which may have other reasons too.
 _DEMANDED = "CERTIFICATE_REQUIRED"
 _NOT_LIKED = ("ALERT_UNKNOWN_CA", "ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE_", "ALERT_UNSUPPORTED_CERTIFICATE")
+# What answers in clear where TLS was begun.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+_GONE = ("ended the connection", "closed the connection", "reset by peer")
 _NO_AGREEMENT = "ALERT_HANDSHAKE_FAILURE"
 
 
@@ -43,6 +46,12 @@ def unreachable(peer: str, what: str) -> Unreachable:
 
 
 def _hint(what: str) -> str:
+    if any(each in what for each in _NO_TLS):
+        return "it does not speak TLS there: look at tls and port of these settings"
+    if "WebSocket" in what or "Upgrade" in what:
+        return "it does not speak WebSocket there: look at transport, port and websocket_path of these settings"
+    if any(each in what for each in _GONE):
+        return "look at its log; perhaps it speaks something else there: look at tls, port and, for MQTT, transport"
     if _DEMANDED in what:
         return "it demands a client certificate: set cert_file and key_file"
     if any(each in what for each in _NOT_LIKED):

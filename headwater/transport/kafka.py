@@ -94,6 +94,15 @@ def ensure_topics(settings: KafkaSettings, specs: Sequence[TopicSpec], *, replic
         return created
 
 
+def missing_topics(settings: KafkaSettings, specs: Sequence[TopicSpec]) -> list[TopicSpec]:
+    """Those that `ensure_topics` would create; errors as there."""
+    with _turned(f"looking for topics at {settings.brokers}"):
+        existing = _partition_counts(AdminClient(librdkafka(settings)), settings)
+        for spec in specs:
+            _check_partitions(spec, existing.get(spec.name, spec.partitions))
+        return [spec for spec in specs if spec.name not in existing]
+
+
 def _created(future: Future[None], name: str) -> bool:
     try:
         future.result(_CREATE_TIMEOUT_S)

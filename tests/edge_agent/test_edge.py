@@ -161,7 +161,12 @@ def loaded_by(modules: str) -> set[str]:
 
 
 def test_setup_can_be_tried_dry(edge: Edge) -> None:
-    """`--dry-run` names the topics and touches nothing."""
+    """`--dry-run` names the topics that are missing, all where Kafka is away, and touches nothing."""
+    told = json.loads(headwater(edge, "setup", "--dry-run", "--json"))
+    assert "readings" not in [topic["name"] for topic in told["topics"]]
+    route = {"match": "{site}/x/{asset}", "asset_class": "x", "to": f"x-{edge.site}"}
+    edge.environment["HEADWATER_EDGE__BRIDGE__ROUTES"] = json.dumps([{}, route])
+    assert headwater(edge, "setup", "--dry-run").startswith(f"x-{edge.site}: 4 partitions")
     edge.environment["HEADWATER_EDGE__KAFKA__BROKERS"] = "127.0.0.1:1"
     assert 'readings: 4 partitions, cleanup.policy = "delete"' in headwater(edge, "setup", "--dry-run")
     told = json.loads(headwater(edge, "setup", "--dry-run", "--json"))

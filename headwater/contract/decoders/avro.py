@@ -90,7 +90,8 @@ class _Reader:
         try:
             value = fastavro.schemaless_reader(stream, schema, None)
         except _FOREIGN as error:
-            raise refused(BAD_PAYLOAD, f"not Avro of its schema: {_why(error)}") from error
+            said = f"not Avro of its schema: {_why(error)}"
+            raise refused(BAD_PAYLOAD, said, hint="see `schema_name` and `framing` of the route") from error
         if stream.tell() != len(payload):
             raise refused(BAD_PAYLOAD, f"the payload goes on after {stream.tell()} bytes, where its value ends")
         return value
@@ -106,8 +107,10 @@ class _Reader:
 
 
 def _why(error: BaseException) -> str:
-    """The words of fastavro, without the Python objects that some name by their address."""
-    return _OBJECT.sub("", f"{type(error).__name__} {error}").rstrip()
+    """The words of fastavro, without Python's own names and objects."""
+    if isinstance(error, EOFError):
+        return f"it ends before its value does ({error})"
+    return _OBJECT.sub("", str(error)).strip() or "its bytes mean nothing there"
 
 
 def build(spec: DecoderSpec, schemas: Mapping[str, bytes]) -> Decoder:

@@ -28,6 +28,8 @@ _INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 _PER_SECOND = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
 _MAX_TIME = 1e20  # ns; beyond it a float is no time in any unit
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SHOWN = 60  # characters
+_HUGE = 10**30
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -77,10 +79,11 @@ def time_ms(value: Any, unit: TimeUnit, where: str) -> int:
     """
     found = _ms(value, unit)
     if found is None:
-        said = "missing" if value is None else f"not a time in {unit}"
+        said = "missing" if value is None else f"not a time in {unit}: {shown(value)}"
         raise refused(BAD_TIME, f"the time at {where!r} is {said}", hint="see `time` and `time_unit` of the route")
     if not 0 <= found <= MAX_TIME_MS:
-        raise refused(BAD_TIME, f"the time at {where!r} is not between 1970 and 9999", hint="is time_unit right?")
+        said = f"the time at {where!r} is not between 1970 and 9999: {shown(value)} {unit}"
+        raise refused(BAD_TIME, said, hint="is `time_unit` of the route right?")
     return found
 
 
@@ -118,12 +121,25 @@ def _of_datetime(moment: datetime) -> int:
     return (aware - _EPOCH) // _MILLISECOND
 
 
+def shown(value: Any) -> str:
+    """A value of a message for people, short whatever it is."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return repr(value[:_SHOWN])
+    if isinstance(value, int) and abs(value) >= _HUGE:  # its digits would take long
+        return "a huge number"
+    if isinstance(value, (int, float, Decimal, datetime)):
+        return str(value)[:_SHOWN]
+    return "a table" if isinstance(value, Mapping) else "a list" if isinstance(value, list) else "bytes"
+
+
 def asset(value: Any, where: str) -> str:
     """The name of an asset, from a text or a whole number; BadInput otherwise."""
     if type(value) is int and 0 <= value < 10**18:
         value = str(value)
     if type(value) is not str:
-        raise refused(BAD_ASSET, f"there is no asset at {where!r}")
+        raise refused(BAD_ASSET, f"there is no asset at {where!r} but {shown(value)}", hint="see `asset` of the route")
     try:
         return check_name(value, "asset")
     except BadInput as error:

@@ -11,8 +11,17 @@ from headwater.contract.arrival import BAD_PAYLOAD
 from headwater.contract.decoders import quantities
 from headwater.contract.decoders.decoded import Decoded
 from headwater.contract.decoders.paths import Step, parse
-from headwater.contract.decoders.reasons import NO_VALUES, TOO_LARGE, TOO_MANY, VALUE_MISSING, refused
+from headwater.contract.decoders.reasons import (
+    BAD_ASSET,
+    BAD_TIME,
+    NO_VALUES,
+    TOO_LARGE,
+    TOO_MANY,
+    VALUE_MISSING,
+    refused,
+)
 from headwater.contract.decoders.spec import DecoderSpec
+from headwater.contract.errors import BadInput
 
 MAX_DEPTH = 32  # levels below which no channel is looked for
 MAX_CHANNELS = 10_000  # of one sample
@@ -22,6 +31,7 @@ MAX_READINGS_BYTES = 8 << 20  # all readings of one message; long names times ma
 
 _FRAME = struct.Struct(">BI")  # Confluent's wire format: magic 0, schema id
 _Channel = tuple[str, Any]  # its name and what stands there
+_OF_A_SAMPLE = frozenset({BAD_TIME, BAD_ASSET, NO_VALUES, VALUE_MISSING})
 _COMPARABLE = frozenset({int, float, str})
 
 
@@ -41,16 +51,24 @@ def unframed(payload: bytes) -> tuple[int, bytes]:
 
 
 def gathered(made: Iterable[Decoded], most: int) -> list[Decoded]:
-    """All readings of one message; BadInput when there are more than `most`, or more bytes than any message needs."""
+    """All readings of one message; BadInput when there are more than `most`, or more bytes than any message needs.
+
+    What is wrong with one sample says which it is, counted from 1.
+    """
     readings: list[Decoded] = []
     size = 0
-    for one in made:
-        size += len(one.value)
-        if len(readings) >= most:
-            raise refused(TOO_MANY, f"the message has more than {most} samples")
-        if size > MAX_READINGS_BYTES:
-            raise refused(TOO_LARGE, f"the message becomes more than {MAX_READINGS_BYTES} bytes of readings")
-        readings.append(one)
+    try:
+        for one in made:
+            size += len(one.value)
+            if len(readings) >= most:
+                raise refused(TOO_MANY, f"the message has more than {most} samples")
+            if size > MAX_READINGS_BYTES:
+                raise refused(TOO_LARGE, f"the message becomes more than {MAX_READINGS_BYTES} bytes of readings")
+            readings.append(one)
+    except BadInput as error:
+        if error.reason not in _OF_A_SAMPLE:
+            raise
+        raise refused(error.reason, f"sample {len(readings) + 1}: {error}", hint=error.hint) from error
     return readings
 
 
@@ -90,7 +108,8 @@ class Sampler:
                 values[channel] = found
                 names += len(channel)
             elif self._missing == "refuse":
-                raise refused(VALUE_MISSING, f"channel {channel!r} has no usable number")
+                said = f"channel {channel!r} has no usable number but {quantities.shown(raw)}"
+                raise refused(VALUE_MISSING, said, hint="see `missing` and `missing_values` of the route")
             if len(values) > MAX_CHANNELS:
                 raise refused(TOO_MANY, f"a sample has more than {MAX_CHANNELS} channels")
             if names > reading.MAX_PAYLOAD_BYTES:  # before all are made, which would fill the memory
@@ -137,7 +156,8 @@ class TreeShape:
             return message if type(message) is list else [message]
         found = self._samples.find(message, message)
         if type(found) is not list:
-            raise refused(BAD_PAYLOAD, f"there is no array of samples at {self._samples.text!r}")
+            said = f"there is no array of samples at {self._samples.text!r} but {quantities.shown(found)}"
+            raise refused(BAD_PAYLOAD, said, hint="see `samples` of the route")
         return found
 
     def _reading(self, message: Any, sample: Any, received_ms: int, shared: list[_Channel] | None) -> Decoded:

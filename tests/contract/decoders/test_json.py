@@ -199,3 +199,23 @@ def test_a_long_name_is_refused_before_its_children_repeat_it() -> None:
             assert refusal(payload, below="") == reason
         else:
             assert list(values(shaped(payload, below="")[0])) == ["k" * 1024]
+
+
+def test_what_is_wrong_with_a_sample_says_which_and_what_stands_there() -> None:
+    """Counted from 1, with the value and the option to look at; however large the value is, it is short."""
+    options = {"time": "t", "values": {"flow": "f"}, "missing": "refuse"}
+    good = {"t": T, "f": 1}
+    for wrong, says, hint in (
+        ({"t": "noon", "f": 1}, "sample 2: the time at 't' is not a time in ms: 'noon'", "`time_unit`"),
+        ({"t": 5e18, "f": 1}, "sample 2: the time at 't' is not between 1970 and 9999: 5e+18 ms", "`time_unit`"),
+        ({"t": {"a": 1}, "f": 1}, "sample 2: the time at 't' is not a time in ms: a table", "`time_unit`"),
+        ({"t": T, "f": "x" * 500}, "sample 2: channel 'flow' has no usable number but 'xxx", "`missing`"),
+    ):
+        with pytest.raises(BadInput) as caught:
+            shaped([good, wrong], **options)
+        assert str(caught.value).startswith(says)
+        assert hint in caught.value.hint
+        assert len(str(caught.value)) <= 200
+    with pytest.raises(BadInput, match="no array of samples at 'x' but a table") as caught:
+        shaped({"x": {}}, samples="x", **options)
+    assert "`samples`" in caught.value.hint

@@ -17,6 +17,7 @@ from headwater.contract.decoders.quantities import MAX_TEXT_CHARACTERS
 from headwater.contract.decoders.shape import MAX_CHANNELS, MAX_READINGS_BYTES, MAX_SHARED
 from headwater.contract.errors import BadInput, BadSetting
 from headwater.contract.sparkplug import outcome
+from headwater.transport.setting_names import allowed
 
 PAGE = Path(__file__).parents[3] / "docs/decoders.md"
 
@@ -143,17 +144,18 @@ def page() -> str:
         "Each edge node and each device is an asset. Readings go where the route says, births and stale intervals to",
         "`sparkplug-events`, and the tables of the births to `sparkplug-states`, so that a restart asks nobody for a",
         "birth. The bridge's user must be allowed to publish `spBv1.0/+/NCMD/+` (roles active and primary) and",
-        "`spBv1.0/STATE/<host_id>` (primary).",
+        "`spBv1.0/STATE/<host_id>` (primary). Such a route needs `edge.bridge.ack_after = 'kafka'`: with the spool",
+        "it is refused, because messages that wait for others are not spooled ([adr/sparkplug.md](adr/sparkplug.md)).",
         "",
         "## Options",
-        "| option | default | decoders | meaning |",
-        "|---|---|---|---|",
+        "| option | default | values | decoders | meaning |",
+        "|---|---|---|---|---|",
     ]  # fmt: skip
     for name, field in DecoderSpec.model_fields.items():
         kinds = ", ".join(kind for kind, options in spec.OPTIONS.items() if name in options) or "all"
         kinds = "all" if kinds == ", ".join(spec.OPTIONS) else kinds
         default = "none" if field.default in (None, "", (), {}) else f"`{field.default}`"
-        lines.append(f"| `{name}` | {default} | {kinds} | {field.description} |")
+        lines.append(f"| `{name}` | {default} | {allowed(field)} | {kinds} | {field.description} |")
     lines += [
         "",
         "## Refusals",
