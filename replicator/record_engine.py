@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import structlog
 from msgspec import structs
 
 from headwater.contract import headers
@@ -19,6 +20,11 @@ from replicator.fitting import Fitter, Piece
 from replicator.limits import NO_LIMIT
 from replicator.position import FIRST_ERA, RECREATED, RETENTION, TRUNCATED, Gap, Position
 from replicator.way import Way
+
+_log = structlog.get_logger(__name__)
+
+
+_MERGED_BYTES = 256 << 10  # of one write, as long as its records are at hand
 
 
 class RecordEngine:
@@ -92,17 +98,30 @@ class RecordEngine:
 
     def _found(self, position: Position, writer: Writer) -> Position:
         tail = writer.tails[self.way.target, self.way.partition]
-        if not tail or tail[-1].offset < position.target_next:
+        if not tail:  # retention may have deleted all of it; a log that ends before the position has lost something
+            end = writer.markers[self.way.target, self.way.partition]
+            return position if end >= position.target_next else self._rewound(position, position.source_first, end)
+        end = tail[-1].offset + 1
+        if end == position.target_next:
             return position
         source_offset = headers.find_number(tail[-1].headers, headers.SOURCE_OFFSET)
+        if source_offset is None and end < position.target_next:
+            return position  # copied by another program before this one
         if source_offset is None:
             raise Refused(
                 f"{self.way} offset {tail[-1].offset}: no header {headers.SOURCE_OFFSET}: somebody else writes to it",
                 hint="a topic <site>.<topic> belongs to one replicator; end the other writer, or use a new site name",
             )
-        return structs.replace(
-            position, source_next=max(position.source_next, source_offset + 1), target_next=tail[-1].offset + 1
-        )
+        following = source_offset + 1
+        if end > position.target_next:
+            return structs.replace(position, source_next=max(position.source_next, following), target_next=end)
+        known = position.source_first <= following <= position.source_next  # else it is of the era before
+        return self._rewound(position, following if known else position.source_first, end)
+
+    def _rewound(self, position: Position, source_next: int, end: int) -> Position:
+        """What the target had acknowledged and has no more is shipped again."""
+        _log.warning("the target lost acknowledged records", way=str(self.way), kept=end, had=position.target_next)
+        return structs.replace(position, source_next=source_next, target_next=end)
 
     async def _lost(self, position: Position, source_id: str, first: int, end: int) -> Lost | None:
         at = position.source_next
@@ -126,23 +145,39 @@ class RecordEngine:
         return begun
 
     async def ship(self, fetched: Fetched) -> None:
-        """Write the committed records, each with its source offset in one more header."""
-        for batch, is_data in (found := judged(fetched)):
-            position = self._anchored()
-            at, place = position.source_next, (position.era, position.source_next)
-            last = batch is found[-1].batch
-            if batch.last_offset < at or self._corruption.is_left(batch, at, place, last=last):
-                continue
-            if is_data:
-                left = [r for r in self._corruption.records(batch, place) if r.offset >= at]
-                pieces, replaced = self._fitter.fit(batch, left)
-                await self._ends.account.replaced(self.way, position.era, replaced)
-                for piece in pieces:
-                    await self._write(piece)
-                self._fitter.settled(batch.last_offset + 1)
-            else:
-                self._corruption.check(batch, place)
-            self._position = structs.replace(self._anchored(), source_next=batch.last_offset + 1)
+        """Write the committed records, each with its source offset in one more header, those of many batches at once.
+
+        One write is under way at a time, so a write a batch would let a long road carry a few records a second.
+        """
+        held = _Held(self._anchored().source_next)
+        try:
+            for batch, is_data in (found := judged(fetched)):
+                at, place = held.next, (self._anchored().era, held.next)
+                last = batch is found[-1].batch
+                if batch.last_offset < at or self._corruption.is_left(batch, at, place, last=last):
+                    continue
+                if is_data:
+                    left = [r for r in self._corruption.records(batch, place) if r.offset >= at]
+                    pieces, replaced = self._fitter.fit(batch, left)
+                    await self._ends.account.replaced(self.way, place[0], replaced)
+                    for piece in pieces:
+                        if held.size and held.size + len(piece.batch.raw) > self._most:
+                            await self._write(held)
+                        held.add(piece)
+                else:
+                    self._corruption.check(batch, place)
+                held.next = batch.last_offset + 1
+        finally:
+            await self._write(held)
+            if held.next > self._anchored().source_next:
+                self._position = structs.replace(self._anchored(), source_next=held.next)
+            self._fitter.settled(held.next)
+
+    @property
+    def _most(self) -> int:
+        if self._fitter.heeds:
+            return 0
+        return min(_MERGED_BYTES, self._ends.account.limits(self.way).now.batch_bytes)
 
     def _anchored(self) -> Position:
         if self._position is None or self._writer is None:
@@ -155,27 +190,53 @@ class RecordEngine:
     def watch(self, tell: Callable[[], None]) -> None:
         """Do nothing: nothing is under way when `ship` has returned."""
 
-    async def _write(self, piece: Piece) -> None:
-        position, writer, size = self._anchored(), self._writer, len(piece.batch.raw)
+    async def _write(self, held: _Held) -> None:
+        position, writer = self._anchored(), self._writer
         if writer is None:
             raise Defect(f"{self.way}: writing before anchoring")
+        if not held.outs:
+            return
+        outs, offsets, size, following = held.taken()
         try:
-            base = await writer.write(self.way.target, self.way.partition, piece.outs, most_bytes=NO_LIMIT)
+            base = await writer.write(self.way.target, self.way.partition, outs, most_bytes=NO_LIMIT)
         except Permanent as error:
             code = codes.code_of(error)
             refusal = Produced(self.way.target, self.way.partition, code, -1, str(error))
-            if isinstance(error, Fenced) or not self._fitter.learns(refusal, piece.offsets, size):
+            if isinstance(error, Fenced) or not self._fitter.learns(refusal, offsets, size):
                 raise
             # A writer that was refused something writes no more; the next one finds what this one wrote.
             self._writer = None
             await writer.close()
             await self._fitter.refresh(at_once=True)
             raise Unsettled(f"{error}; it is sent in another shape", hint=error.hint) from error
-        count = len(piece.outs)
-        self._ends.on_shipped(self.way, Shipment(count, size, piece.batch.max_timestamp))
+        newest_ms = max(out.timestamp_ms for out in outs)
+        self._ends.on_shipped(self.way, Shipment(len(outs), size, newest_ms))
         self._position = structs.replace(
-            position, source_next=piece.next, target_next=base + count, at=self._ends.clock()
+            position, source_next=following, target_next=base + len(outs), at=self._ends.clock()
         )
+
+
+class _Held:
+    """Pieces that are not written yet. `next` is the source offset behind all that was looked at, or is held."""
+
+    def __init__(self, at: int) -> None:
+        self.next = at
+        self.outs: list[Out] = []
+        self.size = 0  # bytes as the pieces would leave one by one
+        self._offsets: list[int] = []
+
+    def add(self, piece: Piece) -> None:
+        """Hold one more."""
+        self.outs += piece.outs
+        self._offsets += piece.offsets
+        self.size += len(piece.batch.raw)
+        self.next = piece.next
+
+    def taken(self) -> tuple[list[Out], list[int], int, int]:
+        """Records, their source offsets, bytes, and the source offset behind them; nothing is held then."""
+        found = (self.outs, self._offsets, self.size, self.next)
+        self.outs, self._offsets, self.size = [], [], 0
+        return found
 
 
 def _with_offset(record: Record, out: Out) -> Out:
