@@ -177,6 +177,11 @@ class Fitter:
             record, _, reasons = entries[0]
             yield from self._cut([self._made(record, reasons | {quarantine.TOO_LARGE})], codec)
 
+    @property
+    def heeds(self) -> bool:
+        """Whether something was refused, so that what `fit` makes must be sent as it is, and nothing put together."""
+        return bool(self._refused or self._alone or self._learnt_bytes < NO_LIMIT)
+
     def learns(self, answer: Produced, offsets: Sequence[int], size: int) -> bool:
         """Heed a refusal of these records, `size` bytes as sent; whether they will be sent in another shape.
 

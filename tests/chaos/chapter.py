@@ -146,6 +146,7 @@ async def drain(
     ends: Callable[[], Awaitable[object]],
     count: Callable[[], Awaitable[None]],
     drain_s: float = _DRAIN_S,
+    still_s: float = _STILL_S,
 ) -> None:
     """Wait until everything is there, or nothing has come for a while, or the time is over."""
     end = time.monotonic() + drain_s
@@ -160,6 +161,6 @@ async def drain(
             counted = True
             if outcome.sent and not outcome.lost:
                 return
-        elif now - since > _STILL_S and bed.life.ready.is_set():
+        elif now - since > still_s and bed.life.ready.is_set():
             return
         await asyncio.sleep(0.2)

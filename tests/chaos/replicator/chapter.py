@@ -25,7 +25,7 @@ from tests.chaos.replicator.logs import committed
 from tests.chaos.replicator.plan import Chapter
 from tests.chaos.supervised import READY_S
 
-_MIRROR_DRAIN_S = 300.0
+_MIRROR_DRAIN = (400.0, 100.0)  # seconds in all, and without a sign of life; it says nothing of being ready
 
 
 async def run_chapter(chapter: Chapter, tools: KafkaTools, say: Say, *, system: str = HEADWATER) -> Outcome:
@@ -62,7 +62,7 @@ async def _settle(bed: Bed, outcome: Outcome) -> None:
     async def count() -> None:
         await _count(bed, outcome)
 
-    await drain(bed, outcome, bed.ends, count, *([] if bed.system == HEADWATER else [_MIRROR_DRAIN_S]))
+    await drain(bed, outcome, bed.ends, count, *(() if bed.system == HEADWATER else _MIRROR_DRAIN))
     if bed.system == HEADWATER:
         bed.see_to_it()
         if not await wait(bed.life.ready.is_set, READY_S):

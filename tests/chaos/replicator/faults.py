@@ -7,17 +7,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
-
 from tests.chaos.bed import HEADWATER
 from tests.chaos.chapter import SPARED
 from tests.chaos.plan import AT, KILL, KILL_EARLY, KILL_LATE, KILL_QUOTA, STOP, TAKEN_OVER, ZOMBIE, Fault
 from tests.chaos.process import wait
-from tests.chaos.replicator import plan
+from tests.chaos.replicator import memory, plan
 from tests.chaos.replicator.bed import Bed
-from tests.chaos.replicator.feed import PARTITIONS, PLAIN
-from tests.chaos.replicator.logs import committed
 from tests.chaos.rivals import taken_over, zombie
 from tests.chaos.supervised import READY_S
 from tests.proxy import Proxy
@@ -29,7 +24,6 @@ _QUOTA_BYTES_PER_S = 4_000.0
 _REQUEST_BYTES = 20_000
 _ANSWER_BYTES = 400
 _FETCHED_BYTES = 60_000
-_REMEMBERED_MS = 86_400_000
 
 Fire = Callable[[Bed, Fault], Awaitable[str]]
 
@@ -122,7 +116,7 @@ async def _at_point(bed: Bed, fault: Fault) -> str:
     point = fault.kind.removeprefix(AT)
     starting = point in (*plan.START_POINTS, *plan.ERA_POINTS)
     if point in plan.ERA_POINTS:
-        await _eat(bed, fault)
+        await memory.eat(bed, fault)
     hit = await bed.dies_at(bed.folder, point, fault.nth, starting=starting) if starting else await _in_flow(bed, fault)
     await _kill(bed, fault)
     return fault.kind if hit else KILL
@@ -133,29 +127,9 @@ async def _in_flow(bed: Bed, fault: Fault) -> bool:
 
 
 async def _eaten(bed: Bed, fault: Fault) -> str:
-    await _eat(bed, fault)
+    await memory.eat(bed, fault)
     bed.start()
     return fault.kind
-
-
-async def _eat(bed: Bed, fault: Fault) -> None:
-    """Kill it, let records come, and delete some of them and everything before at the source."""
-    bed.kill()
-    await asyncio.sleep(0.3 + fault.hold_s)
-    partition = int(fault.hold_s * 1000) % PARTITIONS[PLAIN]
-    log = (await asyncio.to_thread(committed, bed.source.bootstrap, PLAIN, PARTITIONS[PLAIN]))[partition]
-    if not log:
-        return
-    end = log[-1].offset + 1
-    before = max(log[0].offset, end - int(fault.hold_s * min(20, len(log))))
-    await asyncio.to_thread(_delete, bed.source.bootstrap, partition, before)
-    bed.eaten[PLAIN, partition] += [each for each in log if each.offset < before]
-
-
-def _delete(brokers: str, partition: int, before: int) -> None:
-    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
-    for future in admin.delete_records([TopicPartition(PLAIN, partition, before)]).values():
-        future.result(20)
 
 
 async def _cut_in(bed: Bed, fault: Fault, *, source: bool, request: bool) -> str:
@@ -226,54 +200,6 @@ async def _restart(bed: Bed, fault: Fault, *, source: bool, killed: bool) -> str
     return fault.kind
 
 
-async def _expired(bed: Bed, fault: Fault) -> str:
-    """The target forgets producers as after a day: while the link is away, or while it ships."""
-    away = fault.nth != 2
-    if away:
-        bed.kill()
-    await asyncio.to_thread(_remember, bed.target.bootstrap, 1)
-    await asyncio.sleep(0.6 + fault.hold_s)
-    await asyncio.to_thread(_remember, bed.target.bootstrap, _REMEMBERED_MS)
-    if away:
-        bed.start()
-    return fault.kind
-
-
-def _remember(brokers: str, how_long_ms: int) -> None:
-    entry = ConfigEntry("producer.id.expiration.ms", str(how_long_ms), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.BROKER, "1", incremental_configs=[entry])
-    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
-    for future in admin.incremental_alter_configs([resource]).values():
-        future.result(20)
-
-
-async def _dropped(bed: Bed, fault: Fault) -> str:
-    """The target starts without what it kept of producers."""
-    if fault.nth > 1:
-        bed.kill()
-    await asyncio.to_thread(bed.target.stop)
-    bed.forget()
-    await asyncio.to_thread(bed.target.start)
-    if fault.nth > 1:
-        bed.start()
-    return fault.kind
-
-
-async def _restored(bed: Bed, fault: Fault) -> str:
-    """The target has again what it had at an earlier moment, and from now on a newer copy may be the one."""
-    if fault.nth > 1:
-        bed.kill()
-    await asyncio.to_thread(bed.target.kill)
-    there = await asyncio.to_thread(bed.restore)
-    await asyncio.to_thread(bed.target.start)
-    if fault.nth > 1:
-        bed.start()
-    await wait(bed.life.ready.is_set, READY_S)
-    await asyncio.sleep(fault.hold_s)
-    await asyncio.to_thread(bed.backup)
-    return fault.kind if there else plan.TARGET_KILL
-
-
 async def _stop(bed: Bed, fault: Fault) -> str:
     if not await bed.is_ready():
         return ""
@@ -304,9 +230,9 @@ _FIRE: Mapping[str, Fire] = {
     plan.SOURCE_RESTART: partial(_restart, source=True, killed=False),
     plan.SOURCE_KILL: partial(_restart, source=True, killed=True),
     plan.SOURCE_PAUSE: partial(_pause, source=True),
-    plan.EXPIRED: _expired,
-    plan.DROPPED: _dropped,
-    plan.RESTORED: _restored,
+    plan.EXPIRED: memory.expired,
+    plan.DROPPED: memory.dropped,
+    plan.RESTORED: memory.restored,
     plan.THROTTLED: _throttled,
     plan.EATEN: _eaten,
     TAKEN_OVER: taken_over,
