@@ -216,6 +216,10 @@ def _ended_after(connection: http.client.HTTPConnection, seconds: float) -> Iter
     timer.start()
     try:
         yield
+    except (OSError, http.client.HTTPException) as error:
+        if is_over.is_set():
+            raise TimeoutError("the answer did not end") from error
+        raise
     finally:
         timer.cancel()
     if is_over.is_set():

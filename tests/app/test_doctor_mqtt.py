@@ -124,7 +124,7 @@ def test_a_certificate_of_a_stranger_is_bad(tmp_path: Path, mosquitto: Mqtt) -> 
 @pytest.mark.parametrize(
     ("wrong", "hint"),
     [
-        ({"tls": True}, "look at tls and port"),
+        ({"tls": True}, "look at tls"),
         ({"transport": "websockets"}, "look at transport, port and websocket_path"),
     ],
 )

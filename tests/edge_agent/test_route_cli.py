@@ -85,7 +85,7 @@ def test_a_refusal_says_why_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
     for payload, reason in (('{"at":5}', "value-missing"), ("{", "bad-payload"), ('{"h":1}', "bad-time")):
         done = run("test", "lyon/cells/c1", payload)
         assert (done.exit_code, f"refused    {reason}" in done.stdout) == (2, True)
-    assert "topic-not-routed" in run("test", "lyon/other", "x").stdout
+    assert "topic-not-routed" in run("test", "lyon/cells/c1/more", "x").stdout
     assert tried("lyon/cells/c1", "x" * 800_000)["refusal"]["reason"] == "too-large"
 
 
@@ -112,7 +112,14 @@ def test_what_nobody_can_publish_to_is_no_topic(topic: str) -> None:
 def test_a_route_below_one_that_has_all_of_its_topics_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """By name, by + and by #; routes that share some topics only are not named."""
     one = {"match": "{site}/pump/{asset}", "asset_class": "pump"}
-    table(monkeypatch, {}, one, {"match": "{site}/#", "key": "x"}, {"match": "{site}/+/b/#", "key": "x"}, one)
+    table(
+        monkeypatch,
+        {},
+        one,
+        {"match": "{site}/#", "key": "x", "asset_class": ""},
+        {"match": "{site}/+/b/#", "key": "x", "asset_class": ""},
+        one,
+    )
 
     notes = json.loads(run("list", "--json").stdout)["notes"]
 

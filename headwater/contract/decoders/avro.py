@@ -108,9 +108,10 @@ class _Reader:
 
 def _why(error: BaseException) -> str:
     """The words of fastavro, without Python's own names and objects."""
+    said = _OBJECT.sub("", str(error)).strip()
     if isinstance(error, EOFError):
-        return f"it ends before its value does ({error})"
-    return _OBJECT.sub("", str(error)).strip() or "its bytes mean nothing there"
+        return f"it ends before its value does ({said})"
+    return said or "its bytes mean nothing there"
 
 
 def build(spec: DecoderSpec, schemas: Mapping[str, bytes]) -> Decoder:
