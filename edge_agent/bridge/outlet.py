@@ -15,7 +15,7 @@ from headwater.contract.errors import HeadwaterError
 from headwater.transport.kafka_batch.section import Section
 
 HOLD_S = 0.05
-_LOOK_S = 0.005  # a source that brought nothing for so long has no more
+_LOOK_S = 0.01  # a source that brought nothing for so long has no more
 
 
 class SectionWriter(Protocol):
