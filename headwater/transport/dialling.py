@@ -50,12 +50,12 @@ def _hint(what: str) -> str:
         return "it does not speak TLS there: look at tls and port of these settings"
     if "WebSocket" in what or "Upgrade" in what:
         return "it does not speak WebSocket there: look at transport, port and websocket_path of these settings"
-    if any(each in what for each in _GONE):
-        return "look at its log; perhaps it speaks something else there: look at tls, port and, for MQTT, transport"
     if _DEMANDED in what:
         return "it demands a client certificate: set cert_file and key_file"
     if any(each in what for each in _NOT_LIKED):
         return "it does not take our client certificate: look at cert_file, its end, and the authorities that it trusts"
     if _NO_AGREEMENT in what:
         return "it may demand a client certificate (set cert_file and key_file), or another version of TLS"
+    if any(each in what for each in _GONE):
+        return "look at its log; perhaps it speaks something else there: look at tls, port and, for MQTT, transport"
     return "check its address, and that it runs"

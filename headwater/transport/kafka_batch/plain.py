@@ -169,11 +169,8 @@ class PlainTransport(asyncio.Transport):
         self._loop.remove_writer(self._sock)
         self._queue.clear()
         self._queued = 0
-        self._loop.call_soon(self._end, error)
-
-    def _end(self, error: Exception | None) -> None:
-        self._protocol.connection_lost(error)
-        self._sock.close()
+        self._sock.close()  # at once: the loop may have no turn left
+        self._loop.call_soon(self._protocol.connection_lost, error)
 
     def abort(self) -> None:
         """End at once; what has not left is dropped."""
