@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from edge_agent.bridge.live import Snapshot, ask
-from headwater.contract.errors import Unreachable
+from headwater.transport import watching
 
 SHOWN = (
     *("received", "written", "resumed", "recognised", "waiting", "dead_lettered"),
@@ -28,29 +23,12 @@ _PAIRS = 2  # a name and a number, side by side
 
 def once(folder: Path, *, as_json: bool) -> None:
     """Print the bridge as it is now. Unreachable when none runs."""
-    now = ask(folder)
-    if as_json:
-        print(msgspec.json.format(msgspec.json.encode(now)).decode())
-    else:
-        Console().print(view(now, None))
+    watching.once(lambda: ask(folder), view, as_json=as_json)
 
 
 def watch(folder: Path, interval_s: float) -> None:
-    """Show the bridge until Ctrl-C; one that ends meanwhile is waited for. Unreachable when none runs at the start."""
-    before = ask(folder)
-    with suppress(KeyboardInterrupt), Live(view(before, None), auto_refresh=False) as live:
-        for now in _snapshots(folder, interval_s):
-            live.update(view(now, before) if isinstance(now, Snapshot) else Text(str(now)), refresh=True)
-            before = now if isinstance(now, Snapshot) else before
-
-
-def _snapshots(folder: Path, interval_s: float) -> Iterator[Snapshot | Unreachable]:
-    while True:
-        time.sleep(interval_s)
-        try:
-            yield ask(folder)
-        except Unreachable as error:
-            yield error
+    """Show the bridge until Ctrl-C; see watching.py."""
+    watching.watch(lambda: ask(folder), view, interval_s)
 
 
 def rates(now: Snapshot, before: Snapshot | None) -> dict[str, float]:

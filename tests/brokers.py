@@ -8,42 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.brokers import Extended
 from headwater.app.stack.kafka import KafkaService, KafkaTools
 from headwater.app.stack.runner import Command
 from headwater.transport.kafka_batch import KafkaSettings
 from tests.proxy import Proxy
-
-
-@dataclass(frozen=True)
-class Extended:
-    """The stack's Kafka with more lines of configuration (a later line wins); `{client}` in them is that port."""
-
-    inner: KafkaService
-    more: str
-    more_ports: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def kind(self) -> str:
-        return self.inner.kind
-
-    @property
-    def port_names(self) -> tuple[str, ...]:
-        return (*self.inner.port_names, *self.more_ports)
-
-    def prepare(self, folder: Path, ports: Mapping[str, int]) -> Command:
-        """Write the stack's configuration and more."""
-        command = self.inner.prepare(folder, ports)
-        with (folder / "server.properties").open("a") as file:
-            file.write(self.more.format(**ports))
-        return command
-
-    def answers(self, ports: Mapping[str, int]) -> bool:
-        """Whether it is ready."""
-        return self.inner.answers(ports)
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,17 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.brokers import Extended
 from bench.replicator.clusters import Bed, Ends
 from headwater.app.stack import process
 from headwater.app.stack.kafka import KafkaService
 from headwater.app.stack.kafka_tools import prepare_kafka
-from headwater.app.stack.runner import Command, Runner
+from headwater.app.stack.runner import Runner
 
 _PREFIX = "headwater-wan-"
 _JVM = ("-Xmx512m", "-Xms256m", "-XX:TieredStopAtLevel=4")
@@ -24,32 +25,6 @@ listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller},ROA
 advertised.listeners=PLAINTEXT://127.0.0.1:{client},ROAD://127.0.0.1:{far}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,ROAD:PLAINTEXT
 """
-
-
-@dataclass(frozen=True)
-class _Broker:
-    """The stack's Kafka with a door that it says is at port `far`."""
-
-    inner: KafkaService
-    far: int
-    kind: str = "Kafka"
-    port_names: tuple[str, ...] = ("client", "controller", "road")
-
-    @property
-    def name(self) -> str:
-        """Name of the service."""
-        return self.inner.name
-
-    def prepare(self, folder: Path, ports: Mapping[str, int]) -> Command:
-        """Write the stack's configuration and ours behind it: a later line wins."""
-        command = self.inner.prepare(folder, ports)
-        with (folder / "server.properties").open("a") as file:
-            file.write(_DOORS.format(**ports, far=self.far))
-        return command
-
-    def answers(self, ports: Mapping[str, int]) -> bool:
-        """Whether it is ready."""
-        return self.inner.answers(ports)
 
 
 @dataclass
@@ -74,7 +49,8 @@ def open_wan(progress: Callable[[str], None]) -> Iterator[Wan]:
     far = _free_port()
     try:
         source = KafkaService("edge", lambda: tools, options=_JVM)
-        target = _Broker(KafkaService("cloud", lambda: tools, options=_JVM), far)
+        doors = _DOORS.replace("{far}", str(far))
+        target = Extended(KafkaService("cloud", lambda: tools, options=_JVM), doors, ("road",))
         runner.start(source)
         runner.start(target)
         ports, none = runner.ports(target), Path()

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-import msgspec
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from headwater.contract.errors import Unreachable
+from headwater.transport import watching
 from replicator.operating.live import PartitionView, Snapshot, ask
 from replicator.operating.observer import by_topic
 from replicator.tables import bytes_text, span_text
@@ -23,29 +18,12 @@ _ORDER = ("halted", "starting", "paused", "shipping", "up to date")
 
 def once(folder: Path, *, as_json: bool) -> None:
     """Print the link as it is now. Unreachable when none runs."""
-    now = ask(folder)
-    if as_json:
-        print(msgspec.json.format(msgspec.json.encode(now)).decode())
-    else:
-        Console().print(view(now, None))
+    watching.once(lambda: ask(folder), view, as_json=as_json)
 
 
 def watch(folder: Path, interval_s: float) -> None:
-    """Show the link until Ctrl-C; one that ends meanwhile is waited for. Unreachable when none runs at the start."""
-    before = ask(folder)
-    with suppress(KeyboardInterrupt), Live(view(before, None), auto_refresh=False) as live:
-        for now in _snapshots(folder, interval_s):
-            live.update(view(now, before) if isinstance(now, Snapshot) else Text(str(now)), refresh=True)
-            before = now if isinstance(now, Snapshot) else before
-
-
-def _snapshots(folder: Path, interval_s: float) -> Iterator[Snapshot | Unreachable]:
-    while True:
-        time.sleep(interval_s)
-        try:
-            yield ask(folder)
-        except Unreachable as error:
-            yield error
+    """Show the link until Ctrl-C; see watching.py."""
+    watching.watch(lambda: ask(folder), view, interval_s)
 
 
 def view(now: Snapshot, before: Snapshot | None) -> RenderableType:

@@ -15,6 +15,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from bench.brokers import Extended
 from headwater.app.doctor.clock import clock
 from headwater.app.doctor.kafka import check_kafka
 from headwater.app.stack.kafka import KafkaService, KafkaTools
@@ -23,7 +24,6 @@ from headwater.contract.topics import TopicSpec
 from headwater.transport.kafka import ensure_topics
 from headwater.transport.kafka_batch import KafkaSettings
 from tests.app.doctoring import Findings, doctor
-from tests.brokers import Extended
 from tests.services import Mqtt
 
 Start = Callable[[str], str]

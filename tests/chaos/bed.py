@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.brokers import Extended
 from headwater.app.stack.kafka import KafkaService, KafkaTools
 from headwater.app.stack.runner import Command, Runner
 from headwater.contract import topics
@@ -18,7 +19,7 @@ from headwater.transport.kafka_batch.reading import read_tail
 from headwater.transport.kafka_batch.records import Record
 from headwater.transport.kafka_batch.settings import KafkaSettings
 from headwater.transport.retry import retrying
-from tests.brokers import Extended, relayed
+from tests.brokers import relayed
 from tests.chaos.leaders import Leaders, three
 from tests.chaos.numbers import Numbers
 from tests.chaos.plan import Chapter

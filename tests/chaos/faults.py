@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from tests.chaos import plan
 from tests.chaos.bed import Bed
+from tests.chaos.kills import kill, kill_early, kill_quota
 from tests.chaos.plan import Fault
 from tests.chaos.process import wait
 from tests.chaos.rivals import stolen, taken_over, zombie
@@ -29,19 +30,6 @@ async def fire(bed: Bed, fault: Fault) -> str:
     return await _FIRE[fault.kind](bed, fault)
 
 
-async def _kill(bed: Bed, fault: Fault) -> str:
-    bed.kill()
-    bed.start()
-    return fault.kind
-
-
-async def _kill_early(bed: Bed, fault: Fault) -> str:
-    bed.kill()
-    bed.start()
-    await asyncio.sleep(fault.hold_s * _START_S)
-    return await _kill(bed, fault)
-
-
 async def _kill_late(bed: Bed, fault: Fault) -> str:
     """What the dead process had sent reaches Kafka when the next life has learnt the tail."""
     await bed.is_ready()
@@ -53,23 +41,10 @@ async def _kill_late(bed: Bed, fault: Fault) -> str:
     return fault.kind
 
 
-async def _kill_quota(bed: Bed, fault: Fault) -> str:
-    """Its last batches wait in Kafka's own socket, as nothing but a quota makes them do."""
-    await bed.is_ready()
-    await bed.limit(_QUOTA_BYTES_PER_S)
-    try:
-        await asyncio.sleep(0.3 + 0.7 * fault.hold_s)
-        await _kill(bed, fault)
-        await wait(bed.life.ready.is_set, READY_S)
-    finally:
-        await bed.limit(None)
-    return fault.kind
-
-
 async def _at_point(bed: Bed, fault: Fault) -> str:
     point = fault.kind.removeprefix(plan.AT)
     hit = await bed.dies_at(bed.folder, point, fault.nth, starting=point in plan.START_POINTS)
-    await _kill(bed, fault)
+    await kill(bed, fault)
     return fault.kind if hit else plan.KILL
 
 
@@ -215,10 +190,10 @@ async def _stop(bed: Bed, fault: Fault) -> str:
 
 
 _FIRE: Mapping[str, Fire] = {
-    plan.KILL: _kill,
-    plan.KILL_EARLY: _kill_early,
+    plan.KILL: kill,
+    plan.KILL_EARLY: kill_early,
     plan.KILL_LATE: _kill_late,
-    plan.KILL_QUOTA: _kill_quota,
+    plan.KILL_QUOTA: kill_quota,
     plan.MQTT_CUT: _mqtt_cut,
     plan.MQTT_HALF: _mqtt_half,
     plan.MQTT_HOLE: _mqtt_hole,

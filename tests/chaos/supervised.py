@@ -41,6 +41,10 @@ class Supervised(ABC):
     def check(self) -> None:
         """Raise what went wrong with the load."""
 
+    @abstractmethod
+    async def limit(self, bytes_per_s: float | None) -> None:
+        """A quota for what the system writes to Kafka; None takes it away."""
+
     async def is_ready(self) -> bool:
         """Wait until the system works; whether it does."""
         return await wait(self.life.ready.is_set, READY_S)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.brokers import Extended
 from headwater.app.stack.kafka import KafkaService, KafkaTools
 from headwater.app.stack.runner import Runner
 from headwater.contract.topics import COMPACT, remote
 from headwater.transport.kafka_batch import Cluster, KafkaSettings, Out
-from tests.brokers import Extended
 from tests.replicator.bed import Bed, now_ms, numbers, until
 from tests.services import Broker
 

@@ -9,6 +9,7 @@ from functools import partial
 
 from tests.chaos.bed import HEADWATER
 from tests.chaos.chapter import SPARED
+from tests.chaos.kills import kill, kill_early, kill_quota
 from tests.chaos.plan import AT, KILL, KILL_EARLY, KILL_LATE, KILL_QUOTA, STOP, TAKEN_OVER, ZOMBIE, Fault
 from tests.chaos.process import wait
 from tests.chaos.replicator import memory, plan
@@ -55,19 +56,6 @@ async def _fire_at_mirror(bed: Bed, fault: Fault) -> str:
     return await _FIRE[fault.kind](bed, fault)
 
 
-async def _kill(bed: Bed, fault: Fault) -> str:
-    bed.kill()
-    bed.start()
-    return fault.kind
-
-
-async def _kill_early(bed: Bed, fault: Fault) -> str:
-    bed.kill()
-    bed.start()
-    await asyncio.sleep(fault.hold_s * _START_S)
-    return await _kill(bed, fault)
-
-
 async def _kill_late(bed: Bed, fault: Fault) -> str:
     """What the dead process had sent reaches the target when the next life is under way."""
     await bed.is_ready()
@@ -84,22 +72,8 @@ async def _kill_answer(bed: Bed, fault: Fault) -> str:
     await bed.is_ready()
     bed.target_road.stall_answers()
     await asyncio.sleep(0.05 + 0.5 * fault.hold_s)
-    await _kill(bed, fault)
+    await kill(bed, fault)
     bed.target_road.resume()
-    return fault.kind
-
-
-async def _kill_quota(bed: Bed, fault: Fault) -> str:
-    """Its last batches wait in the target's own socket, as nothing but a quota makes them do."""
-    await bed.is_ready()
-    await bed.limit(_QUOTA_BYTES_PER_S)
-    try:
-        await asyncio.sleep(0.3 + 0.7 * fault.hold_s)
-        await _kill(bed, fault)
-        await wait(bed.life.ready.is_set, READY_S)
-        await asyncio.sleep(fault.hold_s)
-    finally:
-        await bed.limit(None)
     return fault.kind
 
 
@@ -118,7 +92,7 @@ async def _at_point(bed: Bed, fault: Fault) -> str:
     if point in plan.ERA_POINTS:
         await memory.eat(bed, fault)
     hit = await bed.dies_at(bed.folder, point, fault.nth, starting=starting) if starting else await _in_flow(bed, fault)
-    await _kill(bed, fault)
+    await kill(bed, fault)
     return fault.kind if hit else KILL
 
 
@@ -211,10 +185,10 @@ async def _stop(bed: Bed, fault: Fault) -> str:
 
 
 _FIRE: Mapping[str, Fire] = {
-    KILL: _kill,
-    KILL_EARLY: _kill_early,
+    KILL: kill,
+    KILL_EARLY: kill_early,
     KILL_LATE: _kill_late,
-    KILL_QUOTA: _kill_quota,
+    KILL_QUOTA: kill_quota,
     plan.KILL_ANSWER: _kill_answer,
     plan.TARGET_REQUEST: partial(_cut_in, source=False, request=True),
     plan.TARGET_ANSWER: partial(_cut_in, source=False, request=False),

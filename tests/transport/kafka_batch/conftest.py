@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-import ipaddress
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from bench.brokers import certificate
 from headwater.app.stack.kafka import KafkaService, KafkaTools
 from headwater.app.stack.runner import Runner
 from headwater.contract.topics import TopicSpec
@@ -45,26 +40,11 @@ class Doors(Relayed):
     certificate: Path
 
 
-def _certificate(path: Path) -> None:
-    """A key and a certificate for localhost, signed by itself, valid for a day."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    built = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    built = built.not_valid_before(now - dt.timedelta(hours=1)).not_valid_after(now + dt.timedelta(days=1))
-    signed = built.add_extension(names, critical=False).sign(key, hashes.SHA256())
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
-
-
 @pytest.fixture(scope="session")
 def doors(service_runner: Runner, kafka_tools: KafkaTools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     """A real broker with all listeners, shared by this folder's tests."""
     pem = tmp_path_factory.mktemp("tls") / "broker.pem"
-    _certificate(pem)
+    certificate(pem)
     service = relayed(KafkaService("doors", lambda: kafka_tools), _MORE % pem, tls="SSL", sasl="SASL_SSL")
     service_runner.start(service)
     yield Doors(ports=service_runner.ports(service), patience_s=3.0, certificate=pem)
