@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from numpy.typing import NDArray
 
 from bench.bridge import load
@@ -70,6 +71,17 @@ class Log:
                 "fetch.queue.backoff.ms": 5,
             }
         )
+
+    def begin(self, topic: str) -> Offsets:
+        """Delete what a topic holds, and return where it begins now.
+
+        No bridge comes into a topic full of what others wrote, where it would look for what it wrote itself.
+        """
+        ends = self.ends(topic)
+        before = [TopicPartition(topic, partition, end) for partition, end in enumerate(ends)]
+        for done in AdminClient({"bootstrap.servers": self._brokers}).delete_records(before).values():
+            done.result(_TIMEOUT_S)
+        return ends
 
     def ends(self, topic: str) -> Offsets:
         """End offset of each partition."""

@@ -46,7 +46,7 @@ def drain(bed: Bed, system: System, count: int, *, patience_s: float = _PATIENCE
     the start-up. Not from a later one on, since a system may read far ahead of what it has written: Mosquitto 2.0.11
     answers each acknowledgement with as many queued messages as the receive maximum, however many are under way.
     """
-    site, began = bed.fresh_site(), bed.log.ends(system.topic)
+    site, began = bed.fresh_site(), bed.log.begin(system.topic)
     wire.open_session(bed.mqtt_port, system.client_id(site), f"{site}/#", system.protocol)
     sent = bed.publish(site, 0, count)
     with _started(bed, system, site) as pid, Meter(pid) as meter:
@@ -59,7 +59,7 @@ def drain(bed: Bed, system: System, count: int, *, patience_s: float = _PATIENCE
 
 def held_back(bed: Bed, system: System, count: int, window: int) -> Run:
     """As `drain`, from a broker that sends only `window` readings ahead, at MQTT 3.1.1."""
-    site, began = bed.fresh_site(), bed.log.ends(system.topic)
+    site, began = bed.fresh_site(), bed.log.begin(system.topic)
     with (
         StrictBroker(site, count, window) as broker,
         _started(replace(bed, mqtt_port=broker.port), system, site) as pid,
@@ -87,7 +87,7 @@ def pace(bed: Bed, system: System, rate: float, seconds: float) -> Run:
 
     Latency is from just before sending to Kafka's append, and CPU that of the same time, both without the first tenth.
     """
-    site, began = bed.fresh_site(), bed.log.ends(system.topic)
+    site, began = bed.fresh_site(), bed.log.begin(system.topic)
     wire.open_session(bed.mqtt_port, system.client_id(site), f"{site}/#", system.protocol)
     with _started(bed, system, site) as pid, Meter(pid) as meter:
         bed.publish(site, 0, _PROBES)
