@@ -79,7 +79,8 @@ class Log:
         """
         ends = self.ends(topic)
         before = [TopicPartition(topic, partition, end) for partition, end in enumerate(ends)]
-        for done in AdminClient({"bootstrap.servers": self._brokers}).delete_records(before).values():
+        admin = AdminClient({"bootstrap.servers": self._brokers})  # a name keeps it alive until it has answered
+        for done in admin.delete_records(before, request_timeout=_TIMEOUT_S).values():
             done.result(_TIMEOUT_S)
         return ends
 
