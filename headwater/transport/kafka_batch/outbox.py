@@ -34,7 +34,7 @@ class Outbox:
     def __init__(self, connection: Connection, request_timeout_s: float) -> None:
         self._connection = connection
         self._timeout_ms = int(request_timeout_s * 1000 * _SHARE_OF_TIMEOUT)
-        self._queue: deque[_Entry] = deque()
+        self._queues: dict[tuple[str, int], deque[_Entry]] = {}  # none of them empty; the first is the next in turn
         self._flush_due = False
         self._waiter: asyncio.Task[None] | None = None
 
@@ -51,13 +51,17 @@ class Outbox:
 
     def post(self, topic: str, partition: int, batch: Sendable, answered: Answered) -> None:
         """As `put`, without a turn of the event loop between the answer and `answered`, which must not raise."""
-        self._queue.append(_Entry(topic, partition, batch, answered))
+        entry, queue = _Entry(topic, partition, batch, answered), self._queues.get((topic, partition))
+        if queue is None:
+            self._queues[topic, partition] = deque((entry,))
+        else:
+            queue.append(entry)
         if not self._flush_due:
             self._flush_due = True
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
-        while self._queue:
+        while self._queues:
             if not self._connection.clear and self._connection.ready:
                 self._waiter = asyncio.get_running_loop().create_task(self._flush_later())
                 return
@@ -69,20 +73,20 @@ class Outbox:
         self._flush()
 
     def _next_request(self) -> list[_Entry]:
-        taken: dict[tuple[str, int], _Entry] = {}
-        left: deque[_Entry] = deque()
-        held: set[tuple[str, int]] = set()  # what follows in such a partition waits too
+        """The first batch of each partition, as far as there is room; who was served goes behind the others."""
+        taken: list[_Entry] = []
         size = 0
-        for entry in self._queue:
+        for queue in self._queues.values():
+            size += len(queue[0].batch)
+            if taken and size > _REQUEST_BYTES:
+                break
+            taken.append(queue.popleft())
+        for entry in taken:
             pair = (entry.topic, entry.partition)
-            if pair in taken or pair in held or (taken and size + len(entry.batch) > _REQUEST_BYTES):
-                left.append(entry)
-                held.add(pair)
-            else:
-                taken[pair] = entry
-                size += len(entry.batch)
-        self._queue = left
-        return list(taken.values())
+            queue = self._queues.pop(pair)
+            if queue:
+                self._queues[pair] = queue
+        return taken
 
     def _send(self, entries: list[_Entry]) -> None:
         call = calls.produce([(e.topic, e.partition, e.batch) for e in entries], self._timeout_ms)
