@@ -14,16 +14,17 @@ from typing import Any
 
 import structlog
 
-from headwater.contract.errors import HeadwaterError, Permanent, Transient
+from headwater.contract.errors import HeadwaterError, Permanent
 from headwater.contract.topics import MANIFEST_KEPT_MS, gaps, manifest, positions
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.kafka_batch.administration import create_topic
-from headwater.transport.retry import Voice, pauses, retrying
+from headwater.transport.retry import retrying
 from replicator import targets
 from replicator.account import Account
 from replicator.anchor import Anchor
 from replicator.batch_engine import BatchEngine
 from replicator.engine import Ends, Engine, Shipment, now_ms, unfetched
+from replicator.fetching import fetch_for
 from replicator.flow import Flow
 from replicator.journal import Journal
 from replicator.links.lines import Lines
@@ -40,8 +41,6 @@ from replicator.sharing.shares import Held
 from replicator.way import Way
 
 _log = structlog.get_logger(__name__)
-_FULL_WAIT_MS = 20
-_ANCHORING_WAIT_MS = 100
 _KEEP_NAME_S = 86_400.0
 
 
@@ -170,7 +169,7 @@ class Link:
         for work in await self._observer.begin(self._probe, self._target, self._wanted.set):
             self._spawn(work)
         lines = await Lines.open(settings.link, self._target, self._journal)
-        self._observer.budget_left = lambda: lines.budget.left
+        self._observer.lines = lines
         self._spawn(lines.run())
         self._account = Account(self._target, self._journal, self._metrics, now_ms)
         ends = Ends(
@@ -184,7 +183,7 @@ class Link:
             lines=lines,
             keeps_data=settings.proof.enabled and settings.proof.sha256,
         )
-        self._spawn(self._fetch())
+        self._spawn(fetch_for(self._flows, self._source, settings, self._wanted))
         self._spawn(self._store_positions(self._journal))
         guard = guard_of(settings, self._probe, self._target, self._journal)
         export = partial(self._observer.export, self._metrics)
@@ -208,49 +207,6 @@ class Link:
             self._prover.open(engine)
         self._spawn(flow.run(), flow)
         return flow
-
-    async def _fetch(self) -> None:
-        """One long poll for all partitions that want more, each in turn at the front: the first gets its bytes."""
-        settings = self._settings
-        rest, voice = pauses(), Voice()
-        turn = 0
-        while True:
-            hungry = [flow for flow in self._flows if flow.hungry]
-            if not hungry:
-                self._wanted.clear()
-                await self._wanted.wait()
-                continue
-            turn = (turn + 1) % len(hungry)
-            asked = {(flow.engine.way.topic, flow.engine.way.partition): flow for flow in hungry[turn:] + hungry[:turn]}
-            offsets = {pair: flow.next_offset or 0 for pair, flow in asked.items()}
-            try:
-                fetched = await self._source.fetch(
-                    offsets,
-                    max_wait_ms=self._patience_ms(),
-                    max_bytes=settings.fetch_bytes,
-                    partition_max_bytes=settings.partition_fetch_bytes,
-                    read_committed=True,
-                )
-            except Transient as error:
-                if voice.says(str(error)):
-                    _log.warning("fetching again", site=settings.site, why=str(error))
-                for flow in hungry:
-                    flow.lost_sight()
-                await asyncio.sleep(next(rest))
-                continue
-            rest = pauses()
-            voice.waited_s()
-            for part in fetched:
-                pair = (part.topic, part.partition)
-                asked[pair].take(offsets[pair], part)
-
-    def _patience_ms(self) -> int:
-        """How long a fetch may wait: a partition that is left out of it must not wait for the others."""
-        most = int(self._settings.fetch_wait_s * 1000)
-        if any(flow.full for flow in self._flows):
-            return min(most, _FULL_WAIT_MS)
-        anchoring = any(flow.next_offset is None and flow.halted is None for flow in self._flows)
-        return min(most, _ANCHORING_WAIT_MS) if anchoring else most
 
     async def _store_positions(self, journal: Journal) -> None:
         named = time.monotonic()

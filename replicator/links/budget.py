@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -36,6 +37,13 @@ class Spent(msgspec.Struct, frozen=True):
             month,
             size + (self.month_bytes if month == self.month else 0),
         )
+
+
+class Shut(NamedTuple):
+    """Why a lane may not send now, and when it may again (UTC)."""
+
+    why: Literal["budget", "hours"]
+    until: dt.datetime
 
 
 class Budget:
@@ -75,20 +83,19 @@ class Budget:
         left = [limit - used for limit, used in zip(self._limits(), spent, strict=True) if limit is not None]
         return max(min(left), 0) if left else None
 
-    def shut(self, lanes: int, now: dt.datetime) -> frozenset[int]:
+    def shut(self, lanes: int, now: dt.datetime) -> dict[int, Shut]:
         """Lanes, of so many, that may not send now. The first one has the last twentieth of a budget for itself."""
-        found = set()
-        spent = (self.spent.hour_bytes, self.spent.day_bytes, self.spent.month_bytes)
-        for limit, used in zip(self._limits(), spent, strict=True):
-            if limit is None:
-                continue
-            if used >= limit:
-                found |= set(range(lanes))
-            elif used >= limit * (1 - _FOR_FIRST):
-                found |= set(range(min(1, lanes - 1), lanes))
+        found: dict[int, Shut] = {}
         if self._hours and not any(_within(each, now.hour * 60 + now.minute) for each in self._hours):
-            found.add(lanes - 1)
-        return frozenset(found)
+            found[lanes - 1] = Shut("hours", min(_next(begin, now) for begin, _ in self._hours))
+        spent = (self.spent.hour_bytes, self.spent.day_bytes, self.spent.month_bytes)
+        for limit, used, until in zip(self._limits(), spent, _ends(now), strict=True):
+            if limit is None or used < limit * (1 - _FOR_FIRST):
+                continue
+            for lane in range(0 if used >= limit else min(1, lanes - 1), lanes):
+                if lane not in found or found[lane].until < until:
+                    found[lane] = Shut("budget", until)
+        return found
 
 
 def _minutes(hours: str) -> tuple[int, int]:
@@ -99,3 +106,17 @@ def _minutes(hours: str) -> tuple[int, int]:
 def _within(hours: tuple[int, int], minute: int) -> bool:
     begin, end = hours
     return begin <= minute < end if begin < end else minute >= begin or minute < end
+
+
+def _ends(now: dt.datetime) -> tuple[dt.datetime, dt.datetime, dt.datetime]:
+    """When this hour, this day and this month are over."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    day = hour.replace(hour=0)
+    month = (day.replace(day=1) + dt.timedelta(days=32)).replace(day=1)
+    return hour + dt.timedelta(hours=1), day + dt.timedelta(days=1), month
+
+
+def _next(minute: int, now: dt.datetime) -> dt.datetime:
+    """When it is this minute of a day again."""
+    today = now.replace(hour=minute // 60, minute=minute % 60, second=0, microsecond=0)
+    return today if today > now else today + dt.timedelta(days=1)

@@ -22,7 +22,7 @@ _LOCAL_QUEUE_S = 0.1  # on a short road; less is a busy machine
 _SLACK_S = 0.005  # by which a batch may leave early: timers are not exact
 _CYCLE = 10.0  # probes last a tenth of the time
 _BURST_S = 0.2
-_FIRST_SHARE = 0.9
+FIRST_SHARE = 0.9
 _KEPT_FULL = 1 << 20
 _MOST_WINDOW = 16 << 20
 
@@ -148,7 +148,7 @@ class Governor:
             return
         self._free = max(self._free, now) + size / rate
         if lane == 0:
-            self._first_free = max(self._first_free, now - _BURST_S) + size / (rate * _FIRST_SHARE)
+            self._first_free = max(self._first_free, now - _BURST_S) + size / (rate * FIRST_SHARE)
         start = max(self._tags[lane], self._virtual)
         self._virtual = start
         self._tags[lane] = start + size / self._weights[lane]

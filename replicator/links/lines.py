@@ -13,7 +13,7 @@ from headwater.contract.errors import HeadwaterError, Transient
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.kafka_batch.routes import WRITE
 from replicator.journal import Journal
-from replicator.links.budget import KEY, Budget, Spent
+from replicator.links.budget import KEY, Budget, Shut, Spent
 from replicator.links.governor import SHORT_S, Gate, Governor
 from replicator.links.settings import BULK, LinkSettings
 from replicator.position import decode
@@ -41,6 +41,7 @@ class Lines:
         stored = journal.kept(KEY)
         spent = None if stored is None else decode(stored, Spent, f"positions topic, key {KEY.decode()}")
         self.budget = Budget(settings.budget, settings.hours, spent)
+        self.shut: dict[int, Shut] = {}  # by number of a lane
         self._names = [lane.name for lane in settings.lanes] + [BULK]
         self._stored, self._stored_bytes = time.monotonic(), self.budget.spent.month_bytes
         self.governor = Governor(settings.weights, most_rate=settings.rate_bytes_s)
@@ -91,7 +92,8 @@ class Lines:
         now, governor = dt.datetime.now(dt.UTC), self.governor
         if self.budget.counts:
             self.budget.look(self._target.roads(), now)
-        shut = self.budget.shut(len(self._names), now)
+        self.shut = self.budget.shut(len(self._names), now)
+        shut = frozenset(self.shut)
         if shut != governor.shut:
             names = [self._names[lane] for lane in sorted(shut)]
             _log.info("lanes wait for their budget or their time" if names else "all lanes may send", lanes=names)

@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from replicator.operating.figures import Figures, PartitionFigures, Window
-from replicator.operating.live import PartitionView, Snapshot
+from replicator.operating.live import LaneView, PartitionView, Snapshot
 from replicator.operating.observer import by_topic
 from replicator.settings import ReplicatorSettings
 
@@ -84,6 +84,7 @@ class Exported(Collector):
         now = self._snapshot()
         yield from self._mirrored(now.at)
         yield from _link(self._settings.site, now)
+        yield from _lanes(self._settings.site, now)
         yield from _topics(self._settings.site, now)
 
     def _mirrored(self, now: int) -> Iterator[Metric]:
@@ -100,6 +101,8 @@ def _link(site: str, now: Snapshot) -> Iterator[Metric]:
         ("goodput_bytes_per_second", "Bytes that the target acknowledges a second.", now.goodput_bytes_s),
         ("round_trip_seconds", "Round trip to the target, smoothed by TCP.", _seconds(now.round_trip_ms)),
         ("eta_seconds", "Until all that waits is shipped; absent: never at this rate.", now.eta_s),
+        ("rate_bytes_per_second", "At which batches leave; absent where they leave as they come.", now.rate_bytes_s),
+        ("connections", "Live connections to the target.", float(now.connections)),
         ("budget_left_bytes", "What may still be sent of the byte budget; absent without one.", now.budget_left_bytes),
         ("open", "1 once both clusters have answered and topics are under way.", float(now.open)),
     ]
@@ -120,6 +123,31 @@ def _link(site: str, now: Snapshot) -> Iterator[Metric]:
 
 def _seconds(ms: float | None) -> float | None:
     return None if ms is None else ms / 1000
+
+
+def _lanes(site: str, now: Snapshot) -> Iterator[Metric]:
+    per_lane: list[tuple[str, str, Callable[[LaneView], float]]] = [
+        ("lane_lag_records", "Records of a lane that wait at the source, at most.", lambda lane: lane.lag_records),
+        ("lane_lag_bytes", "Their bytes, estimated from what was shipped.", lambda lane: lane.lag_bytes),
+        ("lane_oldest_unshipped_seconds", "Age of the oldest of them that was fetched.", _age_s),
+        ("lane_share", "Of the link, while more waits in all lanes than it carries.", lambda lane: lane.share),
+        ("lane_shut", "1 while its hours or the budget keep a lane from sending.", lambda lane: float(bool(lane.shut))),
+    ]
+    for name, says, value in per_lane:
+        family = GaugeMetricFamily(OURS + name, says, labels=["site", "lane"])
+        for lane in now.lanes:
+            family.add_metric([site, lane.name], value(lane))
+        yield family
+    sent = CounterMetricFamily(
+        OURS + "lane_sent_bytes", "Bytes of batches that left in a lane.", labels=["site", "lane"]
+    )
+    for lane in now.lanes:
+        sent.add_metric([site, lane.name], lane.sent_bytes)
+    yield sent
+
+
+def _age_s(lane: LaneView) -> float:
+    return (lane.age_ms or 0) / 1000
 
 
 def _topics(site: str, now: Snapshot) -> Iterator[Metric]:

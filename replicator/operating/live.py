@@ -53,11 +53,30 @@ class PartitionView(msgspec.Struct, frozen=True):
     doubted: str = ""
 
 
+class LaneView(msgspec.Struct, frozen=True):
+    """One lane. `share`: of the link while more waits in every lane than it carries. `topics`: partitions under way.
+
+    `shut`: why it may not send now, `hours` or `budget`, empty while it may; `until`: when it may, ms since 1970.
+    `sent_bytes` left in this life.
+    """
+
+    name: str
+    share: float
+    topics: dict[str, int] = {}
+    lag_records: int = 0
+    lag_bytes: int = 0
+    age_ms: int | None = None
+    sent_bytes: int = 0
+    shut: str = ""
+    until: int | None = None
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """A link at one moment. Rates are of the last 20 s; `sent_bytes` are on the road to the target, all included.
 
     `wasted_bytes` of them were sent again by TCP, or in batches that nobody acknowledged. `eta_s`: until all that waits
-    is shipped at this rate, None: never at this rate. `budget_left_bytes`: None without a budget.
+    is shipped at this rate, None: never at this rate. `budget_left_bytes`: None without a budget. `rate_bytes_s`: at
+    which batches leave now, None: as they come.
     """
 
     site: str = ""
@@ -74,6 +93,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     wasted_bytes: int = 0
     eta_s: float | None = None
     budget_left_bytes: int | None = None
+    rate_bytes_s: float | None = None
+    connections: int = 0  # to the target
+    lanes: list[LaneView] = []  # the first one first
     paused: dict[str, str] = {}  # topic or * to why
     partitions: list[PartitionView] = []
     last_error: str = ""

@@ -24,7 +24,9 @@ from headwater.transport.kafka_batch.road import Road
 from replicator.batch_engine import BatchEngine
 from replicator.engine import Shipment, now_ms
 from replicator.flow import Flow
+from replicator.links.lines import Lines
 from replicator.operating.figures import Figures
+from replicator.operating.lanes import lanes
 from replicator.operating.live import PartitionView, Snapshot
 from replicator.operating.pausing import ALL, Pause, Paused, Watch
 from replicator.proof.prover import Prover
@@ -65,6 +67,11 @@ class Roads:
         return self._resent + sum(each.resent for each in self._live.values())
 
     @property
+    def connections(self) -> int:
+        """That are live."""
+        return len(self._live)
+
+    @property
     def round_trip_ms(self) -> float | None:
         """Of the connection that has sent most."""
         busiest = max(self._live.values(), key=lambda each: each.sent, default=None)
@@ -72,12 +79,12 @@ class Roads:
 
 
 class Observer:
-    """Of one life of a link. `prover` and `opened` are set by the link; `budget_left` by whoever keeps a budget."""
+    """Of one life of a link. `prover`, `lines` and `opened` are set by the link."""
 
     def __init__(self, settings: ReplicatorSettings, clock: Callable[[], int] = now_ms) -> None:
         self.prover: Prover | None = None
         self.opened = False
-        self.budget_left: Callable[[], int | None] = lambda: None
+        self.lines: Lines | None = None
         self.figures = Figures(clock)
         self.paused: Paused = {}
         self._settings, self._clock = settings, clock
@@ -178,7 +185,10 @@ class Observer:
             sent_bytes=self._roads.sent,
             wasted_bytes=self._roads.resent + in_vain,
             eta_s=self._eta_s(partitions, goodput),
-            budget_left_bytes=self.budget_left(),
+            budget_left_bytes=None if self.lines is None else self.lines.budget.left,
+            rate_bytes_s=None if self.lines is None else self.lines.governor.rate,
+            connections=self._roads.connections,
+            lanes=lanes(settings.link, partitions, self.lines),
             paused={topic: pause.why or f"by {pause.by or 'somebody'}" for topic, pause in self.paused.items()},
             partitions=partitions,
             last_error=problem.says,

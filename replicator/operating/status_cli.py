@@ -112,9 +112,12 @@ def _absence(link: Report) -> list[str]:
 
 
 def _process(now: Snapshot) -> list[str]:
+    from replicator.operating.wording import LANE_HEADER, lane_cells, link_text  # noqa: PLC0415  # as above
+
     eta = "never at this rate" if now.eta_s is None else span_text(now.eta_s)
-    trip = "" if now.round_trip_ms is None else f", round trip {now.round_trip_ms:,.1f} ms"
     rate, wait = bytes_text(now.goodput_bytes_s), bytes_text(now.lag_bytes)
-    lines = [f"process {now.pid}: {rate} a second{trip}, about {wait} wait, until all is shipped: {eta}"]
+    lines = [f"process {now.pid}: {rate} a second, about {wait} wait, until all is shipped: {eta}"]
+    lines.append(f"the link: {link_text(now)}")
+    lines.append(aligned([LANE_HEADER, *map(lane_cells, now.lanes)]))
     lines += [f"{each.topic}[{each.partition}]: {each.doubted}" for each in now.troubles if each.doubted]
     return lines

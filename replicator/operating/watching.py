@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from headwater.transport import watching
 from replicator.operating.live import PartitionView, Snapshot, ask
 from replicator.operating.observer import by_topic
+from replicator.operating.wording import LANE_HEADER, lane_cells, link_text
 from replicator.tables import bytes_text, span_text
 
+_SIDES: tuple[JustifyMethod, ...] = ("left", "right", "right", "right", "right", "left", "left")
 _ORDER = ("halted", "starting", "paused", "shipping", "up to date")
 
 
@@ -34,20 +36,30 @@ def view(now: Snapshot, before: Snapshot | None) -> RenderableType:
     head.add_row("goodput", f"{bytes_text(now.goodput_bytes_s)} a second")
     head.add_row("waits", f"{now.lag_records:,} records, about {bytes_text(now.lag_bytes)}")
     head.add_row("until all is shipped", "never at this rate" if now.eta_s is None else span_text(now.eta_s))
-    head.add_row("round trip", "unknown" if now.round_trip_ms is None else f"{now.round_trip_ms:,.1f} ms")
+    head.add_row("link", link_text(now))
     share = now.wasted_bytes / now.sent_bytes if now.sent_bytes else 0.0
     head.add_row("on the road", f"{bytes_text(now.sent_bytes)}, of these {share:.1%} in vain")
     if now.budget_left_bytes is not None:
         head.add_row("budget left", bytes_text(now.budget_left_bytes))
     if now.reached_ms:
         head.add_row("last acknowledgement", f"{span_text(max(now.at - now.reached_ms, 0) / 1000)} ago")
-    parts: list[RenderableType] = [head, Text(), _topics(now, before), Text()]
+    parts: list[RenderableType] = [head, Text(), _topics(now, before), Text(), _lanes(now), Text()]
     parts += [Text(f"paused: {topic} ({why})", "yellow") for topic, why in now.paused.items()]
     parts += [_trouble(each) for each in now.troubles]
     if now.last_error:
         ago = (now.at - now.last_error_at) / 1000
         parts.append(Text(f"last error, {span_text(ago)} ago: {now.last_error}"))
     return Group(*parts)
+
+
+def _lanes(now: Snapshot) -> Table:
+    found = Table(title="lanes", title_justify="left", box=None, pad_edge=False)
+    for name, justify in zip(LANE_HEADER, _SIDES, strict=True):
+        found.add_column(name, justify=justify, no_wrap=justify == "right", overflow="fold", header_style="bold")
+    for lane in now.lanes:
+        *cells, may = lane_cells(lane)
+        found.add_row(*cells, Text(may, "yellow" if lane.shut else ""))
+    return found
 
 
 def _trouble(each: PartitionView) -> Text:
