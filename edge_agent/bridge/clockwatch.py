@@ -23,7 +23,7 @@ from headwater.contract.errors import HeadwaterError
 from headwater.transport.kafka_batch.records import Out
 from headwater.transport.lifecycle import sleep_or_stop
 
-SAMPLES_A_S = 200
+SAMPLES_A_S = 100
 MOST_SAMPLES = 64  # of one read
 TELL_S = 5.0
 _SHOWN = 5

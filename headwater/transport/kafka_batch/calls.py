@@ -216,7 +216,8 @@ def produce(batches: Sequence[tuple[str, int, Sendable]], timeout_ms: int) -> Ca
 
 
 _PART = struct.Struct(">ii")
-_PRODUCED = struct.Struct(">ihqqq")
+_PRODUCED = struct.Struct(">ihqqqih")
+_SAID_BYTES = 6  # of these, the number of refused records and the length of the broker's sentence
 _TOLD = 3  # of what may be as many records as a batch has
 
 
@@ -225,7 +226,11 @@ def _read_produce(r: Reader) -> tuple[int, list[Produced]]:
     for _ in r.times():
         topic = r.name()
         for _ in r.times():
-            partition, error, base_offset, _append_time, _log_start = r.take(_PRODUCED)
+            partition, error, base_offset, _append_time, _log_start, refused, text = r.take(_PRODUCED)
+            if not refused and text < 0:
+                found.append(Produced(topic, partition, error, base_offset))
+                continue
+            r.at -= _SAID_BYTES
             per_record = [(r.int32(), r.name()) for _ in r.times()]
             texts = [f"record {index}: {text}" for index, text in per_record[:_TOLD]]
             detail = "; ".join(filter(None, (r.name(), *texts)))

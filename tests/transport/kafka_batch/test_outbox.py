@@ -52,4 +52,5 @@ async def test_a_request_that_is_full_leaves_the_next_one_to_those_that_were_lef
     served = [
         next(p for p in range(3) if b"%d%d" % (p, n) in each) for n in range(2) for each in found[3 * n : 3 * n + 3]
     ]
-    assert len(found) == 6 and served == [0, 1, 2, 0, 1, 2]
+    assert len(found) == 6
+    assert served == [0, 1, 2, 0, 1, 2]
