@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 import structlog
 from msgspec import structs
@@ -23,6 +23,9 @@ from replicator.position import Gap
 from replicator.standing import Standing, standing_key
 from replicator.way import Way
 
+if TYPE_CHECKING:
+    from replicator.metrics import Metrics
+
 _log = structlog.get_logger(__name__)
 _LAST_WORD_S = 2.0
 _REMEMBERED = 100_000  # notices
@@ -30,9 +33,9 @@ _TOLD = 5  # of the records that one batch has replaced
 
 
 class Account:
-    """One link's. `metrics` is the module of that name, where somebody asks for them; `clock` is in ms since 1970."""
+    """One link's. `metrics` where somebody asks for them; `clock` is in ms since 1970."""
 
-    def __init__(self, target: Cluster, journal: Journal, metrics: ModuleType | None, clock: Callable[[], int]) -> None:
+    def __init__(self, target: Cluster, journal: Journal, metrics: Metrics | None, clock: Callable[[], int]) -> None:
         self._target = target
         self._journal = journal
         self._metrics = metrics
@@ -56,7 +59,7 @@ class Account:
         if not self._is_new(way, notice := notices.of_gap(way, gap, halted=halted)):
             return
         if self._metrics is not None:
-            self._metrics.on_gap(way.site, gap)
+            self._metrics.on_gap(gap)
         _log.error("gap", site=way.site, halted=halted, **structs.asdict(gap))
         await self._journal.say([notice])
 
@@ -119,6 +122,8 @@ class Account:
     def refused(self, way: Way, error: Permanent) -> None:
         """Say that a topic cannot even begin; `way` is its first partition."""
         self._change(way, halted=str(error), hint=error.hint, exit_code=error.exit_code)
+        if self._metrics is not None:
+            self._metrics.on_refused(way.topic)
 
     async def store(self, halted: Mapping[Way, Permanent | None]) -> None:
         """Store how the partitions stand, where that has changed; `halted` says why they stand still."""

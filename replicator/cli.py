@@ -58,7 +58,7 @@ def run(verbose: bool = VERBOSE) -> None:
         if settings.metrics_port is not None:
             from replicator.operating.exporting import Exported  # noqa: PLC0415  # 3 MB that others do without
 
-            Exported(settings, observer.figures, observer.snapshot, asyncio.get_running_loop())
+            Exported(observer, asyncio.get_running_loop())
         async with served(folder_of(settings.site), observer.snapshot):
             halted = await run_ways(settings, stop, observer)
         if halted is not None:  # others were shipped, but the end must not look well

@@ -9,8 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -40,6 +39,9 @@ from replicator.sharing.elsewhere import Elsewhere
 from replicator.sharing.shares import Held
 from replicator.way import Way
 
+if TYPE_CHECKING:
+    from replicator.metrics import Metrics
+
 _log = structlog.get_logger(__name__)
 _KEEP_NAME_S = 86_400.0
 
@@ -68,10 +70,12 @@ async def run_link(
             await cluster.close()
 
 
-def _metrics() -> ModuleType:
-    from replicator import metrics  # noqa: PLC0415  # 3 MB that a link without a metrics port does without
+def _metrics(settings: ReplicatorSettings) -> Metrics | None:
+    if settings.metrics_port is None:
+        return None
+    from replicator.metrics import Metrics  # noqa: PLC0415  # 3 MB that a link without a metrics port does without
 
-    return metrics
+    return Metrics(settings.site, settings.direction)
 
 
 class Link:
@@ -94,7 +98,7 @@ class Link:
         self._source = source
         self._probe = probe
         self._target = target
-        self._metrics = _metrics() if settings.metrics_port is not None else None
+        self._metrics = _metrics(settings)
         self._journal: Journal | None = None
         self._topics: Topics | None = None
         self._account: Account | None = None

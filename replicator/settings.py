@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -16,6 +16,7 @@ from replicator.proof.settings import ProofSettings
 from replicator.way import Way
 
 GapPolicy = Literal["continue", "halt"]
+Direction = Literal["up", "down"]
 
 
 def _once(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -38,6 +39,7 @@ class ReplicatorSettings(BaseModel):
     """One link. Sizes are bytes on the wire, as compressed at the source."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    direction: ClassVar[Direction] = "up"  # as seen from the site
 
     site: Site = Field(description="site whose topics are shipped; a topic arrives as <site>.<topic>")
     source: KafkaSettings = Field(description="the site's own Kafka cluster")
@@ -101,12 +103,12 @@ class ReplicatorSettings(BaseModel):
         return self
 
     @property
-    def down_link(self) -> ReplicatorSettings | None:
+    def down_link(self) -> DownLink | None:
         """The link from the cloud to the site, if there is one; what it keeps for itself is at the site."""
         if not self.down.topics:
             return None
         names = self.names
-        return ReplicatorSettings(
+        return DownLink(
             site=self.site,
             source=self.target,
             target=self.source,
@@ -114,7 +116,8 @@ class ReplicatorSettings(BaseModel):
             naming=NamingSettings(source_alias=names.target, target_alias=names.source, separator=names.separator),
             on_gap=self.on_gap,
             shared=self.shared,
-            proof=ProofSettings(enabled=False),
+            proof=self.proof,
+            metrics_port=self.metrics_port,
             position_interval_s=self.position_interval_s,
             drain_s=self.drain_s,
         )
@@ -140,3 +143,9 @@ class ReplicatorSettings(BaseModel):
         name = self.names.remote(topic)
         usual = name == f"{self.site}.{topic}" and "." not in topic
         return Way(self.site, topic, partition, "" if usual else name)
+
+
+class DownLink(ReplicatorSettings):
+    """The link from the cloud to the site, which the same process runs."""
+
+    direction: ClassVar[Direction] = "down"

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from types import ModuleType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -29,6 +28,9 @@ from replicator.mm2.refresh import Refresh
 from replicator.opening import Topics
 from replicator.settings import ReplicatorSettings
 from replicator.sharing.shares import Held
+
+if TYPE_CHECKING:
+    from replicator.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 
@@ -47,7 +49,7 @@ def works(
     target: Cluster,
     topics: Topics,
     guard: Guard | None,
-    metrics: ModuleType | None,
+    metrics: Metrics | None,
     held: Held | None = None,
 ) -> list[Coroutine[Any, Any, None]]:
     """What is to be done beside a link, each until it is cancelled: changes, circles, heartbeats, groups.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -16,6 +16,9 @@ from headwater.transport.retry import Voice
 from replicator import targets
 from replicator.opening import Topics
 from replicator.settings import ReplicatorSettings
+
+if TYPE_CHECKING:
+    from replicator.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 Drift = dict[str, tuple[str, str]]  # name of a configuration: as it should be, as it is at the target
@@ -33,7 +36,7 @@ class Refresh:
         self._taken = set(settings.topics)
         self._compared_s = -1e9
 
-    async def run(self, metrics: ModuleType | None) -> None:
+    async def run(self, metrics: Metrics | None) -> None:
         """Look until cancelled; trouble with a cluster is logged, and the next look tries again."""
         voice = Voice()
         while True:
@@ -68,7 +71,7 @@ class Refresh:
         named = None if self._settings.may_ship_others else list(self._topics.flows)
         return await all_topics(self._source, named)
 
-    async def _compare(self, metrics: ModuleType | None) -> None:
+    async def _compare(self, metrics: Metrics | None) -> None:
         for topic in list(self._topics.flows):
             name = self._settings.names.remote(topic)
             found = await drift(self._source, self._target, topic, name)
@@ -78,7 +81,7 @@ class Refresh:
                 found = {}
             self._tell(topic, name, found)
             if metrics is not None:
-                metrics.on_drift(self._settings.site, topic, len(found))
+                metrics.on_drift(topic, len(found))
 
     def _tell(self, topic: str, name: str, found: Drift) -> None:
         if found == self.drift.get(topic, {}):

@@ -61,21 +61,26 @@ def plan(as_json: bool = AS_JSON) -> None:
 
 
 def _plan_text(found: Plan) -> str:
-    rows: list[tuple[str, ...]] = [("topic", "target", "action", "engine", "partitions", "to ship", "remarks")]
-    for each in found.topics:
-        added = f" (+{each.added_partitions})" if each.added_partitions else ""
-        to_ship = f"{each.records:,}" if each.engine else ""
-        partitions = f"{each.partitions}{added}" if each.engine else ""
-        rows.append((each.topic, each.target, each.action, each.engine, partitions, to_ship, _remarks(each)))
+    several = found.down is not None
+    header = ("way", "topic", "target", "action", "engine", "partitions", "to ship", "remarks")
+    rows = [header[not several :]]
+    rows += [(way.direction, *_plan_row(each))[not several :] for way in found.ways for each in way.topics]
     lines = [f"{found.site}: {found.source} to {found.target}", aligned(rows)]
-    for each in found.topics:
+    for each in (each for way in found.ways for each in way.topics):
         if each.why:
             lines.append(f"{each.topic}: {each.why}" + (f"; {each.hint}" if each.hint else ""))
         lines += [f"{each.target}: {key} is {is_}, and would be {want}" for key, (want, is_) in each.drift.items()]
-    lines += [f"would create {name} for itself" for name in found.own]
+    lines += [f"would create {name} for itself, at {way.target}" for way in found.ways for name in way.own]
     if found.left_out:
         lines.append(f"not shipped: {', '.join(f'{name} ({why})' for name, why in found.left_out.items())}")
     return "\n".join(lines)
+
+
+def _plan_row(each: PlannedTopic) -> tuple[str, ...]:
+    added = f" (+{each.added_partitions})" if each.added_partitions else ""
+    to_ship = f"{each.records:,}" if each.engine else ""
+    partitions = f"{each.partitions}{added}" if each.engine else ""
+    return (each.topic, each.target, each.action, each.engine, partitions, to_ship, _remarks(each))
 
 
 def _remarks(each: PlannedTopic) -> str:
@@ -88,7 +93,8 @@ def _remarks(each: PlannedTopic) -> str:
 def pause(topic: str = TOPIC, why: str = WHY, as_json: bool = AS_JSON) -> None:
     """Stop shipping a topic, or all, within seconds and over restarts, until `resume`; asks the source alone.
 
-    What was read before is still shipped. It works while the target is away, and for all replicators of the site.
+    What was read before is still shipped. It works while the target is away, and for all replicators of the site. A
+    topic of the way down is named; the cloud is asked then.
 
     Example:  headwater replicate pause readings --why "satellite costs"
     """
@@ -110,7 +116,9 @@ def _steer(topic: str, wanted: object, now: int, as_json: bool) -> None:
     from headwater.transport.kafka_batch import Cluster  # noqa: PLC0415  # as above
     from replicator.operating.pausing import ALL, Pause, paused, say  # noqa: PLC0415  # as above
 
-    settings = _load()
+    settings: ReplicatorSettings = _load()
+    if settings.down_link is not None and topic in settings.down.topics and not settings.ships(topic):
+        settings = settings.down_link
     if topic != ALL and topic not in settings.topics and not settings.ships(topic):
         raise BadInput(
             f"the link of {settings.site} does not ship {topic!r}", hint=f"it ships {', '.join(settings.topics)}"

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from headwater.contract.errors import Permanent, Unreachable
+from headwater.contract.errors import Permanent, Unreachable, Untrusted
 from headwater.transport.files import replace_durably
 from headwater.transport.local_socket import answered, asked
 from headwater.transport.settings import home
@@ -77,6 +77,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     `wasted_bytes` of them were sent again by TCP, or in batches that nobody acknowledged. `eta_s`: until all that waits
     is shipped at this rate, None: never at this rate. `budget_left_bytes`: None without a budget. `rate_bytes_s`: at
     which batches leave now, None: as they come.
+    `failed`: why this way has ended while the process goes on with the other one. `down`: the way down beside it.
     """
 
     site: str = ""
@@ -96,6 +97,11 @@ class Snapshot(msgspec.Struct, frozen=True):
     rate_bytes_s: float | None = None
     connections: int = 0  # to the target
     lanes: list[LaneView] = []  # the first one first
+    direction: str = "up"
+    failed: str = ""
+    hint: str = ""
+    exit_code: int = 0
+    down: Snapshot | None = None
     paused: dict[str, str] = {}  # topic or * to why
     partitions: list[PartitionView] = []
     last_error: str = ""
@@ -113,8 +119,20 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     @property
     def troubles(self) -> list[PartitionView]:
-        """Partitions that stand still, or whose target is not what was shipped."""
-        return [each for each in self.partitions if each.halted or each.doubted]
+        """Partitions of either way that stand still, or whose target is not what was shipped."""
+        below = [] if self.down is None else self.down.troubles
+        return [each for each in self.partitions if each.halted or each.doubted] + below
+
+    @property
+    def ways(self) -> list[Snapshot]:
+        """Both ways, this one first."""
+        return [self] if self.down is None else [self, self.down]
+
+    @property
+    def trouble_code(self) -> int:
+        """Exit code of the worst trouble of either way."""
+        codes = [each.exit_code or Untrusted.exit_code for each in self.troubles]
+        return max([*codes, *(each.exit_code for each in self.ways)])
 
 
 def folder_of(site: str) -> Path:

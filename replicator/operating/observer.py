@@ -12,12 +12,11 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from itertools import groupby
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from headwater.contract.errors import HeadwaterError
+from headwater.contract.errors import HeadwaterError, Permanent
 from headwater.transport import logs
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.kafka_batch.road import Road
@@ -32,6 +31,9 @@ from replicator.operating.pausing import ALL, Pause, Paused, Watch
 from replicator.proof.prover import Prover
 from replicator.settings import ReplicatorSettings
 from replicator.way import Way
+
+if TYPE_CHECKING:
+    from replicator.metrics import Metrics
 
 _LOOK_S = 1.0
 _ENDS_LOOKS = 5
@@ -79,7 +81,10 @@ class Roads:
 
 
 class Observer:
-    """Of one life of a link. `prover`, `lines` and `opened` are set by the link."""
+    """Of one life of a link. `prover`, `lines` and `opened` are set by the link; `failed` where it ended in trouble.
+
+    `down` watches the way down, if there is one.
+    """
 
     def __init__(self, settings: ReplicatorSettings, clock: Callable[[], int] = now_ms) -> None:
         self.prover: Prover | None = None
@@ -87,7 +92,10 @@ class Observer:
         self.lines: Lines | None = None
         self.figures = Figures(clock)
         self.paused: Paused = {}
-        self._settings, self._clock = settings, clock
+        self.settings = settings
+        self.failed: Permanent | None = None
+        self.down = None if settings.down_link is None else Observer(settings.down_link, clock)
+        self._clock = clock
         self._flows: list[Flow] = []
         self._roads = Roads()
         self._reached_ms = 0
@@ -114,7 +122,7 @@ class Observer:
         """
         self._resumed = resumed
         self._flows, self.opened = [], False  # a link that is shared begins anew with each change of its shares
-        pauses = Watch(probe, self._settings.site, self._pause)
+        pauses = Watch(probe, self.settings.site, self._pause)
         await pauses.begin()
         return [pauses.run(), self._run(probe, target)]
 
@@ -167,7 +175,7 @@ class Observer:
 
     def snapshot(self) -> Snapshot:
         """All at this moment; call it on the link's event loop."""
-        settings, now, problem = self._settings, self._clock(), logs.last_problem()
+        settings, now, problem = self.settings, self._clock(), logs.last_problem()
         partitions = [self._view(flow, now) for flow in self._flows]
         goodput = self.figures.goodput.now(now)
         in_vain = sum(f.engine.unacknowledged_bytes for f in self._flows if isinstance(f.engine, BatchEngine))
@@ -193,6 +201,11 @@ class Observer:
             partitions=partitions,
             last_error=problem.says,
             last_error_at=problem.at_ms,
+            direction=settings.direction,
+            failed="" if self.failed is None else str(self.failed),
+            hint="" if self.failed is None else self.failed.hint,
+            exit_code=0 if self.failed is None else self.failed.exit_code,
+            down=None if self.down is None else self.down.snapshot(),
         )
 
     def _view(self, flow: Flow, now: int) -> PartitionView:
@@ -219,11 +232,10 @@ class Observer:
             doubted="" if prover is None else prover.doubted.get(way, ""),
         )
 
-    def export(self, metrics: ModuleType | None, topic: str, flows: Sequence[Flow]) -> None:
-        """Have the gauges of a topic in the module `metrics` answered, where somebody asks for them."""
+    def export(self, metrics: Metrics | None, topic: str, flows: Sequence[Flow]) -> None:
+        """Have the gauges of a topic in `metrics` answered, where somebody asks for them."""
         if metrics is not None:
             metrics.watch(
-                self._settings.site,
                 topic,
                 lag=lambda: sum(flow.behind for flow in flows),
                 lag_s=lambda: self.lag_s(flows),

@@ -55,15 +55,27 @@ class Plan(msgspec.Struct, frozen=True):
     topics: list[PlannedTopic]
     own: list[str]
     left_out: dict[str, str]
+    direction: str = "up"
+    down: Plan | None = None
+
+    @property
+    def ways(self) -> list[Plan]:
+        """Both ways, this one first."""
+        return [self] if self.down is None else [self, self.down]
 
     @property
     def refused(self) -> list[PlannedTopic]:
-        """Topics that it cannot ship."""
-        return [each for each in self.topics if each.action == "refuse"]
+        """Topics that it cannot ship, either way."""
+        return [each for way in self.ways for each in way.topics if each.action == "refuse"]
 
 
 async def plan_link(settings: ReplicatorSettings) -> Plan:
     """Ask both clusters; Unreachable if one of them does not answer. Nothing is written."""
+    up, down = await _plan_way(settings), settings.down_link
+    return up if down is None else msgspec.structs.replace(up, down=await _plan_way(down))
+
+
+async def _plan_way(settings: ReplicatorSettings) -> Plan:
     async with open_ends(settings) as (source, target):
         kept = await stored(target, settings.site)
         pauses = await paused(source, settings.site)
@@ -81,12 +93,16 @@ async def plan_link(settings: ReplicatorSettings) -> Plan:
             topics,
             [name for name in own if name not in there],
             _left_out(settings, await all_topics(source), {each.topic for each in topics}),
+            settings.direction,
         )
 
 
 def _left_out(settings: ReplicatorSettings, here: dict[str, int], taken: set[str]) -> dict[str, str]:
-    """Topics of the source that are not shipped, and why."""
-    naming, found = settings.names, {}
+    """Topics of the site that are not shipped, and why; the cloud has others' topics, too."""
+    naming = settings.names
+    found: dict[str, str] = {}
+    if settings.direction == "down":
+        return found
     for topic in sorted(here.keys() - taken):
         if naming.is_internal(topic):
             found[topic] = "belongs to a cluster or a link itself"

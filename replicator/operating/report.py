@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, suppress
 
 import msgspec
 
-from headwater.contract.errors import Transient, Unreachable, Untrusted
+from headwater.contract.errors import Transient, Unreachable
 from headwater.transport.kafka_batch import Cluster, KafkaSettings
 from replicator.engine import now_ms
 from replicator.operating.live import PartitionView, Snapshot, ask, folder_of, last_known
@@ -33,52 +33,71 @@ class Report(msgspec.Struct, frozen=True):
     is_live: bool = False
     process: Snapshot | None = None
     paused: dict[str, str] = {}
+    direction: str = "up"
+    down: Report | None = None
+
+    @property
+    def ways(self) -> list[Report]:
+        """Both ways, this one first."""
+        return [self] if self.down is None else [self, self.down]
 
     @property
     def exit_code(self) -> int:
-        """That of a halted or doubted partition, 8 for missing records, 5 while a cluster is away."""
-        code = LinkStatus(self.site, self.topics).exit_code or _process_code(self.process if self.is_live else None)
+        """That of a halted or doubted partition of either way, 8 for missing records, 5 while a cluster is away."""
+        code = max(LinkStatus(each.site, each.topics).exit_code for each in self.ways)
+        if not code and self.is_live and self.process is not None:
+            code = self.process.trouble_code
         return code or (Transient.exit_code if self.away else 0)
 
     def check_code(self, most_lag_s: float | None) -> int:
         """As `exit_code`, and 5 where something waits and nobody ships it, or for longer than `most_lag_s` seconds."""
         late = [each for each in self._partitions() if most_lag_s is not None and each.lag_s > most_lag_s]
-        return self.exit_code or (Transient.exit_code if late or (self.running is False and not self.paused) else 0)
+        alone = any(way.running is False and not way.paused for way in self.ways)
+        return self.exit_code or (Transient.exit_code if late or alone else 0)
 
     def _partitions(self) -> list[PartitionStatus]:
-        return [each for topic in self.topics for each in topic.partitions]
+        return [each for way in self.ways for topic in way.topics for each in topic.partitions]
 
 
-def _process_code(process: Snapshot | None) -> int:
-    troubles = [] if process is None else process.troubles
-    return max((each.exit_code or Untrusted.exit_code for each in troubles), default=0)
+_Reached = Cluster | Unreachable
 
 
 async def report(settings: ReplicatorSettings) -> Report:
     """Ask whom there is to ask; Unreachable where a cluster is away and nothing is known of the link."""
     process, is_live = await asyncio.to_thread(_process, settings.site)
     async with AsyncExitStack() as stack:
-        source, target = [await _reached(stack, settings, each) for each in (settings.source, settings.target)]
-        if isinstance(source, Cluster) and isinstance(target, Cluster):
-            with suppress(Unreachable):  # one has gone away since
-                found = await link_status(settings)
-                now = Report(found.site, found.topics, found.stored_ms, found.running)
-                now = msgspec.structs.replace(now, is_live=is_live, process=process)
-                return msgspec.structs.replace(now, paused=await _paused(settings, source))
-        away = {
-            name: str(each) for name, each in (("source", source), ("target", target)) if isinstance(each, Unreachable)
-        }
-        if process is None:
-            raise Unreachable(
-                "; ".join(away.values()) or "a cluster has gone away",
-                hint="nothing is known of this link here: no replicator has run on this machine",
-            )
-        topics = await _last_known(process, source if isinstance(source, Cluster) else None)
-        held = {} if not isinstance(source, Cluster) else await _paused(settings, source)
-        return Report(
-            settings.site, topics, process.reached_ms or None, is_live or None, away, process.at, is_live, process,
-            held or process.paused,
-        )  # fmt: skip
+        site, cloud = [await _reached(stack, settings, each) for each in (settings.source, settings.target)]
+        up = await _way(settings, site, cloud, process, is_live)
+        down = settings.down_link
+        if down is None:
+            return up
+        told = None if process is None else process.down
+        with suppress(Unreachable):  # which the way up says too
+            return msgspec.structs.replace(up, down=await _way(down, cloud, site, told, is_live))
+        return up
+
+
+async def _way(
+    settings: ReplicatorSettings, source: _Reached, target: _Reached, process: Snapshot | None, is_live: bool
+) -> Report:
+    if isinstance(source, Cluster) and isinstance(target, Cluster):
+        with suppress(Unreachable):  # one has gone away since
+            found = await link_status(settings)
+            now = Report(found.site, found.topics, found.stored_ms, found.running, direction=settings.direction)
+            now = msgspec.structs.replace(now, is_live=is_live, process=process)
+            return msgspec.structs.replace(now, paused=await _paused(settings, source))
+    away = {name: str(each) for name, each in (("source", source), ("target", target)) if isinstance(each, Unreachable)}
+    if process is None:
+        raise Unreachable(
+            "; ".join(away.values()) or "a cluster has gone away",
+            hint="nothing is known of this link here: no replicator has run on this machine",
+        )
+    topics = await _last_known(process, source if isinstance(source, Cluster) else None)
+    held = {} if not isinstance(source, Cluster) else await _paused(settings, source)
+    return Report(
+        settings.site, topics, process.reached_ms or None, is_live or None, away, process.at, is_live, process,
+        held or process.paused, settings.direction,
+    )  # fmt: skip
 
 
 def _process(site: str) -> tuple[Snapshot | None, bool]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import typer
 
-from headwater.contract.errors import Untrusted
 from headwater.transport import settings as sources
 from replicator.settings import ReplicatorSettings
 from replicator.tables import aligned, bytes_text, span_text
@@ -17,6 +16,7 @@ from replicator.tables import aligned, bytes_text, span_text
 if TYPE_CHECKING:
     from replicator.operating.live import Snapshot
     from replicator.operating.report import Report
+    from replicator.status import TopicStatus
 
 AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
 CHECK = typer.Option(False, "--check", help="For monitoring: end with 5 too where something waits and nobody ships it.")
@@ -55,41 +55,51 @@ def _local(site: str, as_json: bool) -> None:
     does = "runs" if now.open else "waits for its clusters"
     lines = [f"the replicator of {site} {does}, process {now.pid}"]
     lines += [f"{t.topic}[{t.partition}]: {t.halted or t.doubted}" for t in now.troubles]
+    lines += [f"the way {way.direction} has ended: {way.failed}" for way in now.ways if way.failed]
     typer.echo(msgspec.json.encode(now).decode() if as_json else "\n".join(lines))
-    if now.troubles:
-        raise typer.Exit(max(each.exit_code or Untrusted.exit_code for each in now.troubles))
+    if now.trouble_code:
+        raise typer.Exit(now.trouble_code)
 
 
 def _text(link: Report) -> str:
+    several = link.down is not None
+    rows = [("way", *_HEADER)[not several :]]
+    rows += [(way.direction, *_row(topic))[not several :] for way in link.ways for topic in way.topics]
+    lines = [*_staleness(link), aligned(rows)]
+    for way in link.ways:
+        lines += _absence(way)
+        lines += [f"paused: {'all topics' if topic == '*' else topic} ({why})" for topic, why in way.paused.items()]
+        lines += [line for topic in way.topics for line in _of_topic(topic)]
+        if way.is_live and way.process is not None:
+            lines += _process(way.process)
+    return "\n".join(lines)
+
+
+_HEADER = ("topic", "engine", "state", "shipped", "behind", "seconds", "gaps", "replaced", "proven")
+
+
+def _row(topic: TopicStatus) -> tuple[str, ...]:
+    """Below _HEADER."""
+    shipped = sum(each.shipped for each in topic.partitions)
+    behind = sum(each.lag_records for each in topic.partitions)
+    late = max((each.lag_s for each in topic.partitions), default=0.0)
+    replaced = sum(sum(each.replaced.values()) for each in topic.partitions)
+    proven = ", ".join("-" if p.safe_to_delete is None else str(p.safe_to_delete) for p in topic.partitions)
+    counts = (str(shipped), str(behind), f"{late:.1f}", str(len(topic.gaps)), str(replaced))
+    return (topic.target, topic.engine, topic.state, *counts, proven)
+
+
+def _of_topic(topic: TopicStatus) -> list[str]:
+    """What people must know beside the table."""
     from replicator import losses  # noqa: PLC0415  # as above
 
-    header = ("topic", "engine", "state", "shipped", "behind", "seconds", "gaps", "replaced", "proven")
-    rows: list[tuple[str, ...]] = [header]
-    for topic in link.topics:
-        shipped = sum(each.shipped for each in topic.partitions)
-        behind = sum(each.lag_records for each in topic.partitions)
-        late = max((each.lag_s for each in topic.partitions), default=0.0)
-        replaced = sum(sum(each.replaced.values()) for each in topic.partitions)
-        proven = ", ".join("-" if p.safe_to_delete is None else str(p.safe_to_delete) for p in topic.partitions)
-        counts = (str(shipped), str(behind), f"{late:.1f}", str(len(topic.gaps)), str(replaced))
-        rows.append((topic.target, topic.engine, topic.state, *counts, proven))
-    lines = [*_staleness(link), aligned(rows), *_absence(link)]
-    lines += [f"paused: {'all topics' if topic == '*' else topic} ({why})" for topic, why in link.paused.items()]
-    lines += [f"{topic.target}: record by record, since {topic.why}" for topic in link.topics if topic.why]
-    lines += [
-        f"{topic.target}: {name} is {is_}, and would be {would_be}"
-        for topic in link.topics
-        for name, (would_be, is_) in topic.drift.items()
+    lines = [f"{topic.target}: record by record, since {topic.why}"] if topic.why else []
+    lines += [f"{topic.target}: {name} is {is_}, and would be {want}" for name, (want, is_) in topic.drift.items()]
+    for each in topic.partitions:
+        lines += losses.sentences(topic.topic, each)
+    return lines + [
+        f"{gap.topic}[{gap.partition}]: {gap.cause}, offsets {gap.first} to {gap.end - 1}" for gap in topic.gaps
     ]
-    for topic in link.topics:
-        for each in topic.partitions:
-            lines += losses.sentences(topic.topic, each)
-        lines += [
-            f"{gap.topic}[{gap.partition}]: {gap.cause}, offsets {gap.first} to {gap.end - 1}" for gap in topic.gaps
-        ]
-    if link.is_live and link.process is not None:
-        lines += _process(link.process)
-    return "\n".join(lines)
 
 
 def _staleness(link: Report) -> list[str]:
@@ -117,7 +127,11 @@ def _process(now: Snapshot) -> list[str]:
     eta = "never at this rate" if now.eta_s is None else span_text(now.eta_s)
     rate, wait = bytes_text(now.goodput_bytes_s), bytes_text(now.lag_bytes)
     lines = [f"process {now.pid}: {rate} a second, about {wait} wait, until all is shipped: {eta}"]
-    lines.append(f"the link: {link_text(now)}")
-    lines.append(aligned([LANE_HEADER, *map(lane_cells, now.lanes)]))
-    lines += [f"{each.topic}[{each.partition}]: {each.doubted}" for each in now.troubles if each.doubted]
+    if now.direction == "down":
+        lines = [f"the way down: {rate} a second, about {wait} wait, until all is there: {eta}"]
+    else:
+        lines += [f"the link: {link_text(now)}", aligned([LANE_HEADER, *map(lane_cells, now.lanes)])]
+    lines += [f"{each.topic}[{each.partition}]: {each.doubted}" for each in now.partitions if each.doubted]
+    if now.failed:
+        lines.append(f"the way {now.direction} has ended: {now.failed}" + (f" ({now.hint})" if now.hint else ""))
     return lines

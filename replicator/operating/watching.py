@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Group, JustifyMethod, RenderableType
@@ -43,8 +44,16 @@ def view(now: Snapshot, before: Snapshot | None) -> RenderableType:
         head.add_row("budget left", bytes_text(now.budget_left_bytes))
     if now.reached_ms:
         head.add_row("last acknowledgement", f"{span_text(max(now.at - now.reached_ms, 0) / 1000)} ago")
+    if now.down is not None:
+        down = f"{bytes_text(now.down.goodput_bytes_s)} a second, {now.down.lag_records:,} records wait"
+        head.add_row("way down", down + ("" if now.down.open else ", STARTING"))
     parts: list[RenderableType] = [head, Text(), _topics(now, before), Text(), _lanes(now), Text()]
-    parts += [Text(f"paused: {topic} ({why})", "yellow") for topic, why in now.paused.items()]
+    parts += [Text(f"paused: {topic} ({why})", "yellow") for way in now.ways for topic, why in way.paused.items()]
+    parts += [
+        Text(f"the way {way.direction} has ended: {way.failed} {way.hint}", "bold red", overflow="fold")
+        for way in now.ways
+        if way.failed
+    ]
     parts += [_trouble(each) for each in now.troubles]
     if now.last_error:
         ago = (now.at - now.last_error_at) / 1000
@@ -72,10 +81,20 @@ def _trouble(each: PartitionView) -> Text:
 
 def _topics(now: Snapshot, before: Snapshot | None) -> Table:
     found = Table(title="topics", title_justify="left", box=None, pad_edge=False)
+    if now.down is not None:
+        found.add_column("way", header_style="bold")
     for name in ("topic", "state"):
         found.add_column(name, overflow="fold", header_style="bold")
     for name in ("a second", "waiting", "oldest", "proven"):
         found.add_column(name, justify="right", no_wrap=True, header_style="bold")
+    formers = [None, None] if before is None else [before, before.down]
+    for way, former in zip(now.ways, formers, strict=False):
+        for cells in _rows(way, former):
+            found.add_row(*([] if now.down is None else [way.direction]), *cells)
+    return found
+
+
+def _rows(now: Snapshot, before: Snapshot | None) -> Iterator[tuple[str, ...]]:
     former = {} if before is None or before.since != now.since else by_topic(before.partitions)
     seconds = max(now.at - (before.at if former and before is not None else now.since), 1) / 1000
     for topic, views in by_topic(now.partitions).items():
@@ -85,7 +104,7 @@ def _topics(now: Snapshot, before: Snapshot | None) -> Table:
             max(each.source_next - each.safe_to_delete, 0) for each in views if each.safe_to_delete is not None
         )
         known = all(each.safe_to_delete is not None for each in views)
-        found.add_row(
+        yield (
             topic,
             min((each.state for each in views), key=_ORDER.index),
             f"{came / seconds:,.0f}",
@@ -93,4 +112,3 @@ def _topics(now: Snapshot, before: Snapshot | None) -> Table:
             "" if oldest is None else span_text(oldest / 1000),
             f"all but {unproven:,}" if known and unproven else "all" if known else "",
         )
-    return found

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
 AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
 TARGET_ONLY = typer.Option(False, "--target-only", "--offline", help="The target's log against the proof; no source.")
+DOWN = typer.Option(False, "--down", help="What comes down from the cloud; the source is the cloud's cluster then.")
 SOURCE_ONLY = typer.Option(False, "--source-only", help="The source's log against the proof; no record of the target.")
 
 
-def verify(as_json: bool = AS_JSON, target_only: bool = TARGET_ONLY, source_only: bool = SOURCE_ONLY) -> None:
+def verify(
+    as_json: bool = AS_JSON, target_only: bool = TARGET_ONLY, source_only: bool = SOURCE_ONLY, down: bool = DOWN
+) -> None:
     """Compare every record that both clusters have: key, value, headers, time, partition, order.
 
     It reads both logs whole; over a slow link that takes its time. With --target-only (run it near the target) or
@@ -35,7 +38,7 @@ def verify(as_json: bool = AS_JSON, target_only: bool = TARGET_ONLY, source_only
     """
     if target_only and source_only:
         raise BadInput("--target-only and --source-only exclude each other", hint="leave both out to compare both logs")
-    settings = sources.load("replicator", ReplicatorSettings)
+    settings = _way(sources.load("replicator", ReplicatorSettings), down=down)
     if target_only or source_only:
         from replicator.proof.sides import check_side  # noqa: PLC0415  # `--help` must not wait for the network code
 
@@ -50,6 +53,14 @@ def verify(as_json: bool = AS_JSON, target_only: bool = TARGET_ONLY, source_only
         raise typer.Exit(DataMissing.exit_code)
     if not all(each.agrees for each in found):
         raise typer.Exit(Untrusted.exit_code)
+
+
+def _way(settings: ReplicatorSettings, *, down: bool) -> ReplicatorSettings:
+    if not down:
+        return settings
+    if settings.down_link is None:
+        raise BadInput("nothing comes down from the cloud", hint="replicator.down.topics names what is to")
+    return settings.down_link
 
 
 def _code(kinds: Sequence[str]) -> int:

@@ -104,8 +104,8 @@ async def test_a_running_link_is_watched_measured_and_paused(desk: Desk) -> None
         name = "kafka_connect_mirror_mirrorsourceconnector_"
         assert metrics[f"{name}record_count{labels}"] == 30.0
         assert {f"{name}{each}{labels}" for each in MIRRORED} <= metrics.keys()
-        assert metrics[f'headwater_replicator_eta_seconds{{site="{bed.site}"}}'] == 0.0
-        assert metrics[f'headwater_replicator_round_trip_seconds{{site="{bed.site}"}}'] > 0
+        assert metrics[f'headwater_replicator_eta_seconds{{direction="up",site="{bed.site}"}}'] == 0.0
+        assert metrics[f'headwater_replicator_round_trip_seconds{{direction="up",site="{bed.site}"}}'] > 0
         code, text = await desk.says("pause", topic, "--why", "tests")
         assert (code, "tests" in text) == (0, True)
 
@@ -211,7 +211,8 @@ async def test_a_halted_partition_does_not_hide(desk: Desk) -> None:
 
         await until(told, "the halted one is told")
         metrics = await asyncio.to_thread(scraped, port)
-        assert metrics[f'headwater_replicator_halted_partitions{{site="{bed.site}",topic="{bad}"}}'] == 1
+        labels = f'{{direction="up",site="{bed.site}",topic="{bad}"}}'
+        assert metrics[f"headwater_replicator_halted_partitions{labels}"] == 1
         for words in (("status",), ("status", "--check")):
             code, text = await desk.says(*words)
             assert (code, "halted" in text, f"{bad}[0]" in text) == (8, True, True)

@@ -90,7 +90,7 @@ async def test_a_lane_that_waits_for_its_hours_is_seen(bed: Bed, tmp_path: Path)
     for text in texts:
         assert "shut by its hours until" in " ".join(text.split())
         assert "round trip" in text
-    labels = f'{{lane="bulk",site="{bed.site}"}}'
+    labels = f'{{direction="up",lane="bulk",site="{bed.site}"}}'
     assert metrics[f"headwater_replicator_lane_shut{labels}"] == 1.0
     assert metrics[f"headwater_replicator_lane_lag_records{labels}"] == 40.0
     assert not await bed.ends_at(readings, 0, 20)
