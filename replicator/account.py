@@ -133,7 +133,7 @@ class Account:
             else:
                 self._change(way, halted=str(error), hint=error.hint, exit_code=error.exit_code)
         changed = {way: each for way, each in self._standings.items() if self._kept.get(way) != each}
-        await self._journal.keep({standing_key(way.topic, way.partition): each for way, each in changed.items()})
+        await self._journal.keep({standing_key(way.ledger, way.partition): each for way, each in changed.items()})
         self._kept |= changed
 
     async def last_word(self, halted: Mapping[Way, Permanent | None]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from headwater.contract.errors import Defect, HeadwaterError, Refused
-from headwater.transport.kafka_batch import Batch, Fetched, Produced, codes
+from headwater.transport.kafka_batch import Batch, Fetched, Produced, Record, codes
 from headwater.transport.kafka_batch.batches import HEADER_BYTES, restamped_head
 from headwater.transport.kafka_batch.routes import FETCH
 from headwater.transport.kafka_batch.topic_ids import topic_id
@@ -17,6 +17,7 @@ from replicator.anchor import Lost, known_cause
 from replicator.corruption import Corruption
 from replicator.engine import Ends, Shipment, Unsettled, Written, missing
 from replicator.fitting import Fitter
+from replicator.journal import NOTHING
 from replicator.merging import Merger
 from replicator.numbering import sequence
 from replicator.pipeline import Piece, Pipeline
@@ -85,7 +86,9 @@ class BatchEngine:
         self._pid = await ends.journal.producer_id(ends.target)
         source_id = await topic_id(ends.probe, way.topic)
         position: Position = (
-            self.checkpoint() or ends.journal.position(way.topic, way.partition) or await self._first_contact(source_id)
+            self.checkpoint()
+            or ends.journal.position(way.ledger, way.partition)
+            or await self._first_contact(source_id)
         )
         found, *_ = await asyncio.gather(  # each a few round trips, which add up on a long road
             ends.anchor.locate(way, position, self._pid, source_id),
@@ -96,10 +99,15 @@ class BatchEngine:
         if not isinstance(found, Lost):
             position = found
             found = await self._corruption.lost(ends.probe, found.source_next, (found.era, found.count)) or found
+            found = found if isinstance(found, Lost) else await self._set_aside(found) or found
         if isinstance(found, Lost):
             found = await self._next_era(position, found, source_id)
         self._relearn = False
         return await self._begin(structs.replace(found, source_id=source_id))
+
+    async def _set_aside(self, position: Position) -> Lost | None:  # noqa: ARG002  # for those who override it
+        """What is left to another stream, so that what is new goes first; see fresh/."""
+        return None
 
     async def _begin(self, position: Position) -> int:
         """Go on from a position; nothing may be under way."""
@@ -130,16 +138,25 @@ class BatchEngine:
     async def _next_era(self, position: Position, lost: Lost, source_id: str) -> Position:
         """Store the gap and the new era before its first use."""
         era, now = position.era + 1, self._ends.clock()
-        gap = Gap(self.way.topic, self.way.partition, *known_cause(lost, position, source_id), era, now)
+        gap = Gap(self.way.ledger, self.way.partition, *known_cause(lost, position, source_id), era, now)
         halts = self._ends.on_gap == "halt"
         await self._ends.account.gap(self.way, gap, halted=halts)
         if halts:
             raise missing(gap)
         if era > LAST_ERA:
             raise Refused(f"{self.way} has had {era} gaps, more than a producer has epochs", hint="use a new site name")
+        return await self._begun(gap, source_id)
+
+    async def _begun(self, gap: Gap, source_id: str, also: Mapping[bytes, Struct] = NOTHING) -> Position:
+        """Store the position that a new era begins with, with the gap before it."""
         end = (await self._ends.target.offsets(self.way.target, "latest"))[self.way.partition]
-        begun = Position(era, lost.resumed_at, lost.resumed_at, 0, end, at=now, source_id=source_id)
-        await self._ends.journal.store([(self.way, begun)], [gap])
+        begun = Position(gap.era, gap.resumed_at, gap.resumed_at, 0, end, at=gap.at, source_id=source_id)
+        held, self._acked = self._acked, None  # so that nobody stores it behind what is stored here
+        try:
+            await self._ends.journal.store([(self.way, begun)], [gap], also)
+        finally:
+            self._acked = held
+        self._acked, self._newest, self._doubts = begun, None, 0
         return begun
 
     async def ship(self, fetched: Fetched) -> None:
@@ -199,7 +216,7 @@ class BatchEngine:
 
     async def _send_anew(self, pipeline: Pipeline, batch: Batch) -> None:
         """Send the records that were not shipped in batches of our own; see fitting.py."""
-        found = [each for each in self._corruption.records(batch, self._place) if each.offset >= self._next]
+        found = self._unsent(batch)
         pieces, replaced = self._fitter.fit(batch, found)
         if replaced:
             await self._ends.account.replaced(self.way, self._era, replaced)
@@ -211,6 +228,9 @@ class BatchEngine:
             self._send(pipeline, made, Piece(piece.next, made.count, size, newest, offsets=piece.offsets))
         if not pieces:
             self._skip(pipeline, batch.last_offset + 1)
+
+    def _unsent(self, batch: Batch) -> list[Record]:
+        return [each for each in self._corruption.records(batch, self._place) if each.offset >= self._next]
 
     async def settle(self) -> None:
         """See `Engine`."""

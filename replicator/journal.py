@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -26,6 +27,7 @@ from replicator.sharing.shares import SHARES, Held, share_of, share_of_key, writ
 from replicator.way import Way
 
 SHARED_KEY = b"shared"
+NOTHING: Mapping[bytes, msgspec.Struct] = MappingProxyType({})
 _Opens = Callable[[int | None], Awaitable[Writer]]
 
 
@@ -132,12 +134,21 @@ class Journal:
         kept = self._kept.get(position_key(topic, partition))
         return kept and decode(kept.value, Position, f"{self._topic}, key {topic}/{partition}")
 
-    async def store(self, found: Sequence[tuple[Way, Position]], gaps: Sequence[Gap] = ()) -> None:
-        """Store positions, and the gaps that they leave behind; returns when they are durable."""
+    async def store(
+        self,
+        found: Sequence[tuple[Way, Position]],
+        gaps: Sequence[Gap] = (),
+        also: Mapping[bytes, msgspec.Struct] = NOTHING,
+    ) -> None:
+        """Store positions, the gaps that they leave behind, and what is to be known `also`; of a partition all or none.
+
+        Returns when it is durable.
+        """
         pairs = [(gap_key(gap), encode(gap)) for gap in gaps]
-        pairs += [(position_key(way.topic, way.partition), encode(each)) for way, each in found]
+        pairs += [(key, encode(value)) for key, value in also.items()]
+        pairs += [(position_key(way.ledger, way.partition), encode(each)) for way, each in found]
         for way, each in found:
-            key = head_key(way.topic, way.partition)
+            key = head_key(way.ledger, way.partition)
             if not each.count and key not in self._heads:
                 self._heads[key] = encode(Head(each.era, each.source_next, each.target_next, "", each.at))
                 pairs.append((key, self._heads[key]))
@@ -145,11 +156,11 @@ class Journal:
 
     def head(self, way: Way) -> bytes | None:
         """What is stored of the proof of a partition, encoded."""
-        return self._heads.get(head_key(way.topic, way.partition))
+        return self._heads.get(head_key(way.ledger, way.partition))
 
     async def keep_heads(self, heads: Sequence[tuple[Way, Head]]) -> None:
         """Store how far partitions are proven."""
-        pairs = [(head_key(way.topic, way.partition), encode(head)) for way, head in heads]
+        pairs = [(head_key(way.ledger, way.partition), encode(head)) for way, head in heads]
         await self._write(pairs)
         self._heads.update(pairs)
 

@@ -25,6 +25,7 @@ from replicator.batch_engine import BatchEngine
 from replicator.engine import Ends, Engine, Shipment, now_ms, unfetched
 from replicator.fetching import fetch_for
 from replicator.flow import Flow
+from replicator.fresh.asides import Asides
 from replicator.journal import Journal
 from replicator.links.lines import Lines
 from replicator.mm2 import publish
@@ -104,6 +105,7 @@ class Link:
         self._account: Account | None = None
         self._prover: Prover | None = None
         self._flows: list[Flow] = []
+        self._asides = Asides(settings, self._spawn, source)
         self._refused: dict[str, Permanent] = {}
         self._stored: dict[Way, Position] = {}
         self._wanted = asyncio.Event()
@@ -121,7 +123,7 @@ class Link:
                 task.result()
                 self._refuse_to_stand_still(opening.done())
             await self._finish()
-            return next(iter(self._standing_still()), None)
+            return next(iter(self._standing_still() + self._asides.halted), None)
         finally:
             await self._cancel(list(self._tasks))
             if self._topics is not None:
@@ -145,7 +147,7 @@ class Link:
                 _log.warning("while stopping", why=str(outcome))
 
     def _halts(self) -> dict[Way, Permanent | None]:
-        return {flow.engine.way: flow.halted for flow in self._flows}
+        return {flow.engine.way: flow.halted for flow in self._all_flows}
 
     def _standing_still(self) -> list[Permanent]:
         return [flow.halted for flow in self._flows if flow.halted is not None] + list(self._refused.values())
@@ -168,6 +170,7 @@ class Link:
         )
         if settings.proof.enabled:
             prover = Prover(settings.proof, settings.site, self._probe, self._target, self._journal)
+            prover.floor = self._asides.floor
             self._prover = self._observer.prover = prover
             self._spawn(prover.run())
         for work in await self._observer.begin(self._probe, self._target, self._wanted.set):
@@ -191,7 +194,7 @@ class Link:
         self._spawn(self._store_positions(self._journal))
         guard = guard_of(settings, self._probe, self._target, self._journal)
         export = partial(self._observer.export, self._metrics)
-        topics = Topics(settings, ends, self._batch_engine, self._spawn, self._start, export, guard)
+        topics = Topics(settings, ends, self._engine, self._spawn, partial(self._start, ends), export, guard)
         self._topics = topics
         for work in publish.works(settings, self._probe, self._target, topics, guard, self._metrics, held=self._held):
             self._spawn(work)
@@ -201,16 +204,27 @@ class Link:
         self._observer.opened = True
         _log.info("link is open", site=settings.site, partitions=len(self._flows))
 
-    def _start(self, engine: Engine) -> Flow:
+    @property
+    def _all_flows(self) -> list[Flow]:
+        return [*self._flows, *self._asides.flows]
+
+    def _engine(self, way: Way, ends: Ends) -> Engine:
+        return self._asides.engine(way, ends) or self._batch_engine(way, ends)
+
+    def _start(self, ends: Ends, engine: Engine) -> Flow:
         flow = Flow(engine, self._settings.backlog_bytes, self._wanted.set, partial(unfetched, self._source))
         if isinstance(engine, Elsewhere):
             return flow
         self._flows.append(flow)
         self._observer.attach(flow)
+        self._prove(engine)
+        self._spawn(flow.run(), flow)
+        self._asides.start(flow, ends, self._prove, self._observer.attach)
+        return flow
+
+    def _prove(self, engine: Engine) -> None:
         if self._prover is not None and not isinstance(engine, RecordEngine):
             self._prover.open(engine)
-        self._spawn(flow.run(), flow)
-        return flow
 
     async def _store_positions(self, journal: Journal) -> None:
         named = time.monotonic()
@@ -223,7 +237,7 @@ class Link:
 
     async def _store(self, journal: Journal) -> None:
         changed = {}
-        for flow in self._flows:
+        for flow in self._all_flows:
             position = flow.engine.checkpoint()
             if position is not None and position != self._stored.get(flow.engine.way):
                 changed[flow.engine.way] = position
@@ -235,7 +249,7 @@ class Link:
     async def _finish(self) -> None:
         """Ship what is held, for at most `drain_s`, and store the positions."""
         await self._cancel([task for task, flow in self._tasks.items() if flow is None])
-        for flow in self._flows:
+        for flow in self._all_flows:
             flow.finish()
         flows = [task for task, flow in self._tasks.items() if flow is not None]
         if flows:

@@ -62,7 +62,7 @@ def of_gap(way: Way, gap: Gap, *, halted: bool) -> Notice:
 def of_replaced(way: Way, era: int, record: Record, reasons: Collection[str], at: int) -> Notice:
     """What a replaced record is said as."""
     return Notice(
-        way.topic,
+        way.ledger,
         way.partition,
         way.target,
         "+".join(reason for reason in REASONS if reason in reasons),

@@ -13,7 +13,7 @@ from replicator.links.settings import LinkSettings
 from replicator.mm2.naming import Naming
 from replicator.mm2.settings import MirrorSettings, NamingSettings, SelectionSettings, TopicConfigSettings
 from replicator.proof.settings import ProofSettings
-from replicator.way import Way
+from replicator.way import BACKLOG, Way
 
 GapPolicy = Literal["continue", "halt"]
 Direction = Literal["up", "down"]
@@ -139,10 +139,16 @@ class ReplicatorSettings(BaseModel):
         return topic in self.topics or self.selection.fits(names, topic) or beats
 
     def way(self, topic: str, partition: int) -> Way:
-        """The way of a partition of a source topic."""
+        """The way of a partition of a source topic, or of a backlog under the name that the link remembers it by."""
+        if topic.endswith(BACKLOG):
+            return self.backlog_way(topic.removesuffix(BACKLOG), partition)
         name = self.names.remote(topic)
         usual = name == f"{self.site}.{topic}" and "." not in topic
         return Way(self.site, topic, partition, "" if usual else name)
+
+    def backlog_way(self, topic: str, partition: int) -> Way:
+        """The way of what is set aside of a partition of a source topic."""
+        return Way(self.site, topic, partition, f"{self.names.remote(topic)}.backlog", aside=True)
 
 
 class DownLink(ReplicatorSettings):

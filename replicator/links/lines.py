@@ -15,7 +15,7 @@ from headwater.transport.kafka_batch.routes import WRITE
 from replicator.journal import Journal
 from replicator.links.budget import KEY, Budget, Shut, Spent
 from replicator.links.governor import SHORT_S, Gate, Governor
-from replicator.links.settings import BULK, LinkSettings
+from replicator.links.settings import LinkSettings
 from replicator.position import decode
 from replicator.way import Way
 
@@ -42,7 +42,7 @@ class Lines:
         spent = None if stored is None else decode(stored, Spent, f"positions topic, key {KEY.decode()}")
         self.budget = Budget(settings.budget, settings.hours, spent)
         self.shut: dict[int, Shut] = {}  # by number of a lane
-        self._names = [lane.name for lane in settings.lanes] + [BULK]
+        self._names = settings.lane_names
         self._stored, self._stored_bytes = time.monotonic(), self.budget.spent.month_bytes
         self.governor = Governor(settings.weights, most_rate=settings.rate_bytes_s)
 
@@ -56,14 +56,14 @@ class Lines:
 
     def gate(self, way: Way) -> Gate:
         """A partition's place in its lane."""
-        return Gate(self.governor, self._settings.lane_of(way.topic))
+        return Gate(self.governor, self._settings.lane_of(way.ledger))
 
     def purpose(self, way: Way) -> str:
         """Name of the connection that a partition's batches take.
 
         The first lane shares one with everything that is small. On a short road all do: few large requests cost less.
         """
-        lane = self._settings.lane_of(way.topic)
+        lane = self._settings.lane_of(way.ledger)
         trip_s = self.governor.estimate.trip_s
         if lane == 0 < len(self._settings.lanes) or (trip_s is not None and trip_s < SHORT_S):
             return WRITE
@@ -92,7 +92,10 @@ class Lines:
         now, governor = dt.datetime.now(dt.UTC), self.governor
         if self.budget.counts:
             self.budget.look(self._target.roads(), now)
-        self.shut = self.budget.shut(len(self._names), now)
+        bulk = len(self._settings.lanes)
+        self.shut = self.budget.shut(bulk + 1, now)
+        if bulk in self.shut and len(self._names) > bulk + 1:
+            self.shut[bulk + 1] = self.shut[bulk]
         shut = frozenset(self.shut)
         if shut != governor.shut:
             names = [self._names[lane] for lane in sorted(shut)]

@@ -8,9 +8,13 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from headwater.contract import topics
+from replicator.fresh.settings import FreshSettings
+from replicator.way import BACKLOG
 
 _MOST_LANES = 6
 BULK = "bulk"
+BACKLOG_LANE = "backlog"
+_BACKLOG_WEIGHT = 1 / 19  # a twentieth
 _Clock = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")]
 
 
@@ -57,6 +61,9 @@ class LinkSettings(BaseModel):
         max_length=_MOST_LANES,
         description="lanes, the first before the second and so on; topics that are in none go last, as bulk",
     )
+    fresh_first: FreshSettings = Field(
+        default=FreshSettings(), description="topics whose new records go before their backlog, after an outage"
+    )
     rate_bytes_s: int | None = Field(default=None, ge=1 << 10, description="most bytes a second to the target")
     hours: tuple[_Clock, ...] = Field(
         default=(), description="times of day (UTC, 22:00-06:00) in which bulk is sent; none: always"
@@ -65,14 +72,21 @@ class LinkSettings(BaseModel):
         default=BudgetSettings(), description="most bytes in a while; the first lane has the last twentieth for itself"
     )
 
+    @property
+    def lane_names(self) -> list[str]:
+        """Of all lanes, the first one first."""
+        return [*(lane.name for lane in self.lanes), BULK, *([BACKLOG_LANE] if self.fresh_first.topics else [])]
+
     def lane_of(self, topic: str) -> int:
-        """Number of a topic's lane; that of bulk is the last."""
+        """Number of a topic's lane; that of bulk is behind those that are named, and that of backlogs behind it."""
+        if topic.endswith(BACKLOG):
+            return len(self.lane_names) - 1
         return next((number for number, lane in enumerate(self.lanes) if lane.has(topic)), len(self.lanes))
 
     @property
     def weights(self) -> list[float]:
-        """Of each lane, bulk last."""
-        found = [1.0]
+        """Of each lane; bulk has 1, and where topics ship what is new first, their backlogs go behind it."""
+        found = [1.0, _BACKLOG_WEIGHT] if self.fresh_first.topics else [1.0]
         for lane in reversed(self.lanes):
             found.insert(0, lane.weight or 19 * sum(found))
         return found

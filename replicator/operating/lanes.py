@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from replicator.links.governor import FIRST_SHARE
 from replicator.links.lines import Lines
-from replicator.links.settings import BULK, LinkSettings
+from replicator.links.settings import LinkSettings
 from replicator.operating.live import LaneView, PartitionView
 
 
@@ -22,7 +22,7 @@ def shares(weights: Sequence[float]) -> list[float]:
 
 def lanes(settings: LinkSettings, partitions: Sequence[PartitionView], lines: Lines | None) -> list[LaneView]:
     """All lanes of a link, the first one first; `lines` once there are some."""
-    names = [*(lane.name for lane in settings.lanes), BULK]
+    names = settings.lane_names
     found = []
     for number, (name, share) in enumerate(zip(names, shares(settings.weights), strict=True)):
         mine = [each for each in partitions if settings.lane_of(each.topic) == number]

@@ -77,7 +77,7 @@ async def check_target(target: Cluster, way: Way, entries: Sequence[Entry]) -> C
     named = [_named(way, each) for each in matching.findings()] + reader.corrupt + _chain(way, entries)
     named += await reader.digests(start, named)
     return Checked(
-        way.topic,
+        way.ledger,
         way.partition,
         TARGET,
         len(entries),
@@ -205,7 +205,7 @@ async def check_source(
         counted += outcome.counted
         named += found
     return Checked(
-        way.topic, way.partition, SOURCE, len(entries), proven, counted, 0, deleted, digested, findings=named
+        way.ledger, way.partition, SOURCE, len(entries), proven, counted, 0, deleted, digested, findings=named
     )
 
 

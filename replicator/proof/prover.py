@@ -41,6 +41,10 @@ _LOOK_S = 1.0
 _MOST_READ_BACK = 16 << 20  # a life that is killed leaves 4 MiB; more waits when the proof was switched off
 
 
+def _no_floor(_way: Way, _head: Callable[[Way], Head | None]) -> None:
+    return None
+
+
 class _Desk(NamedTuple):
     """One partition: its engine, its book once it has one, and what was shipped but does not follow yet."""
 
@@ -55,7 +59,10 @@ class _Desk(NamedTuple):
 
 
 class Prover:
-    """`open` a partition before it ships; then `run` beside the link, and `close` at its end."""
+    """`open` a partition before it ships; then `run` beside the link, and `close` at its end.
+
+    `floor` gives the first offset of a partition that another stream ships and has not proven (fresh/), from the heads.
+    """
 
     def __init__(
         self,
@@ -73,6 +80,7 @@ class Prover:
         self._doubted: dict[Way, str] = {}
         self._earned = 0.0
         self._wake = asyncio.Event()
+        self.floor: Callable[[Way, Callable[[Way], Head | None]], int | None] = _no_floor
 
     @property
     def doubted(self) -> dict[Way, str]:
@@ -89,7 +97,12 @@ class Prover:
         position = desk and desk.engine.position
         if desk is None or desk.book is None or position is None or desk.book.head.era != position.era:
             return None
-        return desk.book.head.source_next
+        floor = self.floor(way, self._head)
+        return desk.book.head.source_next if floor is None else min(desk.book.head.source_next, floor)
+
+    def _head(self, way: Way) -> Head | None:
+        stored = self._journal.head(way)
+        return None if stored is None else decode(stored, Head, f"the proof of {way}")
 
     def on_shipped(self, way: Way, shipment: Shipment) -> None:
         """Take note of an acknowledged batch."""
@@ -202,7 +215,7 @@ class Prover:
         desk.waiting.clear()
         head = desk.books[0].head
         if head.target_next > position.target_next:
-            kept = (await read_manifest(self._target, self._site)).get((way.topic, way.partition), [])
+            kept = (await read_manifest(self._target, self._site)).get((way.ledger, way.partition), [])
             entries = [each for each in kept if each.target[1] <= position.target_next]
             head = head_after(entries[-1]) if entries else self._here(position)
         return await self._from(way, desk, head)
@@ -255,7 +268,7 @@ class Prover:
             await self._write(due)
 
     async def _write(self, due: Sequence[tuple[Way, Book, Entry]]) -> None:
-        entries = [(entry_key(way.topic, way.partition, entry.target[0]), encode(entry)) for way, _, entry in due]
+        entries = [(entry_key(way.ledger, way.partition, entry.target[0]), encode(entry)) for way, _, entry in due]
         await self._journal.publish(entries)
         await self._journal.keep_heads([(way, book.published(entry)) for way, book, entry in due])
         self._earned -= sum(len(key) + len(value) + _HEAD_BYTES for key, value in entries) + _WRITE_BYTES

@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection
 from zlib import crc32
 
+from replicator.way import BACKLOG
+
 SHARES = 8  # more instances than these stand by
 _PLACE = re.compile(rb"(?:^|/)([^/]+)/(\d+)(?:/|$)")
 
@@ -13,8 +15,8 @@ Held = Collection[int]
 
 
 def share_of(topic: str, partition: int) -> int:
-    """The share of a partition of the source; partitions of one topic are spread evenly."""
-    return (crc32(topic.encode()) + partition) % SHARES
+    """The share of a partition of the source; partitions of one topic are spread evenly, its backlog stays with it."""
+    return (crc32(topic.removesuffix(BACKLOG).encode()) + partition) % SHARES
 
 
 def share_of_key(key: bytes) -> int | None:

@@ -1,0 +1,1 @@
+"""New records of a topic at once, its backlog beside them."""
