@@ -121,15 +121,19 @@ class Account:
 
     def refused(self, way: Way, error: Permanent) -> None:
         """Say that a topic cannot even begin; `way` is its first partition."""
-        self._change(way, halted=str(error), hint=error.hint, exit_code=error.exit_code)
+        self._change(way, halted=str(error), hint=error.hint, exit_code=error.exit_code, tried=self._clock())
         if self._metrics is not None:
             self._metrics.on_refused(way.topic)
+
+    def tried(self, way: Way) -> None:
+        """Say that a partition that stands still was tried again."""
+        self._change(way, tried=self._clock())
 
     async def store(self, halted: Mapping[Way, Permanent | None]) -> None:
         """Store how the partitions stand, where that has changed; `halted` says why they stand still."""
         for way, error in halted.items():
             if error is None:
-                self._change(way, halted="", hint="", exit_code=0)
+                self._change(way, halted="", hint="", exit_code=0, tried=0)
             else:
                 self._change(way, halted=str(error), hint=error.hint, exit_code=error.exit_code)
         changed = {way: each for way, each in self._standings.items() if self._kept.get(way) != each}

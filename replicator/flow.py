@@ -42,6 +42,7 @@ class Flow:
         self._unfetched = unfetched
         self.next_offset: int | None = None
         self.halted: Permanent | None = None
+        self.running = False
         self.decided = 0  # first offset of the source that is not decided yet, as last heard
         self.paused = False  # nothing is fetched; what is held is still shipped
         self.note: Callable[[int, int, int], None] | None = None  # oldest and newest time of a part, offset behind it
@@ -49,6 +50,7 @@ class Flow:
         self._wake = wake
         self._waiting = 0
         self._unreadable = 0  # times in a row
+        self._halts = Voice(quiet_s=0.0)
         self._damage = "its own broker refuses to read on"
         self._arrived: asyncio.Queue[Fetched | None] = asyncio.Queue()
         engine.watch(self._stumble)
@@ -123,12 +125,20 @@ class Flow:
         self._arrived.put_nowait(None)
 
     async def run(self) -> None:
-        """Work until `finish`, or until the partition halts. Fenced and Defect end the link."""
+        """Work until `finish`, or until the partition halts; may be run again then. Fenced and Defect end the link."""
+        self.running = True
+        try:
+            await self._run()
+        finally:
+            self.running = False
+
+    async def _run(self) -> None:
         rest, voice = pauses(_FIRST_PAUSE_S, _MOST_PAUSE_S), Voice()
         while True:
             reached = self.engine.position
             try:
                 self._aim(await self.engine.anchor())
+                self.halted = None
                 await self._ship_all()
             except (Fenced, Defect):
                 raise
@@ -181,10 +191,11 @@ class Flow:
     def _halt(self, error: Permanent) -> None:
         self.halted = error
         self.next_offset = None
-        _log.error(
-            "partition halted",
-            way=str(self.engine.way),
-            error=type(error).__name__,
-            why=str(error),
-            hint=error.hint,
-        )
+        if self._halts.says(str(error)):
+            _log.error(
+                "partition halted",
+                way=str(self.engine.way),
+                error=type(error).__name__,
+                why=str(error),
+                hint=error.hint,
+            )

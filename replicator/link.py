@@ -26,6 +26,7 @@ from replicator.engine import Ends, Engine, Shipment, now_ms, unfetched
 from replicator.fetching import fetch_for
 from replicator.flow import Flow
 from replicator.fresh.asides import Asides
+from replicator.granting import Granting
 from replicator.journal import Journal
 from replicator.links.lines import Lines
 from replicator.mm2 import publish
@@ -199,8 +200,9 @@ class Link:
         for work in publish.works(settings, self._probe, self._target, topics, guard, self._metrics, held=self._held):
             self._spawn(work)
         await targets.say_what_is_missing(self._probe, settings.topics)
-        self._refused = topics.refused
+        self._refused = self._observer.refused = topics.refused
         await asyncio.gather(*(topics.attempt(topic) for topic in settings.topics))
+        self._spawn(Granting(topics, lambda: self._all_flows, self._again).run())
         self._observer.opened = True
         _log.info("link is open", site=settings.site, partitions=len(self._flows))
 
@@ -267,6 +269,11 @@ class Link:
                         await self._prover.close()
             except TimeoutError:
                 _log.warning("positions not stored: the target does not answer; the next start counts further")
+
+    def _again(self, flow: Flow) -> None:
+        if self._account is not None:
+            self._account.tried(flow.engine.way)
+        self._spawn(flow.run(), flow)
 
     def _on_shipped(self, way: Way, shipment: Shipment) -> None:
         self._observer.on_shipped(way, shipment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,7 @@ def told(
         halted=standing.halted,
         hint=standing.hint,
         exit_code=standing.exit_code,
+        tried=standing.tried,
     )
 
 
@@ -64,6 +66,9 @@ def sentences(topic: str, found: PartitionStatus) -> list[str]:
     where, lines = f"{topic}[{found.partition}]", []
     if found.halted:
         lines.append(f"halted: {found.halted}" + (f" ({found.hint})" if found.hint else ""))
+    if found.tried:
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.tried / 1000))
+        lines.append(f"{where}: last tried at {at}, and again by itself while the link runs")
     if found.missing:
         lines.append(f"{where}: offsets {found.missing[0]} to {found.missing[1] - 1} were deleted unshipped")
     if found.replaced:

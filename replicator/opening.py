@@ -11,7 +11,7 @@ import structlog
 from headwater.contract.errors import Defect, Fenced, Permanent
 from headwater.contract.topics import COMPACT, TopicSpec
 from headwater.transport.kafka_batch import Cluster, Writer
-from headwater.transport.retry import AGAIN_S, retrying
+from headwater.transport.retry import AGAIN_S, Voice, retrying
 from replicator import identity, targets
 from replicator.batch_engine import BatchEngine
 from replicator.engine import Ends, Engine
@@ -51,6 +51,7 @@ class Topics:
         self._made = made
         self._guard = guard
         self._writers: list[Writer] = []
+        self._voices: dict[str, Voice] = {}
 
     async def open(self, topic: str) -> None:
         """Wait for a topic, make its target, ship it; a Permanent error where that is not possible."""
@@ -92,7 +93,11 @@ class Topics:
         except Permanent as error:
             self.refused[topic] = error
             self._ends.account.refused(self._settings.way(topic, 0), error)
-            _log.error("topic refused", topic=topic, why=str(error), hint=error.hint)
+            if self._voices.setdefault(topic, Voice(quiet_s=0.0)).says(str(error)):
+                _log.error("topic refused", topic=topic, why=str(error), hint=error.hint)
+        else:
+            if self.refused.pop(topic, None) is not None:
+                _log.info("topic is shipped now", topic=topic)
 
     def widen(self, topic: str, count: int) -> None:
         """Ship partitions that were added, up to `count` of them."""

@@ -180,7 +180,7 @@ class RecordEngine:
         return min(_MERGED_BYTES, self._ends.account.limits(self.way).now.batch_bytes)
 
     def _anchored(self) -> Position:
-        if self._position is None or self._writer is None:
+        if self._position is None:
             raise Defect(f"{self.way}: shipping before anchoring")
         return self._position
 
@@ -191,24 +191,28 @@ class RecordEngine:
         """Do nothing: nothing is under way when `ship` has returned."""
 
     async def _write(self, held: _Held) -> None:
+        if not held.outs:
+            return
         position, writer = self._anchored(), self._writer
         if writer is None:
             raise Defect(f"{self.way}: writing before anchoring")
-        if not held.outs:
-            return
         outs, offsets, size, following = held.taken()
+        reached, held.next = held.next, position.source_next  # unless it is written, nothing was passed
         try:
             base = await writer.write(self.way.target, self.way.partition, outs, most_bytes=NO_LIMIT)
         except Permanent as error:
             code = codes.code_of(error)
             refusal = Produced(self.way.target, self.way.partition, code, -1, str(error))
-            if isinstance(error, Fenced) or not self._fitter.learns(refusal, offsets, size):
+            if isinstance(error, Fenced):
                 raise
             # A writer that was refused something writes no more; the next one finds what this one wrote.
             self._writer = None
             await writer.close()
+            if not self._fitter.learns(refusal, offsets, size):
+                raise
             await self._fitter.refresh(at_once=True)
             raise Unsettled(f"{error}; it is sent in another shape", hint=error.hint) from error
+        held.next = reached
         newest_ms = max(out.timestamp_ms for out in outs)
         self._ends.on_shipped(self.way, Shipment(len(outs), size, newest_ms))
         self._position = structs.replace(

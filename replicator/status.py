@@ -7,13 +7,13 @@ from contextlib import aclosing, asynccontextmanager
 
 import msgspec
 
-from headwater.contract.errors import BadInput, DataMissing, Transient, Unreachable
+from headwater.contract.errors import BadInput, DataMissing, Refused, Transient, Unreachable
 from headwater.contract.topics import positions
 from headwater.transport.kafka_batch import Cluster, Record, read_compacted
 from headwater.transport.kafka_batch.reading import walk
 from replicator import losses, targets
 from replicator.engine import now_ms
-from replicator.limits import Limits
+from replicator.limits import NO_LIMIT, Limits
 from replicator.mm2.refresh import chosen, drift
 from replicator.notices import Notice
 from replicator.position import GAP_PREFIX, Gap, Position, decode, position_key
@@ -30,7 +30,8 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     `reworked`: source batches that were built anew in the link's present life, by why (fitting.py). `replaced`: records
     for which something else stands at the target, by reason (quarantine.py). `void`: records that were older than the
     target's retention when they were shipped; `void_next`: whether what comes next is. `halted`: why it stands still,
-    with what to do and the exit code of that trouble. `safe_to_delete`: source offset behind what is proven.
+    with what to do and the exit code of that trouble, `tried`: when it was last tried again, ms since 1970.
+    `safe_to_delete`: source offset behind what is proven.
     """
 
     partition: int
@@ -48,6 +49,7 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     hint: str = ""
     exit_code: int = 0
     safe_to_delete: int | None = None
+    tried: int = 0
 
 
 class TopicStatus(msgspec.Struct, frozen=True):
@@ -154,6 +156,8 @@ async def _topic_status(
         raise
     except Transient:
         return TopicStatus(topic, name, "", [], gaps_in(kept, topic))
+    except Refused as error:  # one that may not be looked at does not hide the others
+        return TopicStatus(topic, name, "", [_refused(topic, kept, said, error)], gaps_in(kept, topic))
     firsts, ends = await source.offsets(topic, "earliest"), await source.offsets(topic, "latest")
     try:
         arrived, limits = await target.offsets(name, "latest"), await losses.limits_of(target, name)
@@ -170,6 +174,15 @@ async def _topic_status(
     engine, why = ("record", f"the topic at the {compacted} is compacted") if compacted else ("batch", "")
     differ = await drift(source, target, topic, name) if arrived else {}
     return TopicStatus(topic, name, engine, found, gaps_in(kept, topic), why, differ)
+
+
+def _refused(topic: str, kept: Kept, said: list[Notice], error: Refused) -> PartitionStatus:
+    """All partitions of a topic that may not be looked at, by what the link has said of it."""
+    nothing = PartitionStatus(0, "halted", 0, 0, 0.0, None)
+    found = losses.told(nothing, topic, kept, said, NO_LIMIT)
+    if found.halted:
+        return found
+    return msgspec.structs.replace(found, state="halted", halted=str(error), hint=error.hint, exit_code=error.exit_code)
 
 
 async def _partition_status(

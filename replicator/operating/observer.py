@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from msgspec import structs
 
 from headwater.contract.errors import HeadwaterError, Permanent
 from headwater.transport import logs
@@ -81,9 +82,9 @@ class Roads:
 
 
 class Observer:
-    """Of one life of a link. `prover`, `lines` and `opened` are set by the link; `failed` where it ended in trouble.
+    """Of one life of a link. `prover`, `lines`, `refused` and `opened` are set by the link.
 
-    `down` watches the way down, if there is one.
+    `failed`: the trouble in which it has ended. `down` watches the way down, if there is one.
     """
 
     def __init__(self, settings: ReplicatorSettings, clock: Callable[[], int] = now_ms) -> None:
@@ -94,6 +95,7 @@ class Observer:
         self.paused: Paused = {}
         self.settings = settings
         self.failed: Permanent | None = None
+        self.refused: Mapping[str, Permanent] = {}
         self.down = None if settings.down_link is None else Observer(settings.down_link, clock)
         self._clock = clock
         self._flows: list[Flow] = []
@@ -177,6 +179,7 @@ class Observer:
         """All at this moment; call it on the link's event loop."""
         settings, now, problem = self.settings, self._clock(), logs.last_problem()
         partitions = [self._view(flow, now) for flow in self._flows]
+        partitions += [self._refusal(topic, error) for topic, error in self.refused.items()]
         goodput = self.figures.goodput.now(now)
         in_vain = sum(f.engine.unacknowledged_bytes for f in self._flows if isinstance(f.engine, BatchEngine))
         return Snapshot(
@@ -231,6 +234,12 @@ class Observer:
             exit_code=0 if halted is None else halted.exit_code,
             doubted="" if prover is None else prover.doubted.get(way, ""),
         )
+
+    def _refusal(self, topic: str, error: Permanent) -> PartitionView:
+        """A topic that could not even begin."""
+        way = self.settings.way(topic, 0)
+        view = PartitionView(topic, 0, way.target, "", "halted", halted=str(error))
+        return structs.replace(view, hint=error.hint, exit_code=error.exit_code)
 
     def export(self, metrics: Metrics | None, topic: str, flows: Sequence[Flow]) -> None:
         """Have the gauges of a topic in `metrics` answered, where somebody asks for them."""

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -29,7 +31,9 @@ from headwater.transport.kafka_batch import Cluster, KafkaSettings
 from headwater.transport.kafka_batch.groups import Committed, Groups
 from replicator.acls import acl_lines
 from replicator.link import run_link
+from replicator.operating.observer import Observer
 from replicator.settings import ReplicatorSettings
+from replicator.status import link_status
 from tests.brokers import Relayed, relayed
 from tests.replicator.bed import PATIENCE_S, Bed, until
 from tests.replicator.silence import standing
@@ -76,6 +80,32 @@ class Guarded:
         admin = AdminClient({"bootstrap.servers": self.administrator.brokers})
         for future in admin.create_acls([binding]).values():
             future.result(10)
+
+    def deny(self, topics: list[str]) -> None:
+        """Keep everybody from writing to these topics, whatever else allows it."""
+        admin = AdminClient({"bootstrap.servers": self.administrator.brokers})
+        for future in admin.create_acls(_locks(topics)).values():
+            future.result(10)
+
+    def allow(self, topics: list[str]) -> None:
+        """Take that back."""
+        admin = AdminClient({"bootstrap.servers": self.administrator.brokers})
+        for future in admin.delete_acls([AclBindingFilter(*each) for each in map(_fields, _locks(topics))]).values():
+            future.result(10)
+
+
+def _locks(topics: list[str]) -> list[AclBinding]:
+    literal, denied = ResourcePatternType.LITERAL, AclPermissionType.DENY
+    return [
+        AclBinding(ResourceType.TOPIC, each, literal, "User:cloud", "*", AclOperation.WRITE, denied) for each in topics
+    ]
+
+
+def _fields(lock: AclBinding) -> tuple[Any, ...]:
+    return (
+        lock.restype, lock.name, lock.resource_pattern_type, lock.principal, lock.host, lock.operation,
+        lock.permission_type,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +220,54 @@ async def test_a_topic_that_may_not_be_read_does_not_stop_the_others(site: Bed, 
     assert (found.exit_code, "TOPIC_AUTHORIZATION_FAILED" in found.halted) == (3, True)
     assert f"User:edge needs Describe on topic {secret}; an administrator gives it with: kafka-acls.sh" in found.hint
     assert not await site.holds(remote(site.site, secret), 0)
+
+
+async def test_what_is_granted_later_is_shipped_without_a_restart(site: Bed, guarded: Guarded) -> None:
+    """A topic, a partition under way and a compacted one go on once they are allowed; status says when it was tried."""
+    topic, secret, sealed = [await site.topic(stem, partitions=1) for stem in ("t", "secret", "sealed")]
+    kept = await site.topic("kept", partitions=1, cleanup_policy="compact")
+    settings = link(site, guarded, topic, secret, sealed, kept)
+    for line in [each for lines in acl_lines(settings).values() for each in lines]:
+        if f"--topic '{secret}'" not in line:
+            guarded.run(line)
+    locks = [remote(site.site, name) for name in (sealed, kept)]
+    guarded.deny(locks)
+    for name in (topic, secret, sealed, kept):
+        await site.fill(name, 5)
+    observer = Observer(settings)
+    stop = asyncio.Event()
+    task = asyncio.create_task(run_link(settings, stop, observer=observer))
+    try:
+        await until(lambda: site.ends_at(topic, 0, 5), "what may be shipped is")
+        for name in (secret, sealed, kept):
+            await until(partial(_is_told, site, name), f"{name} is refused")
+            await until(partial(_was_tried, site, name), f"{name} is tried again")
+        assert {each.topic for each in observer.snapshot().troubles} == {secret, sealed, kept}
+        found = await link_status(settings)
+        assert found.exit_code == 3
+        tried = {each.topic: each.partitions[0].tried for each in found.topics}
+        assert (tried[topic], min(tried[secret], tried[sealed], tried[kept]) > 0) == (0, True)
+        guarded.allow(locks)
+        for line in acl_lines(settings)["source"]:
+            guarded.run(line)
+        for name in (secret, sealed, kept):
+            await until(partial(_arrived, site, name, 5), f"{name} is shipped")
+            await until(partial(_is_well, site, name), f"{name} is said to be well")
+        assert not task.done()
+        assert not observer.snapshot().troubles
+    finally:
+        stop.set()
+        assert await asyncio.wait_for(task, PATIENCE_S) is None
+
+
+async def _was_tried(bed: Bed, topic: str) -> bool:
+    first = await standing(bed, topic)
+    return first is not None and first.tried > 0
+
+
+async def _is_well(bed: Bed, topic: str) -> bool:
+    found = await standing(bed, topic)
+    return found is not None and not found.halted and not found.tried
 
 
 async def _arrived(bed: Bed, topic: str, count: int) -> bool:
