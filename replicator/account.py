@@ -6,6 +6,7 @@ Each is logged, counted, and written to the target: gaps and replaced records be
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from replicator.journal import Journal
 from replicator.limits import TopicLimits
 from replicator.notices import Notice
 from replicator.position import Gap
+from replicator.records.chain import Tally
 from replicator.standing import Standing, standing_key
 from replicator.way import Way
 
@@ -112,6 +114,17 @@ class Account:
     def reworked(self, way: Way, counts: dict[str, int]) -> None:
         """Say how many batches were not passed on whole, by why."""
         self._change(way, reworked=dict(counts))
+
+    def filtered(self, way: Way, tally: Tally) -> None:
+        """Count what rules have left out of what the position is behind now."""
+        standing = self._standing(way)
+        filtered = Counter(standing.filtered) + tally.filtered
+        said = Counter({f"{rule}: {why}, {does}": count for (rule, why, does), count in tally.unreadable.items()})
+        self._change(way, filtered=dict(filtered), unreadable=dict(Counter(standing.unreadable) + said))
+        for each in said.keys() - standing.unreadable.keys():
+            _log.warning("a rule cannot read a value", way=str(way), rule=each)
+        if self._metrics is not None:
+            self._metrics.on_filtered(way, tally)
 
     def _standing(self, way: Way) -> Standing:
         return self._standings.get(way) or Standing("batch")

@@ -14,6 +14,7 @@ from replicator.mm2.cli import adopt, import_mm2
 from replicator.operating import cli as operating
 from replicator.operating.status_cli import status
 from replicator.proof.cli import verify
+from replicator.records.cli import app as rules
 from replicator.settings import ReplicatorSettings
 
 app = typer.Typer(
@@ -71,4 +72,5 @@ def run(verbose: bool = VERBOSE) -> None:
 app.command()(status)
 app.command()(acls)
 app.command()(verify)
+app.add_typer(rules, name="rules")
 operating.add_to(app)

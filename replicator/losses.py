@@ -57,6 +57,8 @@ def told(
         halted=standing.halted,
         hint=standing.hint,
         exit_code=standing.exit_code,
+        filtered=standing.filtered,
+        unreadable=standing.unreadable,
         tried=standing.tried,
     )
 
@@ -73,6 +75,10 @@ def sentences(topic: str, found: PartitionStatus) -> list[str]:
         lines.append(f"{where}: offsets {found.missing[0]} to {found.missing[1] - 1} were deleted unshipped")
     if found.replaced:
         lines.append(f"{where}: the target did not take {_counted(found.replaced)}; something else stands for them")
+    if found.filtered:
+        lines.append(f"{where}: left out by rules: {_counted(found.filtered)}")
+    if found.unreadable:
+        lines.append(f"{where}: values that a rule could not read: {_counted(found.unreadable)}")
     if found.reworked:
         lines.append(f"{where}: batches built anew: {_counted(found.reworked)}")
     if found.void or found.void_next:

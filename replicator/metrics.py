@@ -8,6 +8,7 @@ from prometheus_client import Counter, Gauge
 
 from replicator.engine import Shipment
 from replicator.position import Gap
+from replicator.records.chain import Tally
 from replicator.settings import Direction
 from replicator.way import Way
 
@@ -21,6 +22,12 @@ _REPLACED = Counter(
     [*_PLACE, "reason"],
 )
 _VOID = Counter("headwater_replicator_void_records", "Records older than the target's retention when shipped", _PLACE)
+_FILTERED = Counter("headwater_replicator_filtered_records", "Records that a rule has left out", [*_PLACE, "rule"])
+_UNREADABLE = Counter(
+    "headwater_replicator_unreadable_records",
+    "Records whose value a rule could not read, by why, and whether they were shipped or dropped",
+    [*_PLACE, "rule", "reason", "outcome"],
+)
 _LAG = Gauge("headwater_replicator_lag_records", "Records that wait at the source, at most", _PLACE)
 _LAG_S = Gauge("headwater_replicator_lag_seconds", "Age of what waits at the source, at most", _PLACE)
 _HALTED = Gauge("headwater_replicator_halted_partitions", "Partitions that cannot go on by themselves", _PLACE)
@@ -52,6 +59,13 @@ class Metrics:
     def on_replaced(self, way: Way, reason: str) -> None:
         """Count a record that the target did not take."""
         _REPLACED.labels(*self._of(way.topic), reason).inc()
+
+    def on_filtered(self, way: Way, tally: Tally) -> None:
+        """Count what rules did."""
+        for rule, count in tally.filtered.items():
+            _FILTERED.labels(*self._of(way.topic), rule).inc(count)
+        for (rule, why, does), count in tally.unreadable.items():
+            _UNREADABLE.labels(*self._of(way.topic), rule, why, does).inc(count)
 
     def on_void(self, way: Way, records: int) -> None:
         """Count records that the target will not keep."""

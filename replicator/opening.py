@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,8 @@ from replicator.engine import Ends, Engine
 from replicator.flow import Flow
 from replicator.mm2.cycles import Guard
 from replicator.record_engine import RecordEngine
+from replicator.records.chain import Chain
+from replicator.records.choosing import PLAIN, RULED, chain_of
 from replicator.settings import ReplicatorSettings
 from replicator.sharing.elsewhere import Elsewhere
 from replicator.way import Way
@@ -28,7 +30,7 @@ _log = structlog.get_logger(__name__)
 class Topics:
     """The topics of a link that are under way: `flows` by topic, a flow for each partition in their order.
 
-    `spawn` has work done beside the link, `made` is told of each topic once and of its list of flows, which grows.
+    `beside` are the flows of backlogs (fresh/). `spawn` has work done beside the link, `made` is told of each topic once and of its list of flows, which grows.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Topics:
     ) -> None:
         self.flows: dict[str, list[Flow]] = {}
         self.refused: dict[str, Permanent] = {}
+        self.beside: Sequence[Flow] = ()
         self._settings = settings
         self._ends = ends
         self._batch_engine = batch_engine
@@ -72,7 +75,8 @@ class Topics:
         )
         limits = self._ends.account.limits(settings.way(topic, 0))
         await retrying(f"asking for the limits of {limits.topic}", limits.refresh)
-        if limits.now.compacted:  # offsets there do not follow numbers for good, so each record carries its own
+        # Where offsets do not follow numbers for good, or never do, each record carries its own.
+        if limits.now.compacted or self._chain(topic, spec.partitions) is not None:
             spec = replace(spec, configs=COMPACT)
         if not self.flows:
             self._spawn(identity.watch(self._ends.probe, self.flows))
@@ -101,7 +105,7 @@ class Topics:
 
     def widen(self, topic: str, count: int) -> None:
         """Ship partitions that were added, up to `count` of them."""
-        compacted = self.flows[topic][0].engine.name == RecordEngine.name
+        compacted = self.flows[topic][0].engine.name in (PLAIN, RULED)
         self._carry(TopicSpec(topic, count, COMPACT if compacted else {}))
         _log.info("partitions added", topic=topic, now=count)
 
@@ -115,15 +119,22 @@ class Topics:
 
     def _engine(self, spec: TopicSpec, partition: int) -> Engine:
         way = self._settings.way(spec.name, partition)
-        compacted = targets.is_compacted(spec)
+        by_record = targets.is_compacted(spec)
+        chain = self._chain(spec.name, spec.partitions) if by_record else None
+        by_rules = chain is not None and chain.names
+        engine = RULED if by_rules else PLAIN if by_record else BatchEngine.name
         if not self._ends.journal.owns(spec.name, partition):
-            return Elsewhere(way, RecordEngine.name if compacted else BatchEngine.name)
-        self._ends.account.carried(way, "record" if compacted else "batch")
-        if not compacted:
+            return Elsewhere(way, engine)
+        self._ends.account.carried(way, engine)
+        if not by_record:
             return self._batch_engine(way, self._ends)
         # A name each, so that partitions which are added later can be opened by themselves.
         name = f"replicator-{self._settings.site}-{spec.name}-{partition}"
-        return RecordEngine(way, self._ends, lambda: self._writer(name, way))
+        return RecordEngine(way, self._ends, lambda: self._writer(name, way), chain)
+
+    def _chain(self, topic: str, partitions: int) -> Chain | None:
+        """The rules of a topic, one set a partition; also none at all where it had some once."""
+        return chain_of(self._settings, topic, [self._ends.journal.position(topic, p) for p in range(partitions)])
 
     async def _writer(self, name: str, way: Way) -> Writer:
         writer = await Writer.open(self._target, name, {way.target: [way.partition]}, tails={way.target: 1})

@@ -45,13 +45,26 @@ class Mark(msgspec.Struct, frozen=True):
     count: int
 
 
+class Ruled(msgspec.Struct, frozen=True):
+    """Since when the rules whose digest this is (records/chain.py) apply to a partition: offsets at source and target.
+
+    To go on they must know the records from the source offset `began` on; None: no record before the next one matters.
+    """
+
+    digest: str
+    source_since: int
+    target_since: int
+    began: int | None = None
+
+
 class Position(msgspec.Struct, frozen=True):
     """Up to where one partition was shipped and acknowledged.
 
     An era is a stretch without a gap: in it, record number `count` at the target is the `count`-th data record at or
     after `source_first`. The era is the producer epoch and the number (mod 2^31) the sequence of what is written.
     `trail` holds marks from old to new, the last one ending before `source_next`. `source_id` is the topic's id at the
-    source (KIP-516), empty where it is not known.
+    source (KIP-516), empty where it is not known. `ruled`: the partition has rules, or had some: records were left out,
+    so that their numbers tell nothing any more.
     """
 
     era: int
@@ -63,6 +76,7 @@ class Position(msgspec.Struct, frozen=True):
     at: int = 0
     source_id: str = ""
     v: int = 1
+    ruled: Ruled | None = None
 
     @property
     def target_first(self) -> int:

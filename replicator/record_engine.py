@@ -1,4 +1,4 @@
-"""The engine for compacted topics: record by record, since compaction changes what a count of batches would find."""
+"""The engine for compacted topics and for rules: record by record, since what is left out changes every count."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from replicator.engine import Ends, Shipment, Unsettled, missing
 from replicator.fitting import Fitter, Piece
 from replicator.limits import NO_LIMIT
 from replicator.position import FIRST_ERA, RECREATED, RETENTION, TRUNCATED, Gap, Position
+from replicator.records.chain import Chain
+from replicator.records.choosing import PLAIN, RULED
+from replicator.records.ruling import Ruling
 from replicator.way import Way
 
 _log = structlog.get_logger(__name__)
@@ -32,12 +35,15 @@ class RecordEngine:
 
     Of a source log that was made anew (its topic has another id, or it is shorter than the position) all is shipped,
     which for a compacted topic is the state it stands for. `count` and `trail` of the position are not used.
+    `chain`: the rules of the topic, if it has some or had some; what they leave out moves the position too.
     """
 
-    name = "record"
-
-    def __init__(self, way: Way, ends: Ends, writer: Callable[[], Awaitable[Writer]]) -> None:
+    def __init__(
+        self, way: Way, ends: Ends, writer: Callable[[], Awaitable[Writer]], chain: Chain | None = None
+    ) -> None:
         self.way = way
+        self.name = RULED if chain is not None and chain.names else PLAIN
+        self._ruling = None if chain is None else Ruling(way, chain, ends.probe, ends.journal, ends.account)
         self._ends = ends
         self._open_writer = writer
         self._writer: Writer | None = None
@@ -76,7 +82,8 @@ class RecordEngine:
         if lost is not None:
             position = await self._next_era(position, lost, source_id)
         await self._fitter.refresh()
-        self._position = structs.replace(position, source_id=source_id)
+        position = structs.replace(position, source_id=source_id)
+        self._position = position if self._ruling is None else await self._ruling.begin(position)
         return position.source_next
 
     async def _after_batches(self, position: Position, source_id: str) -> Position | Lost:
@@ -141,6 +148,8 @@ class RecordEngine:
         if halts:
             raise missing(gap)
         begun = Position(era, lost.resumed_at, lost.resumed_at, 0, position.target_next, at=now, source_id=source_id)
+        if position.ruled is not None:  # without digest: they begin anew
+            begun = structs.replace(begun, ruled=structs.replace(position.ruled, digest=""))
         await self._ends.journal.store([(way, begun)], [gap])
         return begun
 
@@ -158,6 +167,8 @@ class RecordEngine:
                     continue
                 if is_data:
                     left = [r for r in self._corruption.records(batch, place) if r.offset >= at]
+                    if self._ruling is not None:
+                        left = self._ruling.apply(left, batch.last_offset + 1)
                     pieces, replaced = self._fitter.fit(batch, left)
                     await self._ends.account.replaced(self.way, place[0], replaced)
                     for piece in pieces:
@@ -171,6 +182,8 @@ class RecordEngine:
             await self._write(held)
             if held.next > self._anchored().source_next:
                 self._position = structs.replace(self._anchored(), source_next=held.next)
+            if self._ruling is not None:
+                self._position = self._ruling.settled(self._anchored())
             self._fitter.settled(held.next)
 
     @property

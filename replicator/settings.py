@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from headwater.contract import topics
 from headwater.contract.names import Site
@@ -13,6 +13,7 @@ from replicator.links.settings import LinkSettings
 from replicator.mm2.naming import Naming
 from replicator.mm2.settings import MirrorSettings, NamingSettings, SelectionSettings, TopicConfigSettings
 from replicator.proof.settings import ProofSettings
+from replicator.records.settings import RecordRule, check
 from replicator.way import BACKLOG, Way
 
 GapPolicy = Literal["continue", "halt"]
@@ -53,6 +54,12 @@ class ReplicatorSettings(BaseModel):
         default=TopicConfigSettings(), description="configuration of the topics at the target"
     )
     mm2: MirrorSettings = Field(default=MirrorSettings(), description="consumer groups, and MirrorMaker 2's records")
+    records: tuple[RecordRule, ...] = Field(
+        default=(), description="rules: which records of which topics are shipped, and what is changed in them"
+    )
+    mask_salt: SecretStr | None = Field(
+        default=None, min_length=8, description="salt of the digests that rules mask fields with (a secret)"
+    )
     proof: ProofSettings = Field(default=ProofSettings(), description="what is proven beside the data")
     link: LinkSettings = Field(default=LinkSettings(), description="lanes, rates and budgets of the road to the target")
     down: DownSettings = Field(default=DownSettings(), description="what comes from the cloud by the same program")
@@ -100,6 +107,11 @@ class ReplicatorSettings(BaseModel):
                 raise ValueError(f"{topic!r} came from {names.target}: it would go round in circles")
             if not names.keeps_names and names.source in names.hops(topic):
                 raise ValueError(f"{topic!r} was replicated from {names.source} already")
+        return self
+
+    @model_validator(mode="after")
+    def _rules_apply(self) -> ReplicatorSettings:
+        check(self.records, self.topics, has_salt=self.mask_salt is not None, may_be_others=self.may_ship_others)
         return self
 
     @property

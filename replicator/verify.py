@@ -11,13 +11,17 @@ import msgspec
 
 from headwater.contract import headers
 from headwater.transport.kafka_batch import Cluster, Record, read_compacted
-from replicator import logs, targets
+from replicator import logs, losses, targets
 from replicator.fingerprint import canonical
+from replicator.fresh import parts
 from replicator.logs import Start
 from replicator.mm2.refresh import chosen
 from replicator.position import Position
 from replicator.proof.ranges import Range, Ranges
 from replicator.quarantine import same, stands_for
+from replicator.records.chain import Chain
+from replicator.records.choosing import chain_of
+from replicator.records.comparing import compare
 from replicator.settings import ReplicatorSettings
 from replicator.status import open_ends, position_in, stored
 from replicator.way import Way
@@ -31,6 +35,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
     `waiting` records are at the source only, behind everything shipped; `skipped` are the target's of former eras. Of
     the compared ones, `replaced` are there as what stands for them (quarantine.py), with the digest of the source's.
+    `filtered` records of the source were left out by rules; the others are compared as the rules make them.
     `swapped` records stand in another place; `ranges` names what differs, the first thousand of them.
     """
 
@@ -48,6 +53,7 @@ class Comparison(msgspec.Struct, frozen=True):
     replaced: int = 0
     swapped: int = 0
     ranges: list[Range] = []
+    filtered: int = 0
 
     @property
     def agrees(self) -> bool:
@@ -66,11 +72,45 @@ async def verify_link(settings: ReplicatorSettings) -> list[Comparison]:
                 way, position = settings.way(topic, partition), position_in(kept, topic, partition)
                 if position is None:
                     found.append(_nothing_yet(way, f"{way}: nothing was shipped yet"))
+                elif position.ruled is not None:
+                    chain = chain_of(settings, topic, [position])
+                    compacted = targets.is_compacted(spec) or (await losses.limits_of(target, way.target)).compacted
+                    found.append(await _compare_ruled(source, target, way, position, chain, compacted=compacted))
                 elif targets.is_compacted(spec):
                     found.append(await _compare_states(source, target, way, position))
+                elif (both := parts.streams(kept, settings, way, position)) is not None:
+                    found += [await _compare_sides(each.way, await parts.sides(source, target, each)) for each in both]
                 else:
                     found.append(await _compare_logs(source, target, way, position))
     return found
+
+
+async def _compare_ruled(
+    source: Cluster, target: Cluster, way: Way, position: Position, chain: Chain | None, *, compacted: bool
+) -> Comparison:
+    """What rules have shipped, against the source's records under the same rules."""
+    ruled = position.ruled
+    if ruled is None or chain is None or chain.digest != ruled.digest:
+        return _nothing_yet(way, f"{way}: nothing was shipped yet under the rules as they are set now")
+    got = await compare(source, target, way, position, ruled, chain, compacted=compacted)
+    swapped = sum(each.records for each in got.ranges.swapped())
+    return Comparison(
+        topic=way.topic,
+        partition=way.partition,
+        compared=got.compared,
+        missing=got.missing - swapped,
+        doubled=got.doubled - swapped,
+        altered=got.altered,
+        waiting=got.waiting,
+        skipped=got.skipped,
+        source_sha256=got.digests[0].hexdigest(),
+        target_sha256=got.digests[1].hexdigest(),
+        remark=got.remark,
+        replaced=got.replaced,
+        swapped=swapped,
+        ranges=got.ranges.found()[:_MOST_RANGES],
+        filtered=got.filtered,
+    )
 
 
 def _nothing_yet(way: Way, why: str) -> Comparison:
@@ -97,6 +137,13 @@ async def _compare_logs(source: Cluster, target: Cluster, way: Way, position: Po
         await walk.run(ours, theirs)
     lost = max(0, position.target_next - kept_to)  # acknowledged, and not there any more
     return walk.result(lost, max(0, position.target_first - kept_from))
+
+
+async def _compare_sides(way: Way, sides: parts.Sides) -> Comparison:
+    walk = _Walk(way)
+    async with aclosing(sides.ours), aclosing(sides.theirs):
+        await walk.run(sides.ours, sides.theirs)
+    return walk.result(sides.lost, sides.skipped)
 
 
 class _Walk:
@@ -178,7 +225,7 @@ class _Walk:
         swapped = sum(each.records for each in self._ranges.swapped())
         first = self._first or (f"{self._way}: the last {lost} acknowledged records are not there" if lost else "")
         return Comparison(
-            topic=self._way.topic,
+            topic=self._way.ledger,
             partition=self._way.partition,
             compared=self._compared,
             missing=self._missing + lost - swapped,

@@ -67,6 +67,8 @@ def _plan_text(found: Plan) -> str:
     rows += [(way.direction, *_plan_row(each))[not several :] for way in found.ways for each in way.topics]
     lines = [f"{found.site}: {found.source} to {found.target}", aligned(rows)]
     for each in (each for way in found.ways for each in way.topics):
+        if each.by and each.action != "refuse":
+            lines.append(f"{each.topic}: record by record, since {each.by}")
         if each.why:
             lines.append(f"{each.topic}: {each.why}" + (f"; {each.hint}" if each.hint else ""))
         lines += [f"{each.target}: {key} is {is_}, and would be {want}" for key, (want, is_) in each.drift.items()]

@@ -16,6 +16,7 @@ from replicator.engine import now_ms
 from replicator.limits import NAMES, NO_LIMIT, Limits, limits_in
 from replicator.mm2.refresh import chosen, drift
 from replicator.operating.pausing import ALL, paused
+from replicator.records.choosing import PLAIN, chain_of, engine_of
 from replicator.settings import ReplicatorSettings
 from replicator.status import Kept, open_ends, position_in, stored
 
@@ -28,7 +29,7 @@ class PlannedTopic(msgspec.Struct, frozen=True):
 
     `action`: create the target's topic and ship, ship into what is there, wait for a topic that the source does not
     have, refuse. `is_new`: nothing of it was shipped yet. `drift` is by name of a configuration: as the link would set
-    it, as it is.
+    it, as it is. `by`: why the engine is not the usual one.
     """
 
     topic: str
@@ -44,6 +45,7 @@ class PlannedTopic(msgspec.Struct, frozen=True):
     void: int = 0
     drift: dict[str, tuple[str, str]] = {}
     paused: str = ""
+    by: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -119,13 +121,15 @@ async def _planned(
     name = settings.names.remote(topic)
     try:
         spec = await targets.spec_at_source(source, topic)
+        chain_of(settings, topic)
     except Transient as error:
         hint = "it is shipped as soon as it is there; `headwater edge run` makes those of a plant"
         return PlannedTopic(topic, name, "wait", str(error), hint)
     except Permanent as error:
         return PlannedTopic(topic, name, "refuse", str(error), error.hint)
-    engine = "record" if targets.is_compacted(spec) else "batch"
-    common = PlannedTopic(topic, name, "create", engine=engine, partitions=spec.partitions)
+    stands = [position_in(kept, topic, partition) for partition in range(spec.partitions)]
+    engine, by = engine_of(settings, topic, "source" if targets.is_compacted(spec) else "", stands)
+    common = PlannedTopic(topic, name, "create", engine=engine, by=by, partitions=spec.partitions)
     if name not in there:
         wanted = limits_in({**spec.configs, **targets.FAITHFUL})
         return await _with_backlog(source, common, kept, wanted)
@@ -161,7 +165,7 @@ async def _foreign(
     """Refuse a topic with records that this link has not written."""
     ends = await target.offsets(found.target, "latest")
     for partition, end in ends.items():
-        if end and found.engine == "batch" and position_in(kept, found.topic, partition) is None:
+        if end and found.engine != PLAIN and position_in(kept, found.topic, partition) is None:
             why = f"{settings.way(found.topic, partition)} has {end} records, but no position is stored for it"
             hint = "the positions topic was deleted, or somebody else made the topic; ship to a new site name"
             return msgspec.structs.replace(found, action="refuse", why=why, hint=hint)

@@ -81,10 +81,10 @@ def _checked_table(found: Sequence[Checked]) -> str:
 
 def _compared_table(found: Sequence[Comparison]) -> str:
     rows: list[tuple[str, ...]] = [
-        ("partition", "compared", "missing", "doubled", "swapped", "altered", "waiting", "source", "target")
+        ("partition", "compared", "missing", "doubled", "swapped", "altered", "waiting", "left out", "source", "target")
     ]
     for each in found:
-        counts = (each.compared, each.missing, each.doubled, each.swapped, each.altered, each.waiting)
+        counts = (each.compared, each.missing, each.doubled, each.swapped, each.altered, each.waiting, each.filtered)
         digests = (each.source_sha256[:12], each.target_sha256[:12])
         rows.append((f"{each.topic}[{each.partition}]", *map(str, counts), *digests))
     lines = [aligned(rows), *(each.remark for each in found if each.remark)]

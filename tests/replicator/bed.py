@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import time
@@ -264,6 +265,7 @@ class Bed:
             f"{prefix}POSITION_INTERVAL_S": str(settings.position_interval_s),
             f"{prefix}FETCH_BYTES": str(settings.fetch_bytes),
             f"{prefix}SHARED": str(settings.shared).lower(),
+            f"{prefix}RECORDS": json.dumps([rule.model_dump(exclude_defaults=True) for rule in settings.records]),
         }
         return [sys.executable, "-m", "headwater", "replicate", "run"], env
 
