@@ -22,6 +22,7 @@ from replicator.settings import ReplicatorSettings
 from replicator.sharing.shares import SHARES
 from tests.replicator.bed import Bed, numbered, put, until
 
+PROTOCOLS = pytest.mark.parametrize("protocol", ["classic", "consumer"])  # the second one is that of KIP-848
 QUICK = {"checkpoint_interval_s": 0.1, "heartbeat_interval_s": 0.1}
 
 
@@ -136,28 +137,30 @@ async def test_records_of_compacted_topics_are_found_by_their_headers(bed: Bed) 
         assert sum(each < found for each in there) == sum(each < offset for each in committed)
 
 
-async def test_a_group_that_moves_to_the_target_reads_nothing_twice(bed: Bed) -> None:
+@PROTOCOLS
+async def test_a_group_that_moves_to_the_target_reads_nothing_twice(bed: Bed, protocol: str) -> None:
     """A consumer that stops in mid-topic at the source goes on at the target with the very next record."""
     topic = await bed.topic(partitions=1)
     _transactions(bed, topic, [4, -2, 6, 8, -1, 5])
     group = f"g-{bed.site}"
-    read, offset = _consume(bed.source.settings.brokers, group, topic, 13)
+    read, offset = _consume(bed.source.settings.brokers, group, topic, 13, protocol)
     async with bed.link(_following(bed)):
         await until(lambda: bed.holds(remote(bed.site, topic), 23), "all is shipped")
         await until(lambda: _stands_at(bed, group, topic, 13), "the group stands at the target")
-        again, _ = _consume(bed.target.settings.brokers, group, remote(bed.site, topic), 10)
+        again, _ = _consume(bed.target.settings.brokers, group, remote(bed.site, topic), 10, protocol)
         await _commit(bed, group, {(topic, 0): 3})
     assert offset > 13
     assert [value.split()[0] for value in read + again] == [b"%d" % n for n in range(23)]
     assert await _stands_at(bed, group, topic, 23), "a group never goes back at the target"
 
 
-def _consume(brokers: str, group: str, topic: str, count: int) -> tuple[list[bytes], int]:
+def _consume(brokers: str, group: str, topic: str, count: int, protocol: str) -> tuple[list[bytes], int]:
     """Read records as a member of a group and commit; the values, and the offset committed."""
     consumer = Consumer(
         {
             "bootstrap.servers": brokers,
             "group.id": group,
+            "group.protocol": protocol,
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
@@ -178,7 +181,8 @@ def _consume(brokers: str, group: str, topic: str, count: int) -> tuple[list[byt
     return found, (message.offset() or 0) + 1
 
 
-async def test_a_group_with_members_at_the_target_is_left_alone(bed: Bed) -> None:
+@PROTOCOLS
+async def test_a_group_with_members_at_the_target_is_left_alone(bed: Bed, protocol: str) -> None:
     """While somebody reads at the target, the group's offsets are his; when he has gone, it follows again."""
     topic = await bed.topic(partitions=1)
     await bed.fill(topic, 30)
@@ -187,7 +191,8 @@ async def test_a_group_with_members_at_the_target_is_left_alone(bed: Bed) -> Non
     with structlog.testing.capture_logs() as logs:
         async with bed.link(_following(bed)):
             await until(lambda: _stands_at(bed, group, topic, 5), "the group stands at the target")
-            reader = Consumer({"bootstrap.servers": bed.target.settings.brokers, "group.id": group, "log_level": 0})
+            ours = {"bootstrap.servers": bed.target.settings.brokers, "group.id": group, "group.protocol": protocol}
+            reader = Consumer({**ours, "log_level": 0})
             reader.subscribe([remote(bed.site, topic)])
             while reader.poll(0.2) is None:
                 pass
