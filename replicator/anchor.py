@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
@@ -79,17 +80,19 @@ class Anchor:
         self._target = target
         self._one = asyncio.Lock()
 
-    async def locate(self, way: Way, position: Position, pid: int, source_id: str = "") -> Position | Lost:
+    async def locate(
+        self, way: Way, position: Position, pid: int, source_id: str = "", sent: Sequence[Mark] = ()
+    ) -> Position | Lost:
         """Where to go on; Transient while a cluster is away, Fenced and Refused as in the module numbering.
 
-        `source_id` is the id of the source's topic now, where it has one.
+        `source_id` is the id of the source's topic now, where it has one. `sent`: what this life had under way.
         """
         state = await logs.look(self._target, way, pid, position.target_first)
         number = shipped(position, state, str(way))
         made_anew = is_made_anew(position, source_id)
         async with self._one:
             if state.log_end == position.target_first + number:
-                return await _Search(self._probe, self._target, way, position, state, number, made_anew).run()
+                return await _Search(self._probe, self._target, way, position, state, number, made_anew, sent).run()
             start = max(position.target_next, state.log_start)
             counted = recount(position, pid, await logs.stamps(self._target, way, start, state.log_end), str(way))
             if state.log_end < position.target_first + number and counted.strays is None:
@@ -123,6 +126,7 @@ class _Search(NamedTuple):
     state: TargetState
     number: int
     made_anew: bool = False
+    sent: Sequence[Mark] = ()
 
     async def run(self) -> Position | Lost:
         first, end = await logs.bounds(self.probe, self.way.topic, self.way.partition)
@@ -135,7 +139,7 @@ class _Search(NamedTuple):
         if start.offset < first:
             return await self._behind(start, first, end)
         counted = await logs.count_on(self.probe, self.way, start, self.number, end)
-        if counted.count < self.number or not await self._confirmed(counted):
+        if counted.count < self.number or not (await self._is_sent(counted) or await self._confirmed(counted)):
             return await self._part(start, first, end)
         return self._at(counted)
 
@@ -199,6 +203,13 @@ class _Search(NamedTuple):
                 if all(map(same, wanted[-len(seen) :], seen)):
                     return record.offset + 1
         return None
+
+    async def _is_sent(self, counted: Counted) -> bool:
+        """Whether it is this life that sent so much, and the source still has the last batch of it."""
+        for mark in self.sent:
+            if (mark.next, mark.count) == (counted.offset, counted.count):
+                return await logs.is_marked(self.probe, self.way, mark)
+        return False
 
     async def _confirmed(self, counted: Counted) -> bool:
         """Whether the record that the count ended on is the last one of the target."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from msgspec import Struct, structs
 
@@ -13,13 +14,15 @@ from headwater.transport.kafka_batch.batches import HEADER_BYTES, restamped_head
 from headwater.transport.kafka_batch.routes import FETCH
 from headwater.transport.kafka_batch.topic_ids import topic_id
 from headwater.transport.kafka_batch.wire import Parts
+from replicator import underway
 from replicator.anchor import Lost, known_cause
+from replicator.beginning import first_position
 from replicator.corruption import Corruption
 from replicator.engine import Ends, Shipment, Unsettled, Written, missing
 from replicator.fitting import Fitter
 from replicator.journal import NOTHING
-from replicator.merging import Merger
 from replicator.numbering import sequence
+from replicator.packing import merger
 from replicator.pipeline import Piece, Pipeline
 from replicator.position import FIRST_ERA, LAST_ERA, Gap, Mark, Position, thinned
 from replicator.way import Way
@@ -27,6 +30,7 @@ from replicator.way import Way
 _DOUBTS = 10  # anchors in a row without one acknowledgement between
 _DOUBTFUL = frozenset({codes.OUT_OF_ORDER_SEQUENCE, codes.DUPLICATE_SEQUENCE, codes.UNKNOWN_PRODUCER_ID})
 _CORRUPT = 2
+_SLOW_BYTES = 64 << 10  # what a link carries in a second or so, where batches are built anew all the time
 # Of older records a broker forgets the producer after a while (a day by default), and takes what follows a refused one.
 _REMEMBERED_MS = 12 * 3_600_000
 
@@ -54,10 +58,16 @@ class BatchEngine:
         self._count = 0  # records of the era that were sent
         self._tell: Callable[[], None] | None = None
         self._limits = ends.account.limits(way)
-        self._fitter = Fitter(way, self._limits, ends.clock)
+        self._fitter = Fitter(way, self._limits, ends.clock, codec=ends.lines.recompress)
+        ends.lines.governor.sizing.watch(self._pace)
         self._corruption = Corruption(way)
-        self._merger = Merger()
+        self._merger = merger(ends.lines.recompress, self._fitter.reworked, partial(ends.account.reworked, way))
         self._relearn = False
+
+    def _pace(self, road_bytes: int) -> None:
+        """Heed the road; where it is slow, looking at every record for the proof costs nothing beside it."""
+        self._fitter.pace(road_bytes)
+        self._keeps_data = self._ends.keeps_data or road_bytes <= _SLOW_BYTES
 
     def watch(self, tell: Callable[[], None]) -> None:
         """See `Engine`."""
@@ -91,7 +101,7 @@ class BatchEngine:
             or await self._first_contact(source_id)
         )
         found, *_ = await asyncio.gather(  # each a few round trips, which add up on a long road
-            ends.anchor.locate(way, position, self._pid, source_id),
+            ends.anchor.locate(way, position, self._pid, source_id, underway.marks(self._acked, self._pipeline)),
             self._fitter.refresh(at_once=self._relearn),
             ends.target.reach(way.target, way.partition, ends.lines.purpose(way)),
             ends.target.reach(way.target, way.partition, FETCH),  # on which `locate` may look at the last batch
@@ -103,6 +113,7 @@ class BatchEngine:
         if isinstance(found, Lost):
             found = await self._next_era(position, found, source_id)
         self._relearn = False
+        underway.settle(self._acked, self._pipeline, found, partial(ends.on_shipped, way))
         return await self._begin(structs.replace(found, source_id=source_id))
 
     async def _set_aside(self, position: Position) -> Lost | None:  # noqa: ARG002  # for those who override it
@@ -123,17 +134,7 @@ class BatchEngine:
         return position.source_next
 
     async def _first_contact(self, source_id: str = "") -> Position:
-        way = self.way
-        end = (await self._ends.target.offsets(way.target, "latest"))[way.partition]
-        if end:
-            raise Refused(
-                f"{way} has records up to offset {end - 1}, but no position is stored for it",
-                hint="`headwater replicate adopt` goes on behind what MirrorMaker copied; else ship to a new site name",
-            )
-        first = (await self._ends.probe.offsets(way.topic, "earliest"))[way.partition]
-        position = Position(FIRST_ERA, first, first, 0, 0, at=self._ends.clock(), source_id=source_id)
-        await self._ends.journal.store([(way, position)])
-        return position
+        return await first_position(self.way, self._ends, source_id)
 
     async def _next_era(self, position: Position, lost: Lost, source_id: str) -> Position:
         """Store the gap and the new era before its first use."""
@@ -205,7 +206,7 @@ class BatchEngine:
     def _send(self, pipeline: Pipeline, batch: Batch, piece: Piece) -> None:
         head = restamped_head(batch, self._pid, self._era, sequence(self._count))
         rest = batch.raw[HEADER_BYTES:]
-        piece.sent = head + rest if self._ends.keeps_data else head
+        piece.sent = head + rest if self._keeps_data else head
         pipeline.post(piece, Parts(head, rest))
         self._next, self._count = piece.next, self._count + piece.count
 

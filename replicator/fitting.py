@@ -60,7 +60,8 @@ class Fitter:
 
     replaced: something else stands for some of its records; split: it was too large; thinned: compaction has left holes
     in it; append-time: its records have another time than they were made with; resumed: its beginning was shipped
-    before; recompressed: the target does not take its codec.
+    before; recompressed: the target does not take its codec; slow: it would have had the link for too long in one piece
+    (links/sizing.py).
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Fitter:
         self._way = way
         self._limits = limits
         self._clock = clock
-        self._learnt_bytes = NO_LIMIT
+        self._learnt_bytes = self.road_bytes = self._most_bytes = NO_LIMIT
         self._learnt_under = limits.now
         self._refused: dict[int, set[str]] = {}  # records by source offset, and why
         self._alone: set[int] = set()  # source offsets of records that go alone, to see which one is refused
@@ -87,7 +88,7 @@ class Fitter:
     def takes(self, batch: Batch) -> bool:
         """Whether the target takes a batch as it is, for all that is known."""
         limits = self._limits.now
-        if len(batch.raw) > limits.batch_bytes or len(batch.raw) > self._learnt_bytes:
+        if (len(batch.raw) > limits.batch_bytes or len(batch.raw) > self._most_bytes) and self._is_cut(batch):
             return False
         if limits.bounds_times and not self._in_time(batch.base_timestamp, batch.max_timestamp):
             return False
@@ -97,6 +98,10 @@ class Fitter:
             within = range(batch.base_offset, batch.last_offset + 1)
             return not any(offset in within for offset in (*self._refused, *self._alone))
         return True
+
+    def _is_cut(self, batch: Batch) -> bool:
+        """Whether a batch that is too large for the target, or for the road, is built anew."""
+        return batch.count > 1 or len(batch.raw) > min(self._limits.now.batch_bytes, self._learnt_bytes)
 
     def _in_time(self, oldest_ms: int, newest_ms: int) -> bool:
         limits, now = self._limits.now, self._clock()
@@ -124,6 +129,8 @@ class Fitter:
             pieces.append(Piece(next(batches(memoryview(data))), outs, offsets, following))
             replaced += [Replaced(entry.record, entry.reasons) for entry in run if entry.reasons]
         why = _why(batch, found, len(pieces), len(replaced))
+        if why == "split" and len(batch.raw) <= min(self._limits.now.batch_bytes, self._learnt_bytes):
+            why = "slow"
         self.reworked[why] = self.reworked.get(why, 0) + 1
         return pieces, replaced
 
@@ -162,10 +169,10 @@ class Fitter:
     def _cut(self, entries: list[_Entry], codec: Codec) -> Iterator[tuple[bytearray, list[_Entry]]]:
         data = encode([entry.out for entry in entries], codec=codec)
         most = min(self._limits.now.batch_bytes, self._learnt_bytes)
-        if len(data) <= most:
+        if len(data) <= most and (len(data) <= self.road_bytes or len(entries) == 1):
             yield data, entries
         elif len(entries) > 1:
-            for part in _parts(entries, len(data) / (most * _FULL)):
+            for part in _parts(entries, len(data) / (min(most, self.road_bytes) * _FULL)):
                 yield from self._cut(part, codec)
         elif quarantine.TOO_LARGE in entries[0].reasons:
             raise Refused(
@@ -176,6 +183,11 @@ class Fitter:
         else:
             record, _, reasons = entries[0]
             yield from self._cut([self._made(record, reasons | {quarantine.TOO_LARGE})], codec)
+
+    def pace(self, road_bytes: int) -> None:
+        """Have no batch of several records be larger: it would have the link for too long."""
+        self.road_bytes = road_bytes
+        self._most_bytes = min(road_bytes, self._learnt_bytes)
 
     @property
     def heeds(self) -> bool:
@@ -207,6 +219,7 @@ class Fitter:
             return self._accuse(offsets[0], quarantine.TOO_LARGE)
         # The topic may compress batches anew and then find them too large: its limit says less than its refusal.
         self._learnt_bytes = max(size // 2, 1)
+        self.pace(self.road_bytes)
         return True
 
     def _accuse(self, offset: int, why: str) -> bool:
@@ -229,6 +242,7 @@ class Fitter:
         await self._limits.refresh(at_once=at_once)
         if self._limits.now != self._learnt_under:
             self._learnt_bytes, self._learnt_under = NO_LIMIT, self._limits.now
+            self.pace(self.road_bytes)
 
 
 def _why(batch: Batch, found: Sequence[Record], pieces: int, replaced: int) -> str:

@@ -56,6 +56,7 @@ class Journal:
         self._writers = writers  # by share; one without, where the link is not shared
         self._rest = next(iter(writers.values()))  # writes what belongs to no partition
         self._kept = kept
+        self.written_bytes = 0  # so far, before they were compressed
         self._pid: int | None = None
         self._drawing = asyncio.Lock()
 
@@ -195,4 +196,5 @@ class Journal:
         for key, value in pairs:
             writer = self._writers.get(share_of_key(key), self._rest)
             outs.setdefault(writer, []).append(Out(key, value, (), now))
+            self.written_bytes += len(key) + len(value)
         await asyncio.gather(*(writer.write(topic or self._topic, 0, each) for writer, each in outs.items()))

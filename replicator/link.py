@@ -192,7 +192,7 @@ class Link:
             keeps_data=settings.proof.enabled and settings.proof.sha256,
         )
         self._spawn(fetch_for(self._flows, self._source, settings, self._wanted))
-        self._spawn(self._store_positions(self._journal))
+        self._spawn(self._store_positions(self._journal, lines))
         guard = guard_of(settings, self._probe, self._target, self._journal)
         export = partial(self._observer.export, self._metrics)
         topics = Topics(settings, ends, self._engine, self._spawn, partial(self._start, ends), export, guard)
@@ -228,10 +228,11 @@ class Link:
         if self._prover is not None and not isinstance(engine, RecordEngine):
             self._prover.open(engine)
 
-    async def _store_positions(self, journal: Journal) -> None:
-        named = time.monotonic()
+    async def _store_positions(self, journal: Journal, lines: Lines) -> None:
+        named, written = time.monotonic(), journal.written_bytes
         while True:
-            await asyncio.sleep(self._settings.position_interval_s)
+            await asyncio.sleep(max(self._settings.position_interval_s, lines.worth_s(journal.written_bytes - written)))
+            written = journal.written_bytes
             await self._store(journal)
             if time.monotonic() - named > _KEEP_NAME_S:
                 await journal.keep_name()

@@ -66,6 +66,7 @@ class Pipeline:
         self._bytes = 0
         self._proven = False
         self.unacknowledged = 0  # bytes that were sent in vain, as far as is known
+        self.unanswered: list[Piece] = []  # under way when the connection ended, in order
         self._changed: asyncio.Future[None] | None = None
 
     def takes(self, size: int) -> bool:
@@ -126,6 +127,10 @@ class Pipeline:
             self._proven = True
         if self._failure is not None:
             self.unacknowledged += piece.size
+            if answer is self._failure:
+                self.unanswered.append(piece)
+            if self._gate is not None and not self._pieces:
+                self._gate.leave()
         if self._changed is not None and not self._changed.done():
             self._changed.set_result(None)
         if self._failure is not None and not self._pieces and self._tell is not None:

@@ -49,6 +49,7 @@ class RecordEngine:
         self._writer: Writer | None = None
         self._position: Position | None = None
         self._fitter = Fitter(way, ends.account.limits(way), ends.clock, dress=_with_offset, codec="lz4")
+        ends.lines.governor.sizing.watch(self._fitter.pace)
         self._corruption = Corruption(way)
 
     @property
@@ -190,7 +191,7 @@ class RecordEngine:
     def _most(self) -> int:
         if self._fitter.heeds:
             return 0
-        return min(_MERGED_BYTES, self._ends.account.limits(self.way).now.batch_bytes)
+        return min(_MERGED_BYTES, self._ends.account.limits(self.way).now.batch_bytes, self._fitter.road_bytes)
 
     def _anchored(self) -> Position:
         if self._position is None:

@@ -5,29 +5,37 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-from collections.abc import Callable
-from typing import Any
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 
+import msgspec
 import typer
 
 from bench.figures import NONE, console, figures_table, median_figure, table
 from bench.figures import as_json as to_json
 from bench.replicator import mirror
-from bench.replicator.cases import load
+from bench.replicator.cases import Case, load
 from bench.replicator.systems import LOOP, OURS, TUNED, Loop, Mirror, Ours, System
-from bench.wan.bed import Wan, open_wan
-from bench.wan.cells import FOUR, GRID, NAMED, ONE, Cell, Seen, measure
+from bench.wan.bed import Wan, open_wans
+from bench.wan.cells import GRID, NAMED, SLOW, Cell, Seen, measure
 from headwater.contract.errors import HeadwaterError
 from headwater.contract.figures import Figure
 from headwater.transport.kafka_batch import Cluster
 
-_COLUMNS = ("link", "system", "use of the link", "sent in vain", "going again after a cut, s")
+_COLUMNS = ("link", "system", "use of the link", "sent in vain", "going again after a cut, s", "still at most, s")
+_ONE_MIRROR = threading.Lock()  # several in the same two clusters would be workers of each other's Connect groups
+Task = tuple[Cell, System]
 
 
 def main(
     quick: bool = typer.Option(False, help="Only the links that have figures, not the grid."),
     systems: str = typer.Option(f"{OURS},{LOOP},{TUNED}", help="Systems by name."),
-    cells: str = typer.Option("", help="Only links whose name contains this."),
+    cells: str = typer.Option("", help="Only links whose name contains one of these, separated by semicolons."),
+    at_once: int = typer.Option(4, min=1, help="Links of at most 1 Mbit/s at a time; the others are always alone."),
+    into: Path | None = typer.Option(None, help="File that gets a line a run; what is in it is not run again."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
 ) -> None:
     """Copy over each link for a while; what arrived, as a share of what it carries.
@@ -36,16 +44,40 @@ def main(
     """
     out = console(as_json=as_json)
     busy = os.getloadavg()[0]
-    seen: list[Seen] = []
-    with open_wan(out.print) as wan:
-        asyncio.run(_load(wan))
-        chosen = [each for each in (NAMED if quick else NAMED + GRID) if cells in each.name]
-        _run(wan, chosen, _systems(systems.split(","), out.print), seen, out)
-    found = _figures(seen)
-    out.print(table("Links", _COLUMNS, [_row(each) for each in seen]))
-    out.print(figures_table(found))
+    chosen = [
+        each for each in (NAMED if quick else NAMED + GRID) if any(part in each.name for part in cells.split(";"))
+    ]
+    found = _systems(systems.split(","), out.print)
+    seen = [] if into is None or not into.exists() else _kept(into)
+    done = {(each.cell, each.system) for each in seen}
+    tasks = [(cell, system) for cell in chosen for system in found if (cell.name, system.name) not in done]
+    with open_wans(out.print, at_once) as wans:
+        asyncio.run(_load(wans[0], {cell.case for cell, _ in tasks}))
+        for each in _all(wans, tasks, out.print):
+            seen.append(each)
+            out.print("; ".join(_row(each)) + each.fault[-300:])
+            if into is not None:
+                with into.open("ab") as file:
+                    file.write(msgspec.json.encode(each) + b"\n")
+    out.print(table("Links", _COLUMNS, [_row(each) for each in sorted(seen, key=_place)]))
+    out.print(f"links of at most 1 Mbit/s: {at_once} at a time between the same clusters, the others alone")
+    figures = _figures(seen)
+    out.print(figures_table(figures))
     if as_json:
-        typer.echo(to_json(found, more={"runs": [dataclasses.asdict(each) for each in seen], "load_before": busy}))
+        more = {"runs": [dataclasses.asdict(each) for each in seen], "load_before": busy, "slow_at_once": at_once}
+        typer.echo(to_json(figures, more=more))
+
+
+def _kept(path: Path) -> list[Seen]:
+    return [msgspec.json.decode(line, type=Seen) for line in path.read_bytes().splitlines()]
+
+
+def _cells(quick: bool) -> tuple[Cell, ...]:
+    return NAMED if quick else NAMED + GRID
+
+
+def _place(seen: Seen) -> int:
+    return [each.name for each in _cells(quick=False)].index(seen.cell)
 
 
 def _systems(names: list[str], say: Callable[[str], None]) -> list[System]:
@@ -62,28 +94,49 @@ def _systems(names: list[str], say: Callable[[str], None]) -> list[System]:
     return found
 
 
-async def _load(wan: Wan) -> None:
+async def _load(wan: Wan, cases: set[Case]) -> None:
     async with Cluster(wan.bed.source.settings(tls=False), client_id="bench") as cluster:
-        for case in (FOUR, ONE):
+        for case in cases:
             await load(cluster, case)
 
 
-def _run(wan: Wan, cells: list[Cell], systems: list[System], seen: list[Seen], out: Any) -> None:
-    for cell in cells:
-        for system in systems:
-            try:
-                each = measure(wan, cell, system)
-            except HeadwaterError as error:
-                each = Seen(cell.name, system.name, 0.0, 1.0, fault=str(error))
-            seen.append(each)
-            out.print("; ".join(_row(each)) + each.fault[-300:])
+def _all(wans: Sequence[Wan], tasks: Sequence[Task], say: Callable[[str], None]) -> Iterator[Seen]:
+    """Slow links several at a time, then the others one by one."""
+    free: queue.Queue[Wan] = queue.Queue()
+    for wan in wans:
+        free.put(wan)
+    slow = sorted((each for each in tasks if each[0].rate <= SLOW), key=lambda each: isinstance(each[1], Mirror))
+    with ThreadPoolExecutor(len(wans)) as pool:
+        for future in as_completed([pool.submit(_run, free, *each) for each in slow]):
+            yield future.result()
+    for each in tasks:
+        if each[0].rate > SLOW:
+            say(f"{each[0].name}, {each[1].name}, load {os.getloadavg()[0]:.1f}")
+            yield _run(free, *each)
+
+
+def _run(free: queue.Queue[Wan], cell: Cell, system: System) -> Seen:
+    if isinstance(system, Mirror):
+        with _ONE_MIRROR:
+            return _measured(free, cell, system)
+    return _measured(free, cell, system)
+
+
+def _measured(free: queue.Queue[Wan], cell: Cell, system: System) -> Seen:
+    wan = free.get()
+    try:
+        return measure(wan, cell, system)
+    except HeadwaterError as error:
+        return Seen(cell.name, system.name, 0.0, 1.0, fault=str(error))
+    finally:
+        free.put(wan)
 
 
 def _row(seen: Seen) -> list[str]:
     if seen.fault:
-        return [seen.cell, seen.system, "none", NONE, NONE]
+        return [seen.cell, seen.system, "none", NONE, NONE, NONE]
     resumed = ", ".join(f"{each:.1f}" for each in seen.resumed_s) or NONE
-    return [seen.cell, seen.system, f"{seen.use:.3f}", f"{seen.wasted:.3f}", resumed]
+    return [seen.cell, seen.system, f"{seen.use:.3f}", f"{seen.wasted:.3f}", resumed, f"{seen.still_s:.1f}"]
 
 
 def _figures(seen: list[Seen]) -> list[Figure]:

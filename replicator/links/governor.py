@@ -15,10 +15,12 @@ from collections import deque
 from collections.abc import Sequence
 
 from replicator.links.estimate import Estimate, Sent
+from replicator.links.sizing import Sizing
 from replicator.links.speed import Speed
 
 SHORT_S = 0.005
 _LOCAL_QUEUE_S = 0.1  # on a short road; less is a busy machine
+_LONG_S = 0.1  # a road of which nothing is known at its start
 _SLACK_S = 0.005  # by which a batch may leave early: timers are not exact
 _CYCLE = 10.0  # probes last a tenth of the time
 _BURST_S = 0.2
@@ -33,13 +35,14 @@ class Governor:
     def __init__(self, weights: Sequence[float], *, most_rate: float | None = None) -> None:
         self.estimate = Estimate()
         self.speed = Speed()
+        self.sizing = Sizing()
         self.most_rate = most_rate
         self.shut: frozenset[int] = frozenset()  # lanes that may not send now
         self.sent_bytes = [0] * len(weights)
         self._weights = list(weights)
         self._tags = [0.0] * len(weights)
         self._virtual = 0.0
-        self._waiting: list[deque[tuple[int, asyncio.Future[None]]]] = [deque() for _ in weights]
+        self._waiting: list[deque[tuple[int, asyncio.Future[bool]]]] = [deque() for _ in weights]
         self._free = 0.0
         self._first_free = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -94,12 +97,12 @@ class Governor:
             most = size + estimate.delivered  # twice as much each round trip
         return not estimate.in_flight or estimate.in_flight + size <= most
 
-    async def turn(self, lane: int, size: int) -> None:
-        """Wait for the turn of a batch, which then counts as sent."""
-        future = asyncio.get_running_loop().create_future()
+    def turn(self, lane: int, size: int) -> asyncio.Future[bool]:
+        """Wait for the turn of a batch, which then counts as sent; whoever waits no longer sets the result to False."""
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting[lane].append((size, future))
         self._serve()
-        await future
+        return future
 
     # what is told
 
@@ -121,6 +124,8 @@ class Governor:
     def lost(self, sent: Sent) -> None:
         """Take note that there will be none."""
         self.estimate.lost(sent)
+        if not self.estimate.in_flight:  # nothing stands before the link any more
+            self._free = self._first_free = 0.0
         if any(self._waiting):
             self._serve()
 
@@ -133,6 +138,7 @@ class Governor:
         now = time.monotonic()
         self.estimate.trip(seconds, now)
         self.speed.look(self.estimate, now, wanting=any(self._waiting))
+        self._size()
         self._serve()
 
     def tripping(self, seconds: float) -> None:
@@ -141,6 +147,12 @@ class Governor:
         if estimate.trip_s is not None and seconds > estimate.trip_s + estimate.queue_s:
             estimate.queue_s = seconds - estimate.trip_s
             self.speed.look(estimate, time.monotonic(), wanting=True)
+            self._size()
+
+    def _size(self) -> None:
+        known, most, trip_s = self.speed.known, self.most_rate, self.estimate.trip_s or 0.0
+        rate = most if known is None else known if most is None else min(known, float(most))
+        self.sizing.follow(rate if self.paced else None, proven=self.estimate.rate is not None or trip_s < _LONG_S)
 
     def _charge(self, lane: int, size: int, now: float) -> None:
         rate = self.rate
@@ -168,7 +180,7 @@ class Governor:
             size, future = self._waiting[lane].popleft()
             if not future.done():
                 self._charge(lane, size, now)
-                future.set_result(None)
+                future.set_result(True)
                 if self.paced:  # whoever goes now may want to go again, and then others are not first
                     self._handing = True
                     loop.call_soon(self._go_on)
@@ -195,6 +207,7 @@ class Gate:
         self._governor = governor
         self._lane = lane
         self._charged = 0
+        self._turn: asyncio.Future[bool] | None = None
         self._sent: deque[Sent] = deque()
 
     @property
@@ -207,10 +220,16 @@ class Gate:
         return self._charged >= size or self._governor.takes(self._lane, size)
 
     async def turn(self, size: int) -> None:
-        """Wait until one may."""
+        """Wait until one may, or until `leave`."""
         if not self.takes(size):
-            await self._governor.turn(self._lane, size)
-            self._charged = size
+            self._turn = self._governor.turn(self._lane, size)
+            if await self._turn:
+                self._charged = size
+
+    def leave(self) -> None:
+        """Wait no longer: what failed is to be looked at first, and others need not wait for the turn of nothing."""
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(False)
 
     def posted(self, size: int) -> None:
         """One was."""

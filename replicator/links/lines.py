@@ -11,6 +11,7 @@ import structlog
 
 from headwater.contract.errors import HeadwaterError, Transient
 from headwater.transport.kafka_batch import Cluster
+from headwater.transport.kafka_batch.compression import Codec
 from headwater.transport.kafka_batch.routes import WRITE
 from replicator.journal import Journal
 from replicator.links.budget import KEY, Budget, Shut, Spent
@@ -27,6 +28,8 @@ _PROBE_SHARE = 0.01
 _PATIENCE = 4.0
 _STORE_S, _UNSAID = 30.0, 0.02
 _LAST_S = 2.0
+_OWN_SHARE = 0.01
+_LONGEST_REST_S = 120.0
 
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +56,11 @@ class Lines:
         lines.keep_to_budget()
         await lines.probe()
         return lines
+
+    @property
+    def recompress(self) -> Codec | None:
+        """Codec that batches are packed anew with, if they are."""
+        return self._settings.recompress
 
     def gate(self, way: Way) -> Gate:
         """A partition's place in its lane."""
@@ -119,6 +127,11 @@ class Lines:
             self._stored, self._stored_bytes = time.monotonic(), self.budget.spent.month_bytes
             await self._journal.keep({KEY: self.budget.spent})
 
+    def worth_s(self, size: int) -> float:
+        """How long to rest after so many bytes of the link's own, so that they take a hundredth of it."""
+        rate = self.governor.rate
+        return 0.0 if rate is None else min(size / (_OWN_SHARE * rate), _LONGEST_REST_S)
+
     async def probe(self) -> None:
         """Ask the target something small; while it does not answer, the round trip is what it was."""
         began = time.monotonic()
@@ -135,12 +148,11 @@ class Lines:
         self.governor.tripped(time.monotonic() - began)
 
     def follow(self) -> None:
-        """Pace the connections of all lanes but the first."""
+        """Pace the connections of all lanes but the first; answers may wait behind what is under way on any."""
         governor = self.governor
         rate, estimate = governor.rate, governor.estimate
         slowest = estimate.rate or 2000.0
         for purpose, connection in self._target.lines():
-            if purpose == WRITE:
-                continue
-            connection.pace(rate)
+            if purpose != WRITE:
+                connection.pace(rate)
             connection.patience_s = _PATIENCE * estimate.in_flight / slowest

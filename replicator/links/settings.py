@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -70,6 +70,12 @@ class LinkSettings(BaseModel):
     )
     budget: BudgetSettings = Field(
         default=BudgetSettings(), description="most bytes in a while; the first lane has the last twentieth for itself"
+    )
+
+    recompress: Literal["zstd", "lz4"] | None = Field(
+        default=None,
+        description="codec that batches in another one are packed anew with on their way, small ones together; "
+        "none: batches keep theirs",
     )
 
     @property

@@ -28,7 +28,7 @@ _WEAKER = {SHIPPED: 0, COMPARED: 1, READ: 2}
 
 
 class Item(NamedTuple):
-    """One batch at the target. `exact`: it is one batch of the source. `section`: its records, for their digest."""
+    """One batch at the target. `exact`: it is one batch of the source. `canonical`: its records, if looked at."""
 
     stamp: int
     records: int
@@ -46,10 +46,10 @@ class Item(NamedTuple):
         return self.target_next - self.records
 
 
-def item_of(shipment: Shipment, written: Written, *, digest: bool) -> Item:
-    """An acknowledged batch."""
+def item_of(shipment: Shipment, written: Written) -> Item:
+    """An acknowledged batch; its records count for a digest where all of it was kept."""
     section = b""
-    if digest:
+    if len(written.sent) == shipment.size:
         for batch in batches(memoryview(written.sent)):
             section = b"".join(map(canonical, records(batch)))
     stamp = stamp_of(written.sent, shipment.size)
@@ -58,13 +58,15 @@ def item_of(shipment: Shipment, written: Written, *, digest: bool) -> Item:
 
 
 class Book:
-    """Goes on from a head. `size` is the bytes of the open entry, `since` when it got its first batch (ms, 0: none)."""
+    """Goes on from a head. `size` is the bytes of the open entry, `since` when it got its first batch (ms, 0: none).
 
-    def __init__(self, head: Head, *, digest: bool = False) -> None:
+    An entry has a digest of its records where those of all its batches were looked at.
+    """
+
+    def __init__(self, head: Head) -> None:
         self.head = head
         self.era, self.source_next, self.target_next = head.era, head.source_next, head.target_next
         self.ready: list[Entry] = []
-        self._digest = digest
         self._source_first, self._target_first = head.source_next, head.target_next
         self._chain = head.chain
         self._cell_batches = self._cell_bytes = self._records = self._fold = 0
@@ -76,7 +78,7 @@ class Book:
         self._cells: list[Cell] = []
         self._open_cell()
         self._seen = SHIPPED
-        self._sha256 = hashlib.sha256()
+        self._sha256, self._digested = hashlib.sha256(), True
         self._source_first, self._target_first = self.source_next, self.target_next
 
     def follows(self, item: Item) -> bool:
@@ -97,7 +99,8 @@ class Book:
         self._batches += 1
         if item.seen != self._seen and _WEAKER[item.seen] > _WEAKER[self._seen]:
             self._seen = item.seen
-        if self._digest:
+        self._digested = self._digested and bool(item.canonical)
+        if self._digested:
             self._sha256.update(item.canonical)
         self.source_next, self.target_next = item.source_next, item.target_next
         if self.size >= ENTRY_BYTES:
@@ -127,7 +130,7 @@ class Book:
             seen=self._seen,
             before=self._chain,
             at=now,
-            sha256=self._sha256.hexdigest() if self._digest else "",
+            sha256=self._sha256.hexdigest() if self._digested else "",
         )
         self._chain = chain_of(entry)
         self.ready.append(entry)

@@ -110,7 +110,7 @@ class Prover:
         if desk is None or shipment.written is None:
             return
         self._earned += shipment.size * _SHARE
-        item = item_of(shipment, shipment.written, digest=self._settings.sha256)
+        item = item_of(shipment, shipment.written)
         book = desk.book
         if book is not None and not desk.waiting and book.follows(item):
             book.add(item, self._clock())
@@ -198,7 +198,7 @@ class Prover:
         stored = self._journal.head(way)
         if stored is None:
             return await self._from(way, desk, self._here(position))
-        desk.books[:] = [Book(decode(stored, Head, f"the proof of {way}"), digest=self._settings.sha256)]
+        desk.books[:] = [Book(decode(stored, Head, f"the proof of {way}"))]
         return desk.books[0]
 
     def _here(self, position: Position) -> Head:
@@ -206,7 +206,7 @@ class Prover:
 
     async def _from(self, way: Way, desk: _Desk, head: Head) -> Book:
         await self._journal.keep_heads([(way, head)])
-        desk.books[:] = [Book(head, digest=self._settings.sha256)]
+        desk.books[:] = [Book(head)]
         return desk.books[0]
 
     async def _rewound(self, way: Way, desk: _Desk, position: Position) -> Book:
@@ -236,7 +236,7 @@ class Prover:
         async with Cluster(
             self._target.settings, client_id=f"headwater-proof-{self._site}"
         ) as reader:  # not in a queue
-            read = reread(self._probe, reader, way, book, until, compare=compare, digest=self._settings.sha256)
+            read = reread(self._probe, reader, way, book, until, compare=compare)
             async with aclosing(read):
                 async for item in read:
                     book.add(item, self._clock())

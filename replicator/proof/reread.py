@@ -20,7 +20,7 @@ from replicator.proof.entry import COMPARED, READ, stamp_of
 from replicator.way import Way
 
 
-def _item(batch: Batch, era: int, source_next: int, seen: str, *, exact: bool, digest: bool) -> Item:
+def _item(batch: Batch, era: int, source_next: int, seen: str, *, exact: bool) -> Item:
     """A batch of the target as a book takes it."""
     return Item(
         stamp_of(batch.raw, len(batch.raw)),
@@ -31,12 +31,12 @@ def _item(batch: Batch, era: int, source_next: int, seen: str, *, exact: bool, d
         source_next,
         batch.last_offset + 1,
         seen,
-        b"".join(map(canonical, records(batch))) if digest else b"",
+        b"".join(map(canonical, records(batch))),
     )
 
 
 async def reread(
-    probe: Cluster, target: Cluster, way: Way, book: Book, until: int, *, compare: bool, digest: bool
+    probe: Cluster, target: Cluster, way: Way, book: Book, until: int, *, compare: bool
 ) -> AsyncGenerator[Item, None]:
     """Yield the target's batches from where `book` is up to offset `until`, whose records follow it at the source.
 
@@ -53,9 +53,9 @@ async def reread(
         async for batch, _ in theirs:
             if seen == COMPARED:
                 exact = await ours.takes(batch, way)
-                yield _item(batch, era, ours.at, COMPARED, exact=exact, digest=digest)
+                yield _item(batch, era, ours.at, COMPARED, exact=exact)
             else:
-                yield _item(batch, era, source_next, READ, exact=False, digest=digest)
+                yield _item(batch, era, source_next, READ, exact=False)
 
 
 class _Source:

@@ -271,9 +271,10 @@ class Bed:
 
 
 @asynccontextmanager
-async def replicator(bed: Bed, settings: ReplicatorSettings) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The real command as a process, killed at the end if it still runs."""
+async def replicator(bed: Bed, settings: ReplicatorSettings, **more: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The real command as a process, killed at the end if it still runs; `more` are further settings by their names."""
     command, env = bed.command(settings)
+    env |= {f"HEADWATER_REPLICATOR__{name}": value for name, value in more.items()}
     with bed.log.open("ab") as log:
         process = await asyncio.create_subprocess_exec(*command, env=env, stderr=log, stdin=asyncio.subprocess.DEVNULL)
     try:
