@@ -196,6 +196,7 @@ class Link:
         guard = guard_of(settings, self._probe, self._target, self._journal)
         export = partial(self._observer.export, self._metrics)
         topics = Topics(settings, ends, self._engine, self._spawn, partial(self._start, ends), export, guard)
+        topics.beside = self._asides.flows
         self._topics = topics
         for work in publish.works(settings, self._probe, self._target, topics, guard, self._metrics, held=self._held):
             self._spawn(work)
@@ -221,8 +222,12 @@ class Link:
         self._observer.attach(flow)
         self._prove(engine)
         self._spawn(flow.run(), flow)
-        self._asides.start(flow, ends, self._prove, self._observer.attach)
+        self._asides.start(flow, ends, self._prove, self._show)
         return flow
+
+    def _show(self, backlog: Flow, beside: Sequence[Flow]) -> None:
+        self._observer.attach(backlog)
+        self._observer.export(self._metrics, backlog.engine.way.ledger, beside)
 
     def _prove(self, engine: Engine) -> None:
         if self._prover is not None and not isinstance(engine, RecordEngine):

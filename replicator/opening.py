@@ -30,7 +30,8 @@ _log = structlog.get_logger(__name__)
 class Topics:
     """The topics of a link that are under way: `flows` by topic, a flow for each partition in their order.
 
-    `beside` are the flows of backlogs (fresh/). `spawn` has work done beside the link, `made` is told of each topic once and of its list of flows, which grows.
+    `spawn` has work done beside the link, `made` is told of each topic once and of its list of flows, which grows.
+    `beside` are the flows of backlogs (fresh/).
     """
 
     def __init__(

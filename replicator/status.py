@@ -13,12 +13,16 @@ from headwater.transport.kafka_batch import Cluster, Record, read_compacted
 from headwater.transport.kafka_batch.reading import walk
 from replicator import losses, targets
 from replicator.engine import now_ms
+from replicator.fresh.aside import DEFERRED
+from replicator.fresh.status import standing
 from replicator.limits import NO_LIMIT, Limits
 from replicator.mm2.refresh import chosen, drift
 from replicator.notices import Notice
 from replicator.position import GAP_PREFIX, Gap, Position, decode, position_key
 from replicator.proof.heads import safe_offset
+from replicator.records.choosing import engine_of
 from replicator.settings import ReplicatorSettings
+from replicator.way import Way
 
 Kept = dict[bytes, Record]
 _SILENT_INTERVALS = 4  # between stored positions, after which a replicator that has work is taken to be away
@@ -31,6 +35,8 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     for which something else stands at the target, by reason (quarantine.py). `void`: records that were older than the
     target's retention when they were shipped; `void_next`: whether what comes next is. `halted`: why it stands still,
     with what to do and the exit code of that trouble, `tried`: when it was last tried again, ms since 1970.
+    `filtered`: records that rules left out in the link's present life, by rule; `unreadable`: values that they could
+    not read, as `<rule>: <why>, <shipped or dropped>`.
     `safe_to_delete`: source offset behind what is proven.
     """
 
@@ -49,6 +55,8 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     hint: str = ""
     exit_code: int = 0
     safe_to_delete: int | None = None
+    filtered: dict[str, int] = {}
+    unreadable: dict[str, int] = {}
     tried: int = 0
 
 
@@ -109,10 +117,11 @@ async def link_status(settings: ReplicatorSettings) -> LinkStatus:
     async with open_ends(settings) as (source, target):
         kept = await stored(target, settings.site)
         said = await losses.said(target, settings.site)
-        found = [
-            await _topic_status(source, target, settings.names.remote(topic), topic, kept, said)
-            for topic in await chosen(source, settings)
-        ]
+        found = []
+        for topic in await chosen(source, settings):
+            found.append(await _topic_status(source, target, settings, topic, kept, said))
+            ways = [settings.backlog_way(topic, each.partition) for each in found[-1].partitions]
+            found += await _backlog_status(source, target, ways, kept, said)
     stored_ms = max((record.timestamp_ms for record in kept.values()), default=None)
     return LinkStatus(
         settings.site, found, stored_ms, is_running(found, stored_ms, settings.position_interval_s, now_ms())
@@ -141,15 +150,16 @@ def position_in(kept: Kept, topic: str, partition: int) -> Position | None:
 
 
 def gaps_in(kept: Kept, topic: str) -> list[Gap]:
-    """Recorded gaps of a topic, by partition and era."""
+    """Recorded gaps of a topic, by partition and era; without what was set aside, which is not lost."""
     prefix = f"{GAP_PREFIX}{topic}/".encode()
     found = [decode(record.value, Gap, f"a gap of {topic}") for key, record in kept.items() if key.startswith(prefix)]
-    return sorted(found, key=lambda gap: (gap.partition, gap.era))
+    return sorted((gap for gap in found if gap.cause != DEFERRED), key=lambda gap: (gap.partition, gap.era))
 
 
 async def _topic_status(
-    source: Cluster, target: Cluster, name: str, topic: str, kept: Kept, said: list[Notice]
+    source: Cluster, target: Cluster, settings: ReplicatorSettings, topic: str, kept: Kept, said: list[Notice]
 ) -> TopicStatus:
+    name = settings.names.remote(topic)
     try:
         spec = await targets.spec_at_source(source, topic)
     except Unreachable:
@@ -171,9 +181,30 @@ async def _topic_status(
         each = msgspec.structs.replace(each, safe_to_delete=safe_offset(kept, topic, partition))
         found.append(losses.told(each, topic, kept, said, limits.retention_ms))
     compacted = "source" if targets.is_compacted(spec) else "target" if limits.compacted else ""
-    engine, why = ("record", f"the topic at the {compacted} is compacted") if compacted else ("batch", "")
+    stands = [position_in(kept, topic, partition) for partition in range(spec.partitions)]
+    engine, why = engine_of(settings, topic, compacted, stands)
     differ = await drift(source, target, topic, name) if arrived else {}
     return TopicStatus(topic, name, engine, found, gaps_in(kept, topic), why, differ)
+
+
+async def _backlog_status(
+    source: Cluster, target: Cluster, ways: list[Way], kept: Kept, said: list[Notice]
+) -> list[TopicStatus]:
+    """What was set aside of a topic, as a topic; none where nothing ever was."""
+    found = []
+    for way in ways:
+        stands = await standing(source, target, way, kept)
+        if stands is None:
+            continue
+        lag_s = 0.0 if stands.oldest_ms is None else max(0.0, (now_ms() - stands.oldest_ms) / 1000)
+        state = "behind" if stands.waits else "up to date"
+        each = PartitionStatus(way.partition, state, stands.shipped, stands.waits, lag_s, None)
+        limits = await losses.limits_of(target, way.target) if stands.shipped else Limits()
+        found.append(losses.told(each, way.ledger, kept, said, limits.retention_ms))
+    if not found:
+        return []
+    ledger = ways[0].ledger
+    return [TopicStatus(ledger, ways[0].target, "batch", found, gaps_in(kept, ledger))]
 
 
 def _refused(topic: str, kept: Kept, said: list[Notice], error: Refused) -> PartitionStatus:

@@ -1,6 +1,6 @@
 """What was set aside of a partition: ranges of the source that go to `<site>.<topic>.backlog`, one behind the other.
 
-Kept in the positions topic at `aside/<topic>/<partition>`, written together with the position of whichever stream it
+Kept in the positions topic at `<topic>/<partition>/aside`, written together with the position of whichever stream it
 changes: with the first position of the live stream's new era when a range is set aside, with that of the backlog when
 a range is begun or filled. The key names the partition, so all of it belongs to one share and one writer.
 """
@@ -13,7 +13,6 @@ from msgspec import structs
 from replicator.position import Position
 from replicator.proof.entry import Head
 
-PREFIX = "aside/"
 DEFERRED = "deferred"  # cause of a gap that is filled beside: position.Gap before the era that begins behind it
 
 
@@ -29,6 +28,7 @@ class Range(msgspec.Struct, frozen=True):
     era: int
     at: int
     before: Position | None = None
+    source_id: str = ""  # of the topic that they are of, as in Position
 
 
 class Aside(msgspec.Struct, frozen=True):
@@ -71,7 +71,7 @@ class Aside(msgspec.Struct, frozen=True):
 
 def aside_key(topic: str, partition: int) -> bytes:
     """Key of what was set aside."""
-    return f"{PREFIX}{topic}/{partition}".encode()
+    return f"{topic}/{partition}/aside".encode()
 
 
 def unproven_from(aside: Aside, position: Position | None, head: Head | None) -> int | None:

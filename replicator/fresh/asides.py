@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
 import structlog
 
-from headwater.contract.errors import Permanent, Transient
+from headwater.contract.errors import DataMissing, Defect, Fenced, Permanent, Transient
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.retry import Voice, retrying
 from replicator import identity, targets
@@ -39,6 +39,7 @@ class Asides:
         self._source = source
         self._backlogs: dict[Way, Backlog] = {}
         self._live: dict[Way, Flow] = {}
+        self._beside: dict[Way, BacklogFlow] = {}
         self._topics: dict[str, list[Flow]] = {}
         self._voice = Voice()
 
@@ -60,10 +61,17 @@ class Asides:
         backlog = self._backlogs[way] = Backlog(way, beside, ends, wanted, make)
         return backlog.fresh
 
-    def start(self, live: Flow, ends: Ends, opened: Callable[[Engine], None], begun: Callable[[Flow], None]) -> None:
+    def start(
+        self,
+        live: Flow,
+        ends: Ends,
+        opened: Callable[[Engine], None],
+        begun: Callable[[Flow, Sequence[Flow]], None],
+    ) -> None:
         """Ship the backlog of a live stream, if it has one.
 
-        `opened` is told of its engine at once, `begun` of its flow when the first range is shipped.
+        `opened` is told of its engine at once; `begun` of its flow when the first range is shipped, and of the flows of
+        all backlogs of the topic.
         """
         backlog = self._backlogs.get(live.engine.way)
         if backlog is None or backlog.fresh is not live.engine:
@@ -78,10 +86,12 @@ class Asides:
             waits=lambda: backlog.waits,
         )
         self.flows.append(flow)
+        self._beside[live.engine.way] = flow
         self._live[live.engine.way] = live
         self._topics.setdefault(live.engine.way.topic, []).append(flow)
         opened(backlog.engine)
-        self._spawn(backlog.run(flow, lambda: begun(flow)), flow)
+        beside = self._topics[live.engine.way.topic]
+        self._spawn(backlog.run(flow, lambda: begun(flow, beside)), flow)
         if first:
             works: list[Coroutine[Any, Any, None]] = [
                 self._look(),
@@ -107,9 +117,14 @@ class Asides:
                 backlog.look(flow)
                 try:
                     await backlog.settle()
-                except Transient as error:
+                except (Fenced, Defect):
+                    raise
+                except (Transient, DataMissing) as error:  # DataMissing: the live stream finds out what it means
                     if self._voice.says(str(error)):
                         _log.warning("a backlog waits", way=str(way), why=str(error))
+                except Permanent as error:
+                    if self._beside[way].halted is None:
+                        self._beside[way].stand_still(error)
 
     async def _fetch(self) -> None:
         """A second stream: in one fetch a partition can be asked for from one offset only."""

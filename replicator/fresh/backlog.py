@@ -209,7 +209,9 @@ class Backlog:
     async def run(self, flow: BacklogFlow, begun: Callable[[], None]) -> None:
         """Ship range by range until the flow is told to finish or halts; `begun` is called at the first one."""
         flow.changed = self._changed.set
-        told = False
+        told, ended = False, self.position
+        if ended is not None and not self.aside.shipping:  # exact, and perhaps not proven to its end
+            self.engine.begin(ended)
         try:
             while not flow.closing:
                 if self.aside.next is None:
@@ -256,12 +258,12 @@ class Backlog:
                     f"{way} has records up to offset {end - 1}, but no position is stored for it",
                     hint=f"a backlog of {self._live.topic} goes there; delete the topic, or ship to a new site name",
                 )
-            return Position(FIRST_ERA, found.first, found.first, 0, 0, at=now), []
+            return Position(FIRST_ERA, found.first, found.first, 0, 0, at=now, source_id=found.source_id), []
         era = former.era + 1
         if era > LAST_ERA:
             raise Refused(f"{way} has had {era} ranges, more than a producer has epochs", hint="use a new site name")
         gap = Gap(way.ledger, way.partition, DEFERRED, former.source_next, found.first, found.first, era, now)
-        return Position(era, found.first, found.first, 0, end, at=now), [gap]
+        return Position(era, found.first, found.first, 0, end, at=now, source_id=found.source_id), [gap]
 
     async def _end(self, flow: BacklogFlow) -> None:
         """Note that the first range is at the target, if it is."""

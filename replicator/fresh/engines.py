@@ -13,7 +13,7 @@ from typing import Protocol
 from msgspec import Struct, structs
 
 from headwater.contract.errors import Defect
-from headwater.transport.kafka_batch import Batch, Fetched, Record
+from headwater.transport.kafka_batch import Batch, Record
 from replicator.anchor import Lost
 from replicator.batch_engine import BatchEngine
 from replicator.engine import Ends, Unsettled
@@ -54,15 +54,13 @@ class FreshEngine(BatchEngine):
         """Anchor before the next batches: what waits may be old enough to be set aside."""
         self._late = why
 
-    async def ship(self, fetched: Fetched) -> None:
-        """See `Engine`."""
+    def _passes(self, batch: Batch) -> bool:
         if self._late:
-            why, self._late = self._late, ""
-            await self.settle()
-            raise Unsettled(f"{self.way}: {why}")
-        await super().ship(fetched)
+            raise Unsettled(f"{self.way}: {self._late}")
+        return super()._passes(batch)
 
     async def _set_aside(self, position: Position) -> Lost | None:
+        self._late = ""
         return await self._backlog.due(position)
 
     async def _next_era(self, position: Position, lost: Lost, source_id: str) -> Position:
@@ -75,7 +73,7 @@ class FreshEngine(BatchEngine):
         now, era = self._ends.clock(), position.era + 1
         gap = Gap(self.way.ledger, self.way.partition, *lost, era, now)
         before = structs.replace(position, trail=(), source_id="")
-        new = Range(lost.first, lost.end, era, now, before)
+        new = Range(lost.first, lost.end, era, now, before, source_id)
         return await self._backlog.set_aside(new, lambda also: super(FreshEngine, self)._begun(gap, source_id, also))
 
     async def _begun(self, gap: Gap, source_id: str, also: Mapping[bytes, Struct] = NOTHING) -> Position:

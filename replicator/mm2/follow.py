@@ -24,13 +24,17 @@ from replicator.position import Position
 from replicator.record_engine import RecordEngine
 from replicator.settings import ReplicatorSettings
 from replicator.sharing.shares import Held
+from replicator.way import BACKLOG
 
 _log = structlog.get_logger(__name__)
 Carried = dict[TopicPartition, tuple[Engine, Position]]
 
 
 class Follower:
-    """Of one link; `flows` by topic may grow meanwhile. `held`: the shares of this instance of a shared link."""
+    """Of one link; `flows` by topic may grow meanwhile, and `beside`, those of backlogs (fresh/).
+
+    `held`: the shares of this instance of a shared link.
+    """
 
     def __init__(
         self,
@@ -39,12 +43,14 @@ class Follower:
         target: Cluster,
         flows: Mapping[str, Sequence[Flow]],
         held: Held | None = None,
+        beside: Sequence[Flow] = (),
     ) -> None:
         self._settings = settings
         self._mm2 = settings.mm2
         self._source = source
         self._target = target
         self._flows = flows
+        self._beside = beside
         self._here, self._there = Groups(source), Groups(target)
         self._translator = Translator(source, target)
         # A dot, which no site has: not the name of the writer of a compacted topic.
@@ -81,8 +87,8 @@ class Follower:
     async def step(self) -> None:
         """Say where each partition and each group is now."""
         carried = {
-            (flow.engine.way.topic, flow.engine.way.partition): (flow.engine, position)
-            for flows in list(self._flows.values())
+            (flow.engine.way.ledger, flow.engine.way.partition): (flow.engine, position)
+            for flows in [*self._flows.values(), self._beside]
             for flow in flows
             if (position := flow.engine.position) is not None
         }
@@ -96,8 +102,9 @@ class Follower:
         """The last record shipped of each partition that moved, by its mark."""
         found = [
             OffsetSync(topic, partition, mark.next - 1, position.target_first + mark.count - 1)
-            for (topic, partition), (_, position) in carried.items()
+            for (topic, partition), (engine, position) in carried.items()
             for mark in position.trail[-1:]
+            if not engine.way.aside
         ]
         news = {sync.key: sync for sync in found if self._syncs.get(sync.key) != sync}
         if news:
@@ -109,7 +116,8 @@ class Follower:
             stands = await self._here.committed(group)
             found = [
                 each
-                for pair, committed in stands.items()
+                for (topic, partition), committed in stands.items()
+                for pair in ((topic, partition), (topic + BACKLOG, partition))
                 if pair in carried and (each := await self._checkpoint(group, committed, *carried[pair]))
             ]
             if self._writer is not None:

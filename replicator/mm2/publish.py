@@ -64,7 +64,9 @@ def works(
     if mm2.publish:
         found.append(_again("heartbeats", _Heartbeats(source, settings.names), mm2.heartbeat_interval_s))
     if mm2.publish or mm2.sync_group_offsets:
-        found.append(_again("groups", Follower(settings, source, target, flows, held), mm2.checkpoint_interval_s))
+        found.append(
+            _again("groups", Follower(settings, source, target, flows, held, topics.beside), mm2.checkpoint_interval_s)
+        )
     return found
 
 

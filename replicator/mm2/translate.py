@@ -17,11 +17,12 @@ from headwater.contract.topics import positions
 from headwater.transport.kafka_batch import Cluster, codes, read_compacted, records
 from headwater.transport.kafka_batch.reading import judged, walk
 from replicator import logs
+from replicator.fresh.aside import DEFERRED
 from replicator.position import CORRUPT, FIRST_ERA, GAP_PREFIX, RETENTION, UNREADABLE, Gap, Position, decode
 from replicator.way import Way
 
 _KEPT_PLACES = 1024  # of a partition
-_SAME_LOG = (RETENTION, CORRUPT, UNREADABLE)  # gaps after which offsets mean what they meant before
+_SAME_LOG = (RETENTION, CORRUPT, UNREADABLE, DEFERRED)  # gaps after which offsets mean what they meant before
 
 
 class _Place(NamedTuple):
@@ -74,11 +75,14 @@ class Translator:
         return max(0, position.target_first - since)
 
     async def _gap(self, way: Way, era: int) -> Gap | None:
-        if (way, era) not in self._gaps:
-            kept = await read_compacted(self._target, positions(way.site).name, 0)
-            record = kept.get(f"{GAP_PREFIX}{way.topic}/{way.partition}/{era}".encode())
-            self._gaps[way, era] = record and decode(record.value, Gap, f"the gap before era {era} of {way}")
-        return self._gaps[way, era]
+        if (way, era) in self._gaps:
+            return self._gaps[way, era]
+        kept = await read_compacted(self._target, positions(way.site).name, 0)
+        record = kept.get(f"{GAP_PREFIX}{way.ledger}/{way.partition}/{era}".encode())
+        found = record and decode(record.value, Gap, f"the gap before era {era} of {way}")
+        if found is None or found.cause != DEFERRED:  # where one begins that is set aside may be settled later
+            self._gaps[way, era] = found
+        return found
 
     def _around(self, way: Way, position: Position, offset: int) -> tuple[_Place, _Place]:
         """The nearest known places: at or before an offset, and behind it."""

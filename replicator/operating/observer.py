@@ -153,7 +153,7 @@ class Observer:
 
     async def _look_at_ends(self, probe: Cluster) -> None:
         """How much waits, also of partitions that are not fetched now."""
-        unseen = [flow for flow in self._flows if flow.paused or flow.full]
+        unseen = [flow for flow in self._flows if (flow.paused or flow.full) and not flow.engine.way.aside]
         for topic in {flow.engine.way.topic for flow in unseen}:
             try:
                 ends = await probe.offsets(topic, "latest")
@@ -216,7 +216,7 @@ class Observer:
         figures, prover = self.figures.of(way), self.prover
         oldest = None if position is None else figures.oldest_ms(position.source_next)
         return PartitionView(
-            topic=way.topic,
+            topic=way.ledger,
             partition=way.partition,
             target=way.target,
             engine=flow.engine.name,
@@ -280,6 +280,8 @@ def _state(flow: Flow) -> str:
         return "halted"
     if flow.paused:
         return "paused"
+    if flow.engine.way.aside and not flow.behind:
+        return "up to date"
     if flow.engine.position is None or flow.next_offset is None:
         return "starting"
     return "shipping" if flow.behind else "up to date"

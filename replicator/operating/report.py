@@ -15,6 +15,7 @@ from replicator.operating.live import PartitionView, Snapshot, ask, folder_of, l
 from replicator.operating.pausing import paused
 from replicator.settings import ReplicatorSettings
 from replicator.status import LinkStatus, PartitionStatus, TopicStatus, link_status
+from replicator.way import BACKLOG
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -128,7 +129,7 @@ async def _last_known(process: Snapshot, source: Cluster | None) -> list[TopicSt
     found = []
     for topic, views in topics.items():
         ends: dict[int, int] = {}
-        if source is not None:
+        if source is not None and not topic.endswith(BACKLOG):
             with suppress(Transient):
                 ends = await source.offsets(topic, "latest")
         partitions = [_from_view(each, ends.get(each.partition), process.at) for each in _ordered(views)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from headwater.transport.kafka_batch import Record
+from replicator.fresh.status import floor_of
 from replicator.position import Position, decode, position_key
 from replicator.proof.entry import HEAD_PREFIX, Head
 from replicator.standing import Standing, standing_key
@@ -32,4 +33,8 @@ def safe_offset(kept: Mapping[bytes, Record], topic: str, partition: int) -> int
     if head is None or stored is None:
         return None
     position = decode(stored.value, Position, f"the position of {topic}[{partition}]")
-    return min(head.source_next, position.source_next) if head.era == position.era else None
+    if head.era != position.era:
+        return None
+    floor = floor_of(kept, topic, partition)
+    safe = min(head.source_next, position.source_next)
+    return safe if floor is None else min(safe, floor)

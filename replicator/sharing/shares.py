@@ -9,7 +9,7 @@ from zlib import crc32
 from replicator.way import BACKLOG
 
 SHARES = 8  # more instances than these stand by
-_PLACE = re.compile(rb"(?:^|/)([^/]+)/(\d+)(?:/|$)")
+_PLACE = re.compile(rb"^(?:(?:gap|standing|proof)/)?([^/]+)/(\d+)(?:/|$)")  # a topic may be called 7
 
 Held = Collection[int]
 
@@ -21,7 +21,7 @@ def share_of(topic: str, partition: int) -> int:
 
 def share_of_key(key: bytes) -> int | None:
     """The share of what is stored under a key that names a partition, such as `gap/<topic>/<partition>/<era>`."""
-    found = _PLACE.search(key)
+    found = _PLACE.match(key)
     return None if found is None else share_of(found[1].decode(errors="replace"), int(found[2]))
 
 
