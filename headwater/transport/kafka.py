@@ -21,13 +21,13 @@ from headwater.contract.errors import BadInput, BadSetting, Conflict, HeadwaterE
 from headwater.contract.topics import TopicSpec
 from headwater.transport.kafka_batch import codes
 from headwater.transport.kafka_batch.settings import KafkaSettings
+from headwater.transport.librdkafka import librdkafka
 from headwater.transport.retry import pauses
 
 _log = structlog.get_logger(__name__)
 
 _CREATE_TIMEOUT_S = 30.0
 _POLL_S = 0.5
-_TOKEN_S = 60.0  # after which the file is read again
 _ANY_PARTITION = -1  # RD_KAFKA_PARTITION_UA: by key
 _UNKNOWN_TOPIC_MS = 5000  # how long a topic made a moment ago may stay unknown to a broker
 
@@ -44,29 +44,6 @@ class GroupRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers
-
-
-def librdkafka(settings: KafkaSettings, client_id: str = "headwater") -> dict[str, Any]:
-    """Turn settings into librdkafka's configuration (CONFIGURATION.md)."""
-    config: dict[str, Any] = {
-        "bootstrap.servers": settings.brokers,
-        "client.id": client_id,
-        "security.protocol": ("SASL_" if settings.sasl_mechanism else "") + ("SSL" if settings.tls else "PLAINTEXT"),
-        "socket.connection.setup.timeout.ms": int(settings.connect_timeout_s * 1000),
-        "socket.timeout.ms": int(settings.request_timeout_s * 1000),
-        "log_level": 0,  # what went wrong is raised, not printed on stderr
-    }
-    files = {"ssl.ca.location": settings.ca_file, "ssl.certificate.location": settings.cert_file}
-    files["ssl.key.location"] = settings.key_file
-    config |= {name: str(path) for name, path in files.items() if path is not None}
-    if settings.sasl_mechanism:
-        config["sasl.mechanism"] = settings.sasl_mechanism
-    if settings.sasl_mechanism == "OAUTHBEARER":
-        config["oauth_cb"] = lambda _: (settings.token(), time.time() + _TOKEN_S)
-    elif settings.password:
-        config["sasl.username"] = settings.username
-        config["sasl.password"] = settings.password.get_secret_value()
-    return config
 
 
 def ensure_topics(settings: KafkaSettings, specs: Sequence[TopicSpec], *, replication_factor: int = 1) -> list[str]:

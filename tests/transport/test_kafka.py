@@ -11,8 +11,9 @@ from pydantic import SecretStr, ValidationError
 
 from headwater.contract.errors import BadInput, BadSetting, Conflict, Unreachable
 from headwater.contract.topics import TopicSpec
-from headwater.transport.kafka import GroupReader, GroupRecord, ensure_topics, librdkafka, send, topic_names
+from headwater.transport.kafka import GroupReader, GroupRecord, ensure_topics, send, topic_names
 from headwater.transport.kafka_batch.settings import KafkaSettings
+from headwater.transport.librdkafka import librdkafka
 
 
 @pytest.fixture
@@ -143,7 +144,7 @@ def test_settings_become_librdkafkas(tmp_path: Path) -> None:
         {"brokers": "host:99999"},
         {"brokers": "a:1", "brokerz": "b:1"},
         {"brokers": "a:1", "sasl_mechanism": "PLAIN", "username": "u"},
-        {"brokers": "a:1", "sasl_mechanism": "GSSAPI"},
+        {"brokers": "a:1", "sasl_mechanism": "GSSAPI", "password": "x"},
         {"brokers": "a:1", "ca_file": "/ca.pem"},
         {"brokers": "a:1", "tls": True, "key_file": "/k.pem"},
         {"brokers": "a:1", "request_timeout_s": 0},

@@ -21,6 +21,7 @@ from headwater.contract.errors import BadInput, HeadwaterError, Unreachable
 from headwater.transport.dialling import dialling, unreachable
 from headwater.transport.kafka_batch.answers import awaited
 from headwater.transport.kafka_batch.inbox import Inbox
+from headwater.transport.kafka_batch.kerberos import Errand
 from headwater.transport.kafka_batch.login import Step, authenticate, login
 from headwater.transport.kafka_batch.pacing import Pacer
 from headwater.transport.kafka_batch.plain import PlainTransport, connect
@@ -169,12 +170,12 @@ class Connection(asyncio.BufferedProtocol):
             answered(self._failure)
 
     async def _log_in(self, steps: Step) -> None:
-        call = next(steps)
+        step = next(steps)
         lifetime_ms = 0
         while True:
-            answer = await self.send(call)
+            answer = await (asyncio.to_thread(step.work) if isinstance(step, Errand) else self.send(step))
             try:
-                call = steps.send(answer)
+                step = steps.send(answer)
             except StopIteration as end:
                 lifetime_ms = end.value
                 break

@@ -1,7 +1,8 @@
 """What is said first on a connection: which versions the broker speaks, then SASL.
 
-PLAIN (RFC 4616), SCRAM (RFC 5802 and 7677) and OAUTHBEARER (RFC 7628).
-`login` is a generator that yields calls and is sent their answers, so that it does no I/O itself. Running it again on a
+PLAIN (RFC 4616), SCRAM (RFC 5802 and 7677), OAUTHBEARER (RFC 7628) and GSSAPI (RFC 4752).
+`login` is a generator that yields calls (and errands, which block) and is sent their answers, so that it does no I/O
+itself. Running it again on a
 live connection renews a session that expires (KIP-368).
 """
 
@@ -13,10 +14,12 @@ import hmac
 import os
 import struct
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any, NamedTuple
 
 from headwater.contract.errors import Refused, Untrusted
-from headwater.transport.kafka_batch import calls, codes, transactions
+from headwater.transport.kafka_batch import calls, codes, kerberos, transactions
+from headwater.transport.kafka_batch.kerberos import Errand
 from headwater.transport.kafka_batch.settings import KafkaSettings
 from headwater.transport.kafka_batch.wire import INT32, Api, Call, Reader, string
 
@@ -39,8 +42,8 @@ _ABOUT_TOKENS = "check token_file: who issued the token, for whom, until when"
 _FEWEST_ITERATIONS = 4096  # RFC 7677, section 4
 _HASHES: dict[str, Callable[..., Any]] = {"SCRAM-SHA-256": hashlib.sha256, "SCRAM-SHA-512": hashlib.sha512}
 
-Step = Generator[Call[Any], Any, int]
-Exchange = Generator[Call[Any], Any, "Token"]
+Step = Generator[Call[Any] | Errand, Any, int]
+Exchange = Generator[Call[Any] | Errand, Any, "Token"]
 
 
 class Token(NamedTuple):
@@ -87,6 +90,8 @@ def authenticate(settings: KafkaSettings, where: str) -> Step:
     )
     if mechanism == "OAUTHBEARER":
         return (yield from _bearer(settings, where)).lifetime_ms
+    if mechanism == "GSSAPI":
+        return (yield from _kerberos(settings, where)).lifetime_ms
     user, secret = settings.username or "", settings.password.get_secret_value() if settings.password else ""
     if mechanism == "PLAIN":
         last = yield from _exchange(f"\0{user}\0{secret}".encode(), where, user)
@@ -116,6 +121,15 @@ def _bearer(settings: KafkaSettings, where: str) -> Exchange:
         yield from _exchange(b"\x01", where, "the bearer of a token", f"the broker says {why}; {_ABOUT_TOKENS}")
         raise Refused(f"broker {where} refuses the token: {why}", hint=_ABOUT_TOKENS)
     return token
+
+
+def _kerberos(settings: KafkaSettings, where: str) -> Exchange:
+    context, user = kerberos.Context(settings, where), settings.username or "the holder of a ticket"
+    token = yield from _exchange((yield Errand(context.step)), where, user, kerberos.HINT)
+    while not context.complete:
+        answer = yield Errand(partial(context.step, token.data))
+        token = yield from _exchange(answer, where, user, kerberos.HINT)
+    return (yield from _exchange(context.decline(token.data), where, user, kerberos.HINT))
 
 
 def _scram(digest: Callable[..., Any], user: str, secret: str, where: str) -> Exchange:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from headwater.contract.errors import BadSetting
 from headwater.transport import tls as encryption
 
-Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"]
 
 
 class KafkaSettings(BaseModel):
@@ -25,11 +25,16 @@ class KafkaSettings(BaseModel):
     cert_file: Path | None = Field(default=None, description="client certificate (PEM)")
     key_file: Path | None = Field(default=None, description="key of the client certificate (PEM)")
     sasl_mechanism: Mechanism | None = Field(default=None, description="how to log in, where the brokers ask for it")
-    username: str | None = Field(default=None, description="user name for `sasl_mechanism`")
+    username: str | None = Field(default=None, description="user name for `sasl_mechanism`; for GSSAPI the principal")
     password: SecretStr | None = Field(default=None, description="password of `username`")
     token_file: Path | None = Field(
         default=None, description="file with the token for OAUTHBEARER, read at each login, so that it may be renewed"
     )
+    keytab_file: Path | None = Field(default=None, description="keytab for GSSAPI (Kerberos)")
+    ccache_file: Path | None = Field(
+        default=None, description="file with tickets for GSSAPI instead of a keytab, renewed by whoever keeps it"
+    )
+    kerberos_service: str = Field(default="kafka", min_length=1, description="service of the brokers' principals")
     request_timeout_s: float = Field(default=30.0, gt=0, description="a connection without progress is given up")
     connect_timeout_s: float = Field(default=10.0, gt=0, description="TCP, TLS and login together")
 
@@ -39,8 +44,15 @@ class KafkaSettings(BaseModel):
         if self.sasl_mechanism == "OAUTHBEARER":
             if self.token_file is None:
                 raise ValueError("sasl_mechanism OAUTHBEARER needs token_file")
+        elif self.sasl_mechanism == "GSSAPI":
+            if self.password is not None:
+                raise ValueError("sasl_mechanism GSSAPI takes no password; set keytab_file or ccache_file")
+            if self.keytab_file and self.ccache_file:
+                raise ValueError("keytab_file and ccache_file exclude each other")
         elif self.sasl_mechanism and (self.username is None or self.password is None):
             raise ValueError(f"sasl_mechanism {self.sasl_mechanism} needs username and password")
+        if self.sasl_mechanism != "GSSAPI" and (self.keytab_file or self.ccache_file):
+            raise ValueError("keytab_file and ccache_file have no effect without sasl_mechanism = GSSAPI")
         encryption.check_complete(self)
         return self
 

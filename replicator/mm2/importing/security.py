@@ -39,16 +39,35 @@ def cluster_table(book: Book, end: str) -> dict[str, object]:
 
 def _login(book: Book, end: str) -> dict[str, object]:
     mechanism = (book.take("sasl.mechanism", f"{end}.sasl_mechanism") or "GSSAPI").upper()
+    if mechanism == "GSSAPI":
+        return _kerberos(book, end)
     line = book.secret("sasl.jaas.config", f"{end}.username; the password into the file replicator__{end}__password")
     if mechanism not in get_args(Mechanism):
         known = ", ".join(get_args(Mechanism))
         book.note("sasl.mechanism", mechanism, "no counterpart", f"logins are by {known}")
+        return {}
+    if mechanism == "OAUTHBEARER":
+        book.note("sasl.mechanism", mechanism, "no counterpart", f"set {end}.token_file to a file that holds the token")
         return {}
     table: dict[str, object] = {"sasl_mechanism": mechanism}
     login = parse_login(line or "")
     if "username" in login:
         table["username"] = login["username"]
     book.needs_secret(f"replicator__{end}__password")
+    return table
+
+
+def _kerberos(book: Book, end: str) -> dict[str, object]:
+    """Keytab and principal of Java's Krb5LoginModule; nothing in them is a secret, the keytab's content is."""
+    line = book.secret("sasl.jaas.config", f"{end}.username, {end}.keytab_file or {end}.ccache_file")
+    login = parse_login(line or "")
+    taken = {"principal": "username", "keyTab": "keytab_file", "ticketCache": "ccache_file"}
+    if "keyTab" in login:
+        login.pop("ticketCache", None)
+    table: dict[str, object] = {"sasl_mechanism": "GSSAPI"}
+    table |= {becomes: login[option].removeprefix("FILE:") for option, becomes in taken.items() if option in login}
+    if (service := book.take("sasl.kerberos.service.name", f"{end}.kerberos_service")) is not None:
+        table["kerberos_service"] = service
     return table
 
 

@@ -172,8 +172,8 @@ def test_settings_are_taken_over(lines: list[str], path: str, value: Any) -> Non
     ("lines", "key"),
     [
         (["replication.policy.class=com.example.Mine"], "replication.policy.class"),
-        (["a.security.protocol=SASL_PLAINTEXT", "a.sasl.mechanism=GSSAPI"], "a.sasl.mechanism"),
-        (["a.security.protocol=SASL_PLAINTEXT"], "sasl.mechanism (default)"),
+        (["a.security.protocol=SASL_PLAINTEXT", "a.sasl.mechanism=OAUTHBEARER"], "a.sasl.mechanism"),
+        (["a.security.protocol=SASL_PLAINTEXT", "a.sasl.mechanism=MINE"], "a.sasl.mechanism"),
         (["a->b.transforms=x"], "a->b.transforms"),
         (["topic.filter.class=com.example.Filter"], "topic.filter.class"),
         (["replication.factor=-1"], "replication.factor"),
@@ -183,6 +183,22 @@ def test_settings_are_taken_over(lines: list[str], path: str, value: Any) -> Non
 def test_what_has_no_counterpart_is_said(lines: list[str], key: str) -> None:
     """What a link cannot do as MirrorMaker would is in the table, though the file can be used otherwise."""
     assert {row.key: row.state for row in _minimal(*lines).rows}[key] == "no counterpart"
+
+
+def test_kerberos_is_taken_over() -> None:
+    """Java's default mechanism: principal, keytab and service name of its login module."""
+    module = 'com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true keyTab="/etc/mm2.keytab"'
+    found: Any = _minimal(
+        "a.security.protocol=SASL_PLAINTEXT",
+        f'a.sasl.jaas.config={module} principal="mm2/edge@PLANT.EXAMPLE";',
+        "a.sasl.kerberos.service.name=broker",
+    ).settings
+    assert {key: value for key, value in found["source"].items() if key != "brokers"} == {
+        "sasl_mechanism": "GSSAPI",
+        "username": "mm2/edge@PLANT.EXAMPLE",
+        "keytab_file": "/etc/mm2.keytab",
+        "kerberos_service": "broker",
+    }
 
 
 def test_one_flow_is_chosen() -> None:

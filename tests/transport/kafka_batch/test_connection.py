@@ -16,10 +16,10 @@ from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechani
 from pydantic import SecretStr
 
 from headwater.contract.errors import BadInput, BadSetting, HeadwaterError, Refused, Unreachable, Untrusted
-from headwater.transport.kafka import librdkafka
 from headwater.transport.kafka_batch import Cluster, KafkaSettings, Out, encode
 from headwater.transport.kafka_batch.login import SPOKEN
 from headwater.transport.kafka_batch.settings import Mechanism
+from headwater.transport.librdkafka import librdkafka
 from headwater.transport.retry import retrying
 from tests.services import Broker
 from tests.transport.kafka_batch.conftest import Doors, make_topic, now_ms
