@@ -49,7 +49,7 @@ class BatchEngine:
         self._ends = ends
         self._pid = -1
         self._acked: Position | None = None
-        self._newest: Mark | None = None
+        self._newest: tuple[int, int, int, int] | None = None  # a Mark, of the last batch that is whole at the target
         self._doubts = 0
         self._pipeline: Pipeline | None = None
         self._in_vain = 0
@@ -86,7 +86,7 @@ class BatchEngine:
     def checkpoint(self) -> Position | None:
         """Return the position with a mark of the newest batch."""
         if self._acked is not None and self._newest is not None:
-            self._acked = structs.replace(self._acked, trail=thinned(self._acked.trail, self._newest))
+            self._acked = structs.replace(self._acked, trail=thinned(self._acked.trail, Mark(*self._newest)))
             self._newest = None
         return self._acked
 
@@ -250,7 +250,7 @@ class BatchEngine:
         acked = self._advance(piece.next, piece.count, answer.base_offset)
         batch, exact = piece.newest, not piece.offsets
         if piece.next > batch.last_offset:
-            self._newest = Mark(batch.base_offset, batch.last_offset + 1, batch.crc, acked.count)
+            self._newest = batch.base_offset, batch.last_offset + 1, batch.crc, acked.count
         self._fitter.settled(piece.next)
         written = Written(acked.era, acked.source_next, acked.target_next, piece.sent, exact)
         self._ends.on_shipped(self.way, Shipment(piece.count, piece.size, batch.max_timestamp, written))
@@ -259,13 +259,8 @@ class BatchEngine:
     def _advance(self, source_next: int, count: int, base_offset: int | None = None) -> Position:
         acked = self._anchored()
         base = acked.target_next if base_offset is None else base_offset
-        self._acked = structs.replace(
-            acked,
-            source_next=source_next,
-            count=acked.count + count,
-            target_next=base + count,
-            at=self._ends.clock(),
-        )
+        era, first, trail, now = acked.era, acked.source_first, acked.trail, self._ends.clock()
+        self._acked = Position(era, first, source_next, acked.count + count, base + count, trail, now, acked.source_id)
         return self._acked
 
     def _anchored(self) -> Position:

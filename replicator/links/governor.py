@@ -37,6 +37,7 @@ class Governor:
         self.speed = Speed()
         self.sizing = Sizing()
         self.most_rate = most_rate
+        self.paced = most_rate is not None  # whether batches wait for their turn
         self.shut: frozenset[int] = frozenset()  # lanes that may not send now
         self.sent_bytes = [0] * len(weights)
         self._weights = list(weights)
@@ -49,14 +50,6 @@ class Governor:
         self._handing = False
 
     # what is asked
-
-    @property
-    def paced(self) -> bool:
-        """Whether batches wait for their turn."""
-        trip_s = self.estimate.trip_s
-        return self.most_rate is not None or (
-            trip_s is not None and (trip_s > SHORT_S or self.estimate.queue_s > _LOCAL_QUEUE_S)
-        )
 
     @property
     def rate(self) -> float | None:
@@ -109,7 +102,7 @@ class Governor:
     def sent(self, lane: int, size: int, *, charged: bool) -> Sent:
         """Take note of a batch that leaves; `charged`: `turn` was waited for."""
         now = time.monotonic()
-        if not charged:
+        if self.paced and not charged:
             self._charge(lane, size, now)
         self.sent_bytes[lane] += size
         return self.estimate.sent(size, now)
@@ -137,6 +130,7 @@ class Governor:
         """Take note of the round trip of something small, and how fast to go on."""
         now = time.monotonic()
         self.estimate.trip(seconds, now)
+        self._decide()
         self.speed.look(self.estimate, now, wanting=any(self._waiting))
         self._size()
         self._serve()
@@ -146,6 +140,7 @@ class Governor:
         estimate = self.estimate
         if estimate.trip_s is not None and seconds > estimate.trip_s + estimate.queue_s:
             estimate.queue_s = seconds - estimate.trip_s
+            self._decide()
             self.speed.look(estimate, time.monotonic(), wanting=True)
             self._size()
 
@@ -153,6 +148,11 @@ class Governor:
         known, most, trip_s = self.speed.known, self.most_rate, self.estimate.trip_s or 0.0
         rate = most if known is None else known if most is None else min(known, float(most))
         self.sizing.follow(rate if self.paced else None, proven=self.estimate.rate is not None or trip_s < _LONG_S)
+
+    def _decide(self) -> None:
+        trip_s, queue_s = self.estimate.trip_s, self.estimate.queue_s
+        is_long = trip_s is not None and (trip_s > SHORT_S or queue_s > _LOCAL_QUEUE_S)
+        self.paced = self.most_rate is not None or is_long
 
     def _charge(self, lane: int, size: int, now: float) -> None:
         rate = self.rate

@@ -38,15 +38,21 @@ class Window:
 
     def __init__(self) -> None:
         self._samples: deque[_Sample] = deque(maxlen=2)
+        self._sample = _Sample(-SAMPLE_MS)  # the newest
         self._last = 0.0
 
     def add(self, value: float, now: int) -> None:
         """One more value."""
-        if not self._samples or now - self._samples[-1].began >= SAMPLE_MS:
-            self._samples.append(_Sample(now))
-        sample = self._samples[-1]
-        sample.count, sample.sum = sample.count + 1, sample.sum + value
-        sample.least, sample.most = min(sample.least, value), max(sample.most, value)
+        sample = self._sample
+        if now - sample.began >= SAMPLE_MS:
+            sample = self._sample = _Sample(now)
+            self._samples.append(sample)
+        sample.count += 1
+        sample.sum += value
+        if value < sample.least:  # noqa: PLR1730  a call less for each batch
+            sample.least = value
+        if value > sample.most:  # noqa: PLR1730  a call less for each batch
+            sample.most = value
         self._last = value
 
     def _fresh(self, now: int) -> list[_Sample]:
