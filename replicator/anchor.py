@@ -158,15 +158,30 @@ class _Search(NamedTuple):
         return await self._part(None, first, end)
 
     async def _known(self, first: int, end: int) -> tuple[Start | None, bool]:
-        """The newest mark that the source log still has, and whether a newer one is missing from it."""
+        """The newest mark that the source log still has, and whether a newer one is missing from it.
+
+        Where its batch is another one, it may hold the same records: some brokers write batches anew.
+        """
         missing = self.position.source_next > end
         for mark in reversed(self.position.trail):
             if mark.base < first:  # deleted by retention: no proof either way
                 break
-            if mark.next <= end and await logs.is_marked(self.probe, self.way, mark):
+            if mark.next <= end and (await logs.is_marked(self.probe, self.way, mark) or await self._rewritten(mark)):
                 return Start(mark.next, mark.count), missing
             missing = True
         return None, missing
+
+    async def _rewritten(self, mark: Mark) -> bool:
+        """Whether the source has the records of a mark's batch, as the target does, in other batches."""
+        start = max(mark.base, self.position.source_first)
+        async with aclosing(logs.contents(self.probe, self.way.topic, self.way.partition, start, mark.next)) as ours:
+            count = len([record async for record in ours])
+        first = mark.count - count
+        if not count or mark.count > self.number or self.position.target_first + first < self.state.log_start:
+            return False
+        here = Start(start, first)
+        found = await logs.common(self.probe, self.target, self.way, self.position, here, mark.count, mark.next)
+        return found.count == mark.count
 
     def _start(self, first: int) -> Start:
         """Where to count from: the position, or further back where the target has lost acknowledged records."""

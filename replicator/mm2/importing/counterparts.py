@@ -21,7 +21,7 @@ _RULES: tuple[tuple[str, State, str], ...] = (
         "the list is fixed; docs/replicator.md",
     ),
     (r"replication\.policy\.internal\.topic\.separator\.enabled", "no counterpart", "one separator is for all names"),
-    (r"transforms.*|predicates.*", "no counterpart", "records are shipped as they are"),
+    (r"transforms.*|predicates.*", "no counterpart", "no rule is made of it; see [[replicator.records]]"),
     (r"config\.providers.*", "no counterpart", "secrets come from files of a folder (HEADWATER_SECRETS)"),
     (r"(.*\.)?auto\.offset\.reset", "no counterpart", "a topic is shipped from its first record on"),
     (r"forwarding\.admin\.class", "no counterpart", "the target must allow the link to make its topics"),

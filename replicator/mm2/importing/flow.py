@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from typing import cast
 
 import msgspec
 from pydantic import ValidationError
@@ -15,6 +16,8 @@ from replicator.mm2.importing.book import Book, Ledger, Row
 from replicator.mm2.importing.counterparts import fate
 from replicator.mm2.importing.properties import parse_properties, words
 from replicator.mm2.importing.security import cluster_table
+from replicator.mm2.importing.transforms import Transforms
+from replicator.mm2.settings import NamingSettings
 from replicator.settings import ReplicatorSettings
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")  # as a pattern it fits itself alone
@@ -51,6 +54,8 @@ def import_flow(data: bytes, wanted: str | None = None) -> Imported:
     settings |= {end: cluster_table(each, end) for end, each in ends.items()}
     settings |= _topics(book)
     settings |= _duties(book)
+    _check(settings)
+    settings |= _rules(book, settings)
     if "sync.topic.acls.enabled" not in found and flow + "sync.topic.acls.enabled" not in found:
         book.note("sync.topic.acls.enabled", "true", *fate("sync.topic.acls.enabled"))
     others = [each for each in words(found["clusters"]) if each not in (source, target)]
@@ -160,6 +165,13 @@ def _duties(book: Book) -> Table:
     return {"replication_factor": _number(copies, "replication.factor"), **found}
 
 
+def _rules(book: Book, settings: Table) -> Table:
+    naming = NamingSettings.model_validate(settings["naming"]).of(str(settings["site"]))
+    names, patterns = cast("list[str]", settings["topics"]), "selection" in settings
+    found = Transforms(book, naming, names, has_patterns=patterns).rules()
+    return {"records": found} if found else {}
+
+
 def _seconds(text: str, what: str) -> float:
     return float(max(_number(text, what), 1))
 
@@ -187,10 +199,18 @@ def _check(settings: Table) -> None:
 
 
 def _toml(name: str, table: Mapping[str, object]) -> list[str]:
-    """A table and those inside of it; JSON's strings, numbers and lists are TOML's too."""
-    plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
-    lines = ["", f"[{name}]", *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in plain.items())]
+    """A table and those inside of it; JSON's strings, numbers, lists and keys are TOML's too."""
+    plain = {key: value for key, value in table.items() if not isinstance(value, dict) and key != "records"}
+    lines = ["", f"[{name}]"]
+    lines += [f"{_key(key)} = {json.dumps(value, ensure_ascii=False)}" for key, value in plain.items()]
     for key, value in table.items():
         if isinstance(value, dict):
             lines += _toml(f"{name}.{key}", value)
+    for each in cast("list[Table]", table.get("records", [])):
+        first, _, *rest = _toml(f"{name}.records", each)
+        lines += [first, f"[[{name}.records]]", *rest]
     return lines
+
+
+def _key(name: str) -> str:
+    return name if _PLAIN.fullmatch(name) else json.dumps(name, ensure_ascii=False)
