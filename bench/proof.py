@@ -21,7 +21,7 @@ def main() -> None:
         began = time.process_time()
         for number in range(1, _BATCHES + 1):
             written = Written(0, number * count, number * count, head, exact=True)
-            book.add(item_of(Shipment(count, len(data), 1, written), written, digest=False), 1)
+            book.add(item_of(Shipment(count, len(data), 1, written), written), 1)
             book.ready.clear()
         each_us = (time.process_time() - began) / _BATCHES * 1e6
         print(f"proof.us_a_batch {each_us:.1f}  ({count} records of {size} bytes, {len(data)} bytes)")

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import os
 import queue
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -18,7 +17,8 @@ from bench.figures import NONE, console, figures_table, median_figure, table
 from bench.figures import as_json as to_json
 from bench.replicator import mirror
 from bench.replicator.cases import Case, load
-from bench.replicator.systems import LOOP, OURS, TUNED, Loop, Mirror, Ours, System
+from bench.replicator.clusters import Bed
+from bench.replicator.systems import LOOP, OURS, TUNED, Loop, Mirror, Ours, Start, System
 from bench.wan.bed import Wan, open_wans
 from bench.wan.cells import GRID, NAMED, SLOW, Cell, Seen, measure
 from headwater.contract.errors import HeadwaterError
@@ -26,15 +26,25 @@ from headwater.contract.figures import Figure
 from headwater.transport.kafka_batch import Cluster
 
 _COLUMNS = ("link", "system", "use of the link", "sent in vain", "going again after a cut, s", "still at most, s")
-_ONE_MIRROR = threading.Lock()  # several in the same two clusters would be workers of each other's Connect groups
 Task = tuple[Cell, System]
+
+
+class Beside(Mirror):
+    """MirrorMaker 2 beside others of it, which without this would be workers of one Connect group at the source."""
+
+    def start(self, bed: Bed, case: Case, topic: str, *, pattern: str = "", paced: bool = False) -> Start:
+        """How to copy."""
+        start = super().start(bed, case, topic, pattern=pattern, paced=paced)
+        with Path(start.argv[-1]).open("a") as file:
+            file.write(f"cloud->{start.target.split('.')[0]}.emit.heartbeats.enabled = false\n")
+        return start
 
 
 def main(
     quick: bool = typer.Option(False, help="Only the links that have figures, not the grid."),
     systems: str = typer.Option(f"{OURS},{LOOP},{TUNED}", help="Systems by name."),
     cells: str = typer.Option("", help="Only links whose name contains one of these, separated by semicolons."),
-    at_once: int = typer.Option(4, min=1, help="Links of at most 1 Mbit/s at a time; the others are always alone."),
+    at_once: int = typer.Option(8, min=1, help="Links of at most 1 Mbit/s at a time; the others are always alone."),
     into: Path | None = typer.Option(None, help="File that gets a line a run; what is in it is not run again."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
 ) -> None:
@@ -88,7 +98,7 @@ def _systems(names: list[str], say: Callable[[str], None]) -> list[System]:
         found.append(Loop())
     if TUNED in names:
         try:
-            found.append(Mirror(mirror.class_path(say), tuned=True))
+            found.append(Beside(mirror.class_path(say), tuned=True))
         except HeadwaterError as error:
             say(f"MirrorMaker 2 is skipped: {error}")
     return found
@@ -105,7 +115,7 @@ def _all(wans: Sequence[Wan], tasks: Sequence[Task], say: Callable[[str], None])
     free: queue.Queue[Wan] = queue.Queue()
     for wan in wans:
         free.put(wan)
-    slow = sorted((each for each in tasks if each[0].rate <= SLOW), key=lambda each: isinstance(each[1], Mirror))
+    slow = [each for each in tasks if each[0].rate <= SLOW]
     with ThreadPoolExecutor(len(wans)) as pool:
         for future in as_completed([pool.submit(_run, free, *each) for each in slow]):
             yield future.result()
@@ -116,13 +126,6 @@ def _all(wans: Sequence[Wan], tasks: Sequence[Task], say: Callable[[str], None])
 
 
 def _run(free: queue.Queue[Wan], cell: Cell, system: System) -> Seen:
-    if isinstance(system, Mirror):
-        with _ONE_MIRROR:
-            return _measured(free, cell, system)
-    return _measured(free, cell, system)
-
-
-def _measured(free: queue.Queue[Wan], cell: Cell, system: System) -> Seen:
     wan = free.get()
     try:
         return measure(wan, cell, system)

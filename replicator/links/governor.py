@@ -20,7 +20,6 @@ from replicator.links.speed import Speed
 
 SHORT_S = 0.005
 _LOCAL_QUEUE_S = 0.1  # on a short road; less is a busy machine
-_LONG_S = 0.1  # a road of which nothing is known at its start
 _SLACK_S = 0.005  # by which a batch may leave early: timers are not exact
 _CYCLE = 10.0  # probes last a tenth of the time
 _BURST_S = 0.2
@@ -145,9 +144,9 @@ class Governor:
             self._size()
 
     def _size(self) -> None:
-        known, most, trip_s = self.speed.known, self.most_rate, self.estimate.trip_s or 0.0
+        known, most, estimate = self.speed.known, self.most_rate, self.estimate
         rate = most if known is None else known if most is None else min(known, float(most))
-        self.sizing.follow(rate if self.paced else None, proven=self.estimate.rate is not None or trip_s < _LONG_S)
+        self.sizing.follow(rate if self.paced else None, estimate.delivered if estimate.rate is None else None)
 
     def _decide(self) -> None:
         trip_s, queue_s = self.estimate.trip_s, self.estimate.queue_s
@@ -175,6 +174,8 @@ class Governor:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self.sizing.is_guess:
+            self._size()
         now, loop = time.monotonic(), asyncio.get_running_loop()
         while (lane := self._next(now)) is not None:
             size, future = self._waiting[lane].popleft()

@@ -8,7 +8,8 @@ of a second of the link, and a cut costs half a batch on average, which with a c
 piece. The sum of both is smallest at about a second and a quarter, and flat around it. The same sum says why nothing
 gets smaller than LEAST_BYTES on even slower links.
 
-Nothing is known of a long road before something was acknowledged on it; until then batches are UNKNOWN_BYTES at most.
+How fast a road is shows in what is acknowledged on it. Until then batches have UNKNOWN_BYTES at most, and an eighth of
+what has arrived: a fast road is through that within a few round trips, and a slow one is not taken for half a minute.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Sizing:
 
     def __init__(self) -> None:
         self.most = NO_LIMIT
+        self.is_guess = False
         self._told: list[Callable[[int], None]] = []
 
     def watch(self, tell: Callable[[int], None]) -> None:
@@ -35,11 +37,15 @@ class Sizing:
         self._told.append(tell)
         tell(self.most)
 
-    def follow(self, rate: float | None, *, proven: bool = True) -> None:
-        """Heed the bytes a second that the link carries; None: nothing is paced. `proven`: something arrived."""
+    def follow(self, rate: float | None, delivered: int | None = None) -> None:
+        """Heed the bytes a second that the link carries; None: nothing is paced.
+
+        `delivered`: bytes that have arrived, as long as they tell no rate.
+        """
         most = NO_LIMIT if rate is None else max(LEAST_BYTES, int(rate * AT_ONCE_S))
-        if not proven:
-            most = min(most, UNKNOWN_BYTES)
+        self.is_guess = rate is not None and delivered is not None
+        if rate is not None and delivered is not None:
+            most = min(most, UNKNOWN_BYTES + delivered // 8)
         if abs(most - self.most) > _NEWS * min(most, self.most):
             self.most = most
             for tell in self._told:
