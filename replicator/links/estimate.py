@@ -16,6 +16,8 @@ _TRIP_WINDOW_S = 60.0
 _BATCHES = 4
 _LEAST_S = 1.0
 _INTERVALS = 8
+_FEW_TRIPS = 3
+_LONG_S = 1.0  # what is overdue by so much stands
 
 
 class Sent(NamedTuple):
@@ -32,11 +34,13 @@ class Estimate:
         self.in_flight = 0
         self.largest = 0
         self.queue_s = 0.0  # by which the last round trip was longer than the shortest
+        self.standing_s = 0.0  # by which all of the last few were: what keeps standing is a queue, the rest is noise
         self.delivered = 0  # bytes
         self.latest: float | None = None  # rate of the last acknowledgements, the road being busy
         self._acks: deque[tuple[float, int]] = deque()  # since more was under way without a pause
         self._rates: deque[tuple[float, float]] = deque()  # falling
         self._trips: deque[tuple[float, float]] = deque()  # rising
+        self._newest: deque[float] = deque(maxlen=_FEW_TRIPS)
 
     @property
     def rate(self) -> float | None:
@@ -89,4 +93,18 @@ class Estimate:
         while self._trips and self._trips[-1][1] >= seconds:
             self._trips.pop()
         self._trips.append((now, seconds))
+        self._newest.append(seconds)
         self.queue_s = seconds - self._trips[0][1]
+        self.standing_s = min(self._newest) - self._trips[0][1]
+
+    def overdue(self, seconds: float) -> None:
+        """Take note of a round trip that is not over after so long."""
+        if self.trip_s is not None and seconds > self.trip_s + self.queue_s:
+            self.queue_s = seconds - self.trip_s
+            if self.queue_s > _LONG_S:
+                self.standing_s = self.queue_s
+
+    def accept(self, now: float) -> None:
+        """The round trip without a queue is what the last few were."""
+        self._trips.clear()
+        self.trip(min(self._newest), now)

@@ -136,9 +136,9 @@ class Governor:
 
     def tripping(self, seconds: float) -> None:
         """Take note of a round trip that is not over after so long."""
-        estimate = self.estimate
-        if estimate.trip_s is not None and seconds > estimate.trip_s + estimate.queue_s:
-            estimate.queue_s = seconds - estimate.trip_s
+        estimate, before_s = self.estimate, self.estimate.queue_s
+        estimate.overdue(seconds)
+        if estimate.queue_s > before_s:
             self._decide()
             self.speed.look(estimate, time.monotonic(), wanting=True)
             self._size()
@@ -149,7 +149,7 @@ class Governor:
         self.sizing.follow(rate if self.paced else None, estimate.delivered if estimate.rate is None else None)
 
     def _decide(self) -> None:
-        trip_s, queue_s = self.estimate.trip_s, self.estimate.queue_s
+        trip_s, queue_s = self.estimate.trip_s, self.estimate.standing_s
         is_long = trip_s is not None and (trip_s > SHORT_S or queue_s > _LOCAL_QUEUE_S)
         self.paced = self.most_rate is not None or is_long
 

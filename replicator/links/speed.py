@@ -16,6 +16,7 @@ _TRIP_SHARE = 0.25  # at the start a queue may be so long beside the round trip
 
 _STANDING_S = 1.0
 _DRAIN, _DRAIN_HARD = 0.8, 0.4
+_GROWS = 1.25  # times as long is longer
 _GROWTH, _MOST_GROWTH = 0.03, 0.5  # a second
 _FASTER_EVERY_S = 4.0  # of calm, growth doubles: the link may have become another one
 _BELOW = 0.98  # of what made a queue
@@ -35,6 +36,7 @@ class Speed:
         self._slowed = 0.0
         self._queue_s = 0.0
         self._calm_since: float | None = None
+        self._began: tuple[float, float] | None = None  # when it was first seen, or grew; how long it was
 
     @property
     def known(self) -> float | None:
@@ -52,11 +54,12 @@ class Speed:
         if self._base is None:
             if estimate.trip_s is not None:
                 self._base, self._doubled = _FIRST_BYTES / max(estimate.trip_s, 1e-4), now
-        elif estimate.queue_s > self._tolerated(estimate):
-            if estimate.in_flight:
+        elif (estimate.queue_s if self.starting else estimate.standing_s) > self._tolerated(estimate):
+            if estimate.in_flight and not self._is_foreign(estimate, now):
                 self._congested(estimate, now, past_s)
         elif estimate.queue_s < _CALM_S + _SEGMENT / self._base:
             self._gain = 1.0
+            self._began = None
             if wanting:
                 self._base = self._grown(self._base, estimate, now, past_s)
             else:
@@ -65,6 +68,24 @@ class Speed:
     def _tolerated(self, estimate: Estimate) -> float:
         early_s = _TRIP_SHARE * (estimate.trip_s or 0.0) if self.starting else 0.0
         return _QUEUE_S + early_s + 2 * _SEGMENT / (self._base or _LEAST)
+
+    def _is_foreign(self, estimate: Estimate, now: float) -> bool:
+        """Whether a queue is none of ours: less was sent for so long that ours would be gone, and it is as it was.
+
+        Such is a target that answers late, or a machine that is busy. It becomes part of the round trip.
+        """
+        queue_s = estimate.standing_s
+        if self.starting or self._gain >= 1.0 or self._began is None or queue_s > _GROWS * self._began[1]:
+            self._began = now, queue_s
+            return False
+        since, first_s = self._began
+        if queue_s < first_s / _GROWS:
+            self._began = now, queue_s
+        elif now - since > first_s / (1 - self._gain) + 2 * (estimate.trip_s or 0.0) + queue_s + _STANDING_S:
+            estimate.accept(now)
+            self._began, self._gain = None, 1.0
+            return True
+        return False
 
     def _congested(self, estimate: Estimate, now: float, past_s: float) -> None:
         base, acked, queue_s = self._base or _LEAST, estimate.rate, estimate.queue_s

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from replicator.links.estimate import Estimate, Sent
@@ -17,10 +19,12 @@ class _Road:
 
     rate: float
     trip_s: float
+    late_s: Callable[[], float] = lambda: 0.0  # by which the target answers later than it could
     now: float = 100.0
     estimate: Estimate = field(default_factory=Estimate)
     speed: Speed = field(default_factory=Speed)
     acked: int = 0
+    _late_s: float = 0.0
     _queue: float = 0.0
     _left: float = 0.0  # of the batch that is being sent
     _served: float = 0.0
@@ -34,7 +38,8 @@ class _Road:
         while self.now < until:
             if self.now >= probe:
                 queues.append(self._queue / self.rate)
-                self.estimate.trip(self.trip_s + queues[-1], self.now)
+                self._late_s = self.late_s()
+                self.estimate.trip(self.trip_s + queues[-1] + self._late_s, self.now)
                 self.speed.look(self.estimate, self.now, wanting=True)
                 probe = self.now + 0.5
             self._move(0.005)
@@ -42,11 +47,11 @@ class _Road:
         return queues
 
     def _move(self, step_s: float) -> None:
-        while self._due and self._due[0][0] <= self.now:
+        while self._due and self._due[0][0] + self._late_s <= self.now:
             _, sent = self._due.popleft()
             self.estimate.acked(sent, self.now)
             self.acked += sent.size
-        most = 3 * _BATCH + 2 * (self.speed.known or 0.0) * self.trip_s
+        most = 3 * _BATCH + 2 * (self.speed.known or 0.0) * (self.estimate.trip_s or 0.0)
         step = (self.speed.now or 0.0) * step_s
         while step and (self._left or self.estimate.in_flight < most):
             if not self._left:
@@ -92,3 +97,34 @@ def test_a_link_that_changes_is_followed() -> None:
     road.rate = 32_000
     road.run(60)
     assert sorted(road.run(60))[90] < 1.0
+
+
+def test_a_target_that_answers_late_is_no_slow_link() -> None:
+    """Each answer takes 0.4 s longer for minutes: 80 % of the link are used within half a minute, and after it."""
+    for rate, trip_s in ((32_000, 0.3), (1_250_000, 0.3), (1_250_000, 0.02), (12_500_000, 0.02)):
+        road = _Road(rate, trip_s)
+        road.run(40)
+        road.late_s = lambda: 0.4
+        road.run(30)
+        before = road.acked
+        road.run(60)
+        assert (road.acked - before) / 60 > 0.8 * rate, (rate, trip_s)
+        road.late_s = lambda: 0.0
+        road.run(30)
+        before = road.acked
+        queues = road.run(60)
+        assert (road.acked - before) / 60 > 0.8 * rate, (rate, trip_s)
+        assert sorted(queues)[int(len(queues) * 0.95)] < 1.0
+
+
+def test_a_busy_machine_is_no_slow_link() -> None:
+    """Most answers are late by up to 0.4 s, each by another time: at least two thirds of the link are used."""
+    for rate, trip_s in ((32_000, 0.3), (1_250_000, 0.3), (1_250_000, 0.02)):
+        dice = random.Random(1)
+        road = _Road(rate, trip_s)
+        road.run(40)
+        road.late_s = lambda dice=dice: dice.uniform(0.0, 0.4) if dice.random() < 0.7 else 0.0
+        road.run(60)
+        before = road.acked
+        road.run(120)
+        assert (road.acked - before) / 120 > 0.67 * rate, (rate, trip_s)
