@@ -174,9 +174,10 @@ class Link:
             prover.floor = self._asides.floor
             self._prover = self._observer.prover = prover
             self._spawn(prover.run())
+        self._observer.far_roads = lambda: {**self._source.roads(), **self._probe.roads()}
         for work in await self._observer.begin(self._probe, self._target, self._wanted.set):
             self._spawn(work)
-        lines = await Lines.open(settings.link, self._target, self._journal)
+        lines = await Lines.open(settings.link, self._target, self._journal, self._observer.down)
         self._observer.lines = lines
         self._spawn(lines.run())
         self._account = Account(self._target, self._journal, self._metrics, now_ms)

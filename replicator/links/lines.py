@@ -6,12 +6,14 @@ import asyncio
 import datetime as dt
 import time
 from contextlib import suppress
+from typing import Protocol
 
 import structlog
 
 from headwater.contract.errors import HeadwaterError, Transient
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.kafka_batch.compression import Codec
+from headwater.transport.kafka_batch.road import Road
 from headwater.transport.kafka_batch.routes import WRITE
 from replicator.journal import Journal
 from replicator.links.budget import KEY, Budget, Shut, Spent
@@ -34,10 +36,23 @@ _LONGEST_REST_S = 120.0
 _log = structlog.get_logger(__name__)
 
 
-class Lines:
-    """Of one link."""
+class Beside(Protocol):
+    """What else takes the road and its budget: the way down."""
 
-    def __init__(self, settings: LinkSettings, target: Cluster, journal: Journal) -> None:
+    def far_roads(self) -> dict[int, Road]:
+        """Its connections to the far end."""
+        ...
+
+    def hold(self, why: str) -> None:
+        """Have it fetch nothing for this reason, or with an empty one go on."""
+        ...
+
+
+class Lines:
+    """Of one link; what goes on `beside` it counts in its budget."""
+
+    def __init__(self, settings: LinkSettings, target: Cluster, journal: Journal, beside: Beside | None = None) -> None:
+        self._beside = beside
         self._settings = settings
         self._target = target
         self._journal = journal
@@ -50,9 +65,11 @@ class Lines:
         self.governor = Governor(settings.weights, most_rate=settings.rate_bytes_s)
 
     @classmethod
-    async def open(cls, settings: LinkSettings, target: Cluster, journal: Journal) -> Lines:
+    async def open(
+        cls, settings: LinkSettings, target: Cluster, journal: Journal, beside: Beside | None = None
+    ) -> Lines:
         """With what the former lives have spent, and a first look at the round trip."""
-        lines = cls(settings, target, journal)
+        lines = cls(settings, target, journal, beside)
         lines.keep_to_budget()
         await lines.probe()
         return lines
@@ -99,11 +116,14 @@ class Lines:
         """Count what was spent, and shut the lanes that may not send now."""
         now, governor = dt.datetime.now(dt.UTC), self.governor
         if self.budget.counts:
-            self.budget.look(self._target.roads(), now)
+            far = {} if self._beside is None else self._beside.far_roads()
+            self.budget.look({**self._target.roads(), **far}, now)
         bulk = len(self._settings.lanes)
         self.shut = self.budget.shut(bulk + 1, now)
         if bulk in self.shut and len(self._names) > bulk + 1:
             self.shut[bulk + 1] = self.shut[bulk]
+        if self._beside is not None:
+            self._beside.hold("the budget is used up" if 0 in self.shut else "")
         shut = frozenset(self.shut)
         if shut != governor.shut:
             names = [self._names[lane] for lane in sorted(shut)]

@@ -29,6 +29,7 @@ from replicator.operating.figures import Figures
 from replicator.operating.lanes import lanes
 from replicator.operating.live import PartitionView, Snapshot
 from replicator.operating.pausing import ALL, Pause, Paused, Watch
+from replicator.operating.roads import Roads
 from replicator.proof.prover import Prover
 from replicator.settings import ReplicatorSettings
 from replicator.way import Way
@@ -41,44 +42,6 @@ _ENDS_LOOKS = 5
 _INFLOW_MS = 20_000
 
 _log = structlog.get_logger(__name__)
-
-
-class Roads:
-    """Bytes on the road to one cluster, over all its connections of this life; counted once a second."""
-
-    def __init__(self) -> None:
-        self._live: dict[int, Road] = {}
-        self._sent = self._resent = 0
-
-    def look(self, live: dict[int, Road]) -> None:
-        """What the connections say now; those that ended keep their last word."""
-        for name, last in self._live.items():
-            now = live.get(name)
-            if now is None or now.sent < last.sent:
-                self._sent += last.sent
-                self._resent += last.resent
-        self._live = live
-
-    @property
-    def sent(self) -> int:
-        """All bytes, also those that were sent again."""
-        return self._sent + sum(each.sent for each in self._live.values())
-
-    @property
-    def resent(self) -> int:
-        """Bytes that TCP sent again."""
-        return self._resent + sum(each.resent for each in self._live.values())
-
-    @property
-    def connections(self) -> int:
-        """That are live."""
-        return len(self._live)
-
-    @property
-    def round_trip_ms(self) -> float | None:
-        """Of the connection that has sent most."""
-        busiest = max(self._live.values(), key=lambda each: each.sent, default=None)
-        return None if busiest is None else busiest.rtt_s * 1000
 
 
 class Observer:
@@ -97,6 +60,8 @@ class Observer:
         self.failed: Permanent | None = None
         self.refused: Mapping[str, Permanent] = {}
         self.down = None if settings.down_link is None else Observer(settings.down_link, clock)
+        self.far_roads: Callable[[], dict[int, Road]] = dict  # to the source, set by the link
+        self._held = ""
         self._clock = clock
         self._flows: list[Flow] = []
         self._roads = Roads()
@@ -130,7 +95,15 @@ class Observer:
 
     def why_paused(self, topic: str) -> Pause | None:
         """The pause of a topic, or of all."""
-        return self.paused.get(topic) or self.paused.get(ALL)
+        held = Pause(self._clock(), why=self._held) if self._held else None
+        return self.paused.get(topic) or self.paused.get(ALL) or held
+
+    def hold(self, why: str) -> None:
+        """Have nothing fetched for this reason, whatever is paused besides; with an empty one go on."""
+        if why != self._held:
+            _log.info("waits" if why else "goes on", way=self.settings.direction, why=why)
+            self._held = why
+            self._pause(self.paused)
 
     def _pause(self, paused: Paused) -> None:
         if paused != self.paused:
@@ -200,7 +173,8 @@ class Observer:
             rate_bytes_s=None if self.lines is None else self.lines.governor.rate,
             connections=self._roads.connections,
             lanes=lanes(settings.link, partitions, self.lines),
-            paused={topic: pause.why or f"by {pause.by or 'somebody'}" for topic, pause in self.paused.items()},
+            paused=({ALL: self._held} if self._held else {})
+            | {topic: pause.why or f"by {pause.by or 'somebody'}" for topic, pause in self.paused.items()},
             partitions=partitions,
             last_error=problem.says,
             last_error_at=problem.at_ms,

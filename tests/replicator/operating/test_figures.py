@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headwater.transport.kafka_batch.road import Road
 from replicator.operating.figures import Figures, Goodput, PartitionFigures, Window
-from replicator.operating.observer import Roads
+from replicator.operating.roads import Roads
 from replicator.way import Way
 
 
