@@ -21,7 +21,8 @@ def acl_lines(settings: ReplicatorSettings) -> dict[str, list[str]]:
     asked = [allow(source, operation, "topic", name) for name in names for operation in _SOURCE]
     asked.append(allow(source, "Read", "topic", REPLICATION_CONTROL.name))
     kept = settings.names.keeps_names
-    topics = [(name, False) for name in names] if kept else [(settings.names.remote(""), True)]
+    beside = tuple(f"{name}.backlog" for name in names if settings.link.fresh_first.has(name))
+    topics = [(name, False) for name in (*names, *beside)] if kept else [(settings.names.remote(""), True)]
     own = [(spec.name, False) for spec in (positions(site), gaps(site), manifest(site, -1))]
     covered = [each for each in own if not any(prefix and each[0].startswith(name) for name, prefix in topics)]
     written = [

@@ -253,12 +253,13 @@ class _Search(NamedTuple):
         kept = max(start.count, self.state.log_start - position.target_first)
         counted = await logs.count_on(self.probe, self.way, start, kept, end)
         if counted.count < kept:
-            return self._diverged(counted.offset, end)
+            return self._diverged(first if self.made_anew else counted.offset, end)
         here = Start(counted.offset, counted.count)
         parted = await logs.common(self.probe, self.target, self.way, position, here, self.number, end)
         if parted.count == self.number:
             return self._at(Counted(parted.offset, parted.count, None))
-        return self._diverged(parted.offset, end)
+        # Of a topic that was made again and has nothing of this era, nothing was shipped before the era either.
+        return self._diverged(first if self.made_anew and parted.count == kept else parted.offset, end)
 
     def _diverged(self, at: int, end: int) -> Lost:
         """A source log that is another one from offset `at` on, and ends at `end`."""

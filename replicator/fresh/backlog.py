@@ -149,9 +149,10 @@ class Backlog:
     async def cut(self, end: int, cause: str, store: Store) -> Position:
         """The source has another log from `end` on, which the live stream ships: nothing of the former one is left."""
         async with self._one:
+            shipped = self.engine.position.source_next if self.aside.shipping and self.engine.position else 0
             for each in self.aside.ranges:
-                if each.end > end:
-                    first = max(each.first, end)
+                first = max(each.first, end, shipped)
+                if first < each.end:
                     gap = Gap(self.way.ledger, self.way.partition, cause, first, each.end, end, each.era, each.at)
                     await self._ends.account.gap(self.way, gap, halted=False)
             aside = self.aside.cut(end)

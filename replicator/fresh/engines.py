@@ -65,6 +65,10 @@ class FreshEngine(BatchEngine):
 
     async def _next_era(self, position: Position, lost: Lost, source_id: str) -> Position:
         if lost.cause != DEFERRED:
+            if position.era and lost.cause in OTHER_LOG and lost.resumed_at <= position.source_first:
+                # They may part before this era, where both streams have shipped: all is shipped again, so none is lost.
+                first = (await self._ends.probe.offsets(self.way.topic, "earliest"))[self.way.partition]
+                lost = lost._replace(first=min(lost.first, first), resumed_at=first)
             position = await super()._next_era(position, lost, source_id)
             leap = await self._backlog.due(position)
             if leap is None:
@@ -100,6 +104,8 @@ class BacklogEngine(BatchEngine):
     async def _next_era(self, position: Position, lost: Lost, source_id: str) -> Position:
         """As for any other; where the source has another log now, the live stream ships what is there."""
         end = self._until()
+        if not end:  # the live stream was first to see it, and has named what was set aside
+            return position
         if lost.cause in OTHER_LOG:
             lost = Lost(lost.cause, min(position.source_next, end), end, end)
         elif lost.cause == DOUBLED:

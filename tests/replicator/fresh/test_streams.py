@@ -12,13 +12,13 @@ from functools import partial
 from typing import Any
 
 from headwater.contract.errors import BadInput, Transient
-from headwater.contract.topics import gaps, remote
+from headwater.contract.topics import gaps, positions, remote
 from headwater.transport.kafka_batch import encode, read_compacted, restamp
 from headwater.transport.retry import retrying
-from replicator.fresh.aside import DEFERRED
+from replicator.fresh.aside import DEFERRED, Aside, aside_key
 from replicator.fresh.notices import Deferral
 from replicator.operating.trimming import trim
-from replicator.position import RETENTION, decode
+from replicator.position import RECREATED, RETENTION, decode
 from replicator.proof.sides import check_side
 from replicator.settings import ReplicatorSettings
 from replicator.status import link_status
@@ -92,11 +92,15 @@ async def process(bed: Bed, link: ReplicatorSettings) -> AsyncIterator[asyncio.s
         await found.wait()
 
 
+async def notices(bed: Bed) -> list[Deferral]:
+    """What was said of gaps, and of ranges that were set aside."""
+    kept = await read_compacted(bed.target, gaps(bed.site).name, 0)
+    return [decode(record.value, Deferral, "notice") for _, record in sorted(kept.items())]
+
+
 async def deferrals(bed: Bed) -> list[Deferral]:
     """What was said of ranges that were set aside."""
-    kept = await read_compacted(bed.target, gaps(bed.site).name, 0)
-    found = [decode(record.value, Deferral, "deferral") for _, record in sorted(kept.items())]
-    return [each for each in found if each.cause == DEFERRED]
+    return [each for each in await notices(bed) if each.cause == DEFERRED]
 
 
 async def test_new_records_arrive_before_a_backlog_that_is_shipped_beside_them(bed: Bed) -> None:
@@ -105,7 +109,7 @@ async def test_new_records_arrive_before_a_backlog_that_is_shipped_beside_them(b
     await fill(bed, topic, 0, 50)
     await bed.ship()  # before the outage
     await fill(bed, topic, 50, 750)  # 300 KB, 8 s of the link
-    async with bed.link(settings(bed)) as link:
+    async with bed.link(settings(bed, drain_s=0.1)) as link:
         await until(lambda: _has(live(bed, topic), 799), "the newest record of the outage arrives first")
         await fill(bed, topic, 800, 10)
         await until(lambda: _has(live(bed, topic), 809), "new records arrive")
@@ -183,6 +187,26 @@ async def test_records_that_were_deleted_before_their_turn_are_a_gap_of_the_back
     assert [[each.cause for each in found.gaps] for found in status.topics] == [[], [RETENTION]]
 
 
+async def test_a_backlog_of_a_topic_that_was_made_again_is_a_gap(bed: Bed) -> None:
+    """What was set aside of a topic that is gone is named; the new one's records are all shipped, once."""
+    topic = await bed.topic(partitions=1)
+    await fill(bed, topic, 0, 500)
+    async with bed.link(settings(bed, drain_s=0.1)):
+        await until(lambda: _has(live(bed, topic), 499), "the newest arrives")
+        await until(lambda: _some(backlog(bed, topic)), "the backlog has begun")
+    beside = len(await backlog(bed, topic))
+    await bed.delete(bed.source, topic)
+    await bed.topic(partitions=1)
+    await fill(bed, topic, 1000, 700)
+    async with bed.link(settings(bed, None)):
+        await until(lambda: _is(live(bed, topic), [*range(490, 500), *range(1000, 1700)]), "the new ones are shipped")
+        await until(lambda: _settled(bed, topic), "nothing is set aside any more")
+    assert len(await backlog(bed, topic)) == beside
+    assert [(gap.cause, gap.first, gap.end) for gap in await bed.gaps() if gap.topic == topic][-1][0] == RECREATED
+    (said,) = [each for each in await notices(bed) if each.topic == f"{topic}~backlog"]
+    assert (said.cause, said.first <= beside, said.last) == (RECREATED, True, 489)
+
+
 async def test_nothing_is_set_aside_that_is_shipped_soon(bed: Bed) -> None:
     """On a link that carries it in a moment, a backlog is shipped in order, however old it is."""
     topic = await bed.topic(partitions=1)
@@ -243,8 +267,13 @@ async def _era(bed: Bed, topic: str, era: int) -> bool:
     return (await bed.position(topic)).era == era
 
 
-async def _is(found: Any, count: int) -> bool:
-    return bool(await found == count)
+async def _settled(bed: Bed, topic: str) -> bool:
+    kept = await read_compacted(bed.target, positions(bed.site).name, 0)
+    return not decode(kept[aside_key(topic, 0)].value, Aside, "aside").ranges
+
+
+async def _is(found: Any, wanted: object) -> bool:
+    return bool(await found == wanted)
 
 
 async def _ends(bed: Bed, topic: str) -> int:
