@@ -12,6 +12,7 @@ from headwater.app.stack.runner import Runner
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Out, encode
 from replicator.status import PartitionStatus, TopicStatus, is_running
+from tests import commands
 from tests.replicator.bed import Bed, now_ms, numbered, until
 from tests.replicator.silence import standing
 from tests.replicator.test_corrupt import RECORDS, spoil
@@ -19,12 +20,9 @@ from tests.replicator.test_corrupt import RECORDS, spoil
 
 async def report(bed: Bed, command: str, *options: str) -> tuple[int, str]:
     """Exit code and standard output of a command about the link of this test."""
-    line, env = bed.command(bed.settings())
-    process = await asyncio.create_subprocess_exec(
-        *line[:-1], command, *options, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 30)
-    return process.returncode or 0, (out + err).decode()
+    _, env = bed.command(bed.settings())
+    code, out, err = await commands.run(["replicate", command, *options], env)
+    return code, out + err
 
 
 async def verified(bed: Bed) -> tuple[int, list[dict[str, Any]]]:

@@ -18,6 +18,7 @@ from headwater.transport.kafka_batch import restamp
 from headwater.transport.kafka_batch.alterations import all_topics, set_topic_configs
 from replicator.operating.pausing import paused
 from replicator.settings import ReplicatorSettings
+from tests import commands
 from tests.edge_agent.box import free_port
 from tests.replicator.bed import Bed, until
 
@@ -35,11 +36,9 @@ class Desk:
 
     async def says(self, *words: str, settings: ReplicatorSettings | None = None, **more: str) -> tuple[int, str]:
         """Exit code and all that is printed."""
-        line, env = self.command(settings, **more)
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(*line, *words, env=env, stdout=pipe, stderr=pipe)
-        out, err = await asyncio.wait_for(process.communicate(), 40)
-        return process.returncode or 0, (out + err).decode()
+        _, env = self.command(settings, **more)
+        code, out, err = await commands.run(["replicate", *words], env)
+        return code, out + err
 
     async def tells(self, *words: str, **more: Any) -> Any:
         """What is printed with --json; the exit code is not looked at."""
