@@ -25,7 +25,15 @@ from headwater.contract.errors import HeadwaterError
 from headwater.contract.figures import Figure
 from headwater.transport.kafka_batch import Cluster
 
-_COLUMNS = ("link", "system", "use of the link", "sent in vain", "going again after a cut, s", "still at most, s")
+_COLUMNS = (
+    "link",
+    "system",
+    "use of the link",
+    "sent in vain",
+    "going again after a cut, s",
+    "still at most, s",
+    "load",
+)
 Task = tuple[Cell, System]
 
 
@@ -137,9 +145,17 @@ def _run(free: queue.Queue[Wan], cell: Cell, system: System) -> Seen:
 
 def _row(seen: Seen) -> list[str]:
     if seen.fault:
-        return [seen.cell, seen.system, "none", NONE, NONE, NONE]
+        return [seen.cell, seen.system, "none", NONE, NONE, NONE, NONE]
     resumed = ", ".join(f"{each:.1f}" for each in seen.resumed_s) or NONE
-    return [seen.cell, seen.system, f"{seen.use:.3f}", f"{seen.wasted:.3f}", resumed, f"{seen.still_s:.1f}"]
+    return [
+        seen.cell,
+        seen.system,
+        f"{seen.use:.3f}",
+        f"{seen.wasted:.3f}",
+        resumed,
+        f"{seen.still_s:.1f}",
+        f"{seen.load:.0f}",
+    ]
 
 
 def _figures(seen: list[Seen]) -> list[Figure]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import threading
 import time
@@ -61,6 +62,7 @@ class Seen:
     wasted: float  # share of the bytes towards the target that are no record there
     resumed_s: tuple[float, ...] = ()  # from the end of each cut until 8 KiB have left
     still_s: float = 0.0  # longest time without a new record at the target
+    load: float = 0.0  # of the machine, in the minute before the end; above its number of cores others take part
     fault: str = ""
 
 
@@ -112,7 +114,8 @@ def measure(wan: Wan, cell: Cell, system: System) -> Seen:
     took -= len(resumed) * _DOWN_S
     most = min(cell.rate, cell.window * cell.case.partitions / cell.rtt_s) if cell.window else cell.rate
     wasted = max(0.0, 1 - arrived / max(sent, 1))
-    return Seen(cell.name, system.name, arrived / took / most, wasted, resumed, max(pauses))
+    use, load = arrived / took / most, os.getloadavg()[0]
+    return Seen(cell.name, system.name, use, wasted, resumed, max(pauses), load)
 
 
 def _record_bytes(case: Case) -> float:
