@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from headwater.contract.errors import BadInput, Transient
+import pytest
+
+from headwater.contract.errors import BadInput, Fenced, Transient
 from headwater.transport.kafka_batch import encode
 from replicator.operating.observer import Observer
 from replicator.settings import DownSettings, ReplicatorSettings
@@ -58,6 +60,23 @@ async def test_what_comes_down_is_paid_from_the_same_budget(bed: Bed) -> None:
         assert await _has(bed, f"cloud.{hints}", 10)
     async with _running(bed.settings(up, **more)):
         await until(partial(_has, bed, f"cloud.{hints}", 20), "the other hints are at the site")
+
+
+async def test_another_life_of_one_way_ends_both(bed: Bed) -> None:
+    """Who was shut out in one direction runs in another process now, and ships nothing in the other one either."""
+    up, hints = await bed.topic(partitions=1), f"hints-{bed.site}"
+    await bed.make(bed.target, hints, 1)
+    settings = bed.settings(up, down=DownSettings(topics=(hints,)))
+    assert settings.down_link is not None
+    await _hint(bed, hints, 0)
+    running = asyncio.create_task(run_ways(settings, asyncio.Event(), Observer(settings)))
+    await until(partial(_has, bed, f"cloud.{hints}", 10), "the hints are at the site")
+    async with bed.link(settings.down_link):
+        for first in (10, 20, 30):
+            await _hint(bed, hints, first)
+            await until(partial(_has, bed, f"cloud.{hints}", first + 10), "more hints are at the site")
+        with pytest.raises(Fenced):
+            await asyncio.wait_for(running, 20)
 
 
 async def _waits(observer: Observer) -> bool:
