@@ -86,6 +86,8 @@ class Backlog:
         self._changed = asyncio.Event()
         self._lateness = Lateness((settings.after_s if settings else 60.0) / 10)
         self._late_s = 0.0
+        self._asked: float | None = None  # when the live stream was made to look, while it is late
+        self._in_vain = False  # it has looked before, and what was to be shipped soon was not
 
     @property
     def until(self) -> int:
@@ -111,15 +113,21 @@ class Backlog:
         position = self.fresh.position
         if self._settings is None or position is None or flow.halted is not None or flow.paused:
             return
-        self._late_s = self._lateness.look(time.monotonic(), flow.decided, position.source_next)
-        if self._late_s > self._settings.after_s and self._may_leap(position):
+        now, after_s = time.monotonic(), self._settings.after_s
+        self._late_s = self._lateness.look(now, flow.decided, position.source_next)
+        if self._late_s <= after_s:
+            self._asked = None
+            return
+        rested = self._asked is None or now - self._asked >= after_s
+        if rested and flow.next_offset is not None and self._may_leap(position):
+            self._in_vain, self._asked = self._asked is not None, now
             self.fresh.look_again(f"{self._late_s:.0f} s behind; looking whether what is new goes first")
 
     def _may_leap(self, position: Position) -> bool:
         if self._settings is None or self.aside.unsettled is not None or position.era >= _LAST_LEAP:
             return False
         pause_s = self._settings.after_s * 2 ** (position.era // _ERAS_UNTIL_DOUBLED)
-        rested = self._ends.clock() - self.aside.at >= pause_s * 1000
+        rested = abs(self._ends.clock() - self.aside.at) >= pause_s * 1000  # a clock may be set back
         return rested and len(self.aside.ranges) < _MOST_RANGES
 
     async def due(self, position: Position) -> Lost | None:
@@ -131,13 +139,15 @@ class Backlog:
             return None
         age_s = max((self._ends.clock() - found.oldest_ms) / 1000, self._late_s)
         lasts_s = found.bytes / (self._ends.lines.governor.rate or _UNPACED_BYTES_S)
-        if age_s < self._settings.after_s or lasts_s < _WORTH_S:
+        soon = lasts_s < _WORTH_S and not (self._asked is not None and self._in_vain)
+        if age_s < self._settings.after_s or soon:
             return None
         return Lost(DEFERRED, position.source_next, found.newest, found.newest)
 
     async def set_aside(self, new: Range, store: Store) -> Position:
         """Store one more range with the live stream's new era."""
         async with self._one:
+            self._asked = None
             aside = self.aside.with_range(new)
             begun = await store({self._key: aside})
             self.aside = aside

@@ -49,6 +49,20 @@ async def test_a_topic_made_again_while_nothing_was_fetched_is_shipped_whole(bed
     assert [(said.cause, said.first) for said in await notices(bed)] == [(RECREATED, 0)]
 
 
+async def test_a_topic_made_again_is_shipped_whole_where_the_former_one_had_lost_its_beginning(bed: Bed) -> None:
+    """What was shipped began at a later offset than the new topic does: that is no reason to leave anything out."""
+    topic = await bed.topic(partitions=1)
+    await bed.fill(topic, 20)
+    await bed.trim(bed.source, topic, 0, 10)
+    await bed.ship()
+    await bed.delete(bed.source, topic)
+    await bed.topic(partitions=1)
+    await bed.write(topic, 0, *(encode([numbered(1000 + n)]) for n in range(30)))
+    async with bed.link(bed.settings()):
+        await until(lambda: bed.last_is(topic, 1029), "the new topic is shipped")
+    assert await bed.arrived(topic) == [*range(10, 20), *range(1000, 1030)]
+
+
 async def _ends_with(bed: Bed, topic: str, wanted: list[int]) -> bool:
     return (await bed.arrived(topic))[-len(wanted) :] == wanted
 

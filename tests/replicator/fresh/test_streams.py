@@ -221,10 +221,10 @@ async def test_both_streams_are_exact_over_kills(bed: Bed) -> None:
     topic = await bed.topic(partitions=2)
     dice = random.Random(20_261_122)
     written = 0
-    for _ in range(5):
+    for _ in range(4):
         for partition in range(2):
-            await fill(bed, topic, written, 300, partition)
-        written += 300
+            await fill(bed, topic, written, 250, partition)
+        written += 250
         async with process(bed, settings(bed, position_interval_s=0.3)) as running:
             await until(partial(_moved, bed, topic, await _ends(bed, topic)), "this life ships")
             await asyncio.sleep(dice.uniform(0, 0.8))
@@ -237,7 +237,7 @@ async def test_both_streams_are_exact_over_kills(bed: Bed) -> None:
         assert await asyncio.wait_for(running.wait(), 20) == 0
     for partition in range(2):
         await assert_once(bed, topic, written, partition)
-    assert len(await deferrals(bed)) > 2
+    assert len(await deferrals(bed)) >= 2
     assert not [gap for gap in await bed.gaps() if gap.cause != DEFERRED]
 
 
