@@ -125,8 +125,11 @@ def _all(wans: Sequence[Wan], tasks: Sequence[Task], say: Callable[[str], None])
         free.put(wan)
     slow = [each for each in tasks if each[0].rate <= SLOW]
     with ThreadPoolExecutor(len(wans)) as pool:
-        for future in as_completed([pool.submit(_run, free, *each) for each in slow]):
-            yield future.result()
+        try:
+            for future in as_completed([pool.submit(_run, free, *each) for each in slow]):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
     for each in tasks:
         if each[0].rate > SLOW:
             say(f"{each[0].name}, {each[1].name}, load {os.getloadavg()[0]:.1f}")
