@@ -7,6 +7,7 @@ compaction) is checked too, since a flipped bit of its header may be what says s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
 from headwater.contract.errors import BadInput, Untrusted
@@ -45,11 +46,11 @@ class Corruption:
         if not batch.crc_ok():
             self._found(batch, place, CORRUPT, "does not match its checksum")
 
-    def records(self, batch: Batch, place: object) -> list[Record]:
+    def records(self, batch: Batch, place: object, read: Callable[[Batch], list[Record]] = records) -> list[Record]:
         """Unpack a batch; raises as `check`, also for one whose checksum holds and whose records cannot be read."""
         self.check(batch, place)
         try:
-            return records(batch)
+            return read(batch)
         except BadInput as error:
             self._found(batch, place, UNREADABLE, f"cannot be read ({error})")
 

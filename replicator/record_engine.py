@@ -9,7 +9,7 @@ from msgspec import structs
 
 from headwater.contract import headers
 from headwater.contract.errors import Defect, Fenced, Permanent, Refused
-from headwater.transport.kafka_batch import Fetched, Out, Produced, Record, Writer, codes
+from headwater.transport.kafka_batch import Batch, Fetched, Out, Produced, Record, Writer, codes
 from headwater.transport.kafka_batch.reading import judged
 from headwater.transport.kafka_batch.topic_ids import topic_id
 from replicator import logs
@@ -167,10 +167,7 @@ class RecordEngine:
                 if batch.last_offset < at or self._corruption.is_left(batch, at, place, last=last):
                     continue
                 if is_data:
-                    left = [r for r in self._corruption.records(batch, place) if r.offset >= at]
-                    if self._ruling is not None:
-                        left = self._ruling.apply(left, batch.last_offset + 1)
-                    pieces, replaced = self._fitter.fit(batch, left)
+                    pieces, replaced = self._fitter.fit(batch, self._left(batch, at, place))
                     await self._ends.account.replaced(self.way, place[0], replaced)
                     for piece in pieces:
                         if held.size and held.size + len(piece.batch.raw) > self._most:
@@ -186,6 +183,14 @@ class RecordEngine:
             if self._ruling is not None:
                 self._position = self._ruling.settled(self._anchored())
             self._fitter.settled(held.next)
+
+    def _left(self, batch: Batch, at: int, place: object) -> list[Record]:
+        """What is to be shipped of a batch from an offset on."""
+        if self._ruling is None:
+            return [each for each in self._corruption.records(batch, place) if each.offset >= at]
+        read = self._ruling.read if at <= batch.base_offset else self._ruling.read_whole
+        found = [each for each in self._corruption.records(batch, place, read) if each.offset >= at]
+        return self._ruling.apply(found, batch.last_offset + 1)
 
     @property
     def _most(self) -> int:

@@ -6,10 +6,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 from headwater.contract.canonical import digest
-from headwater.transport.kafka_batch import Record
+from headwater.transport.kafka_batch import Batch, Record
+from headwater.transport.kafka_batch.light import lightly_read
 from replicator.records import changes, conditions
 from replicator.records.paths import Unreadable
 from replicator.records.settings import RecordRule
+from replicator.records.sieve import Sieve, Unsuitable, is_sieve
 from replicator.records.thinning import Thinner
 
 NO_RULES = digest([])
@@ -44,6 +46,7 @@ class Chain:
         self.digest = digest([*said, *salted])
         self._thinner = next((Thinner(rule.every_s) for _, rule in rules if rule.every_s is not None), None)
         self._rules = [_Rule(name, rule, salt, self._thinner) for name, rule in rules]
+        self._sieve = Sieve(rules[0][1]) if rules and is_sieve(rules[0][1]) else None
         self._waiting: deque[tuple[int, Tally]] = deque()  # of what was looked at, up to an offset
 
     @property
@@ -67,11 +70,30 @@ class Chain:
         if self._thinner is not None:
             self._thinner.reset(at)
 
-    def apply(self, found: Sequence[Record], tally: Tally | None = None) -> list[Record]:
-        """What is left of records that follow those before, changed, each with its own offset."""
+    def sieved(self, batch: Batch, tally: Tally) -> list[Record] | None:
+        """The records of a batch that pass the first rule, where that can be said without making records of the others.
+
+        `apply` goes on with `sieved=True`. BadInput: the batch cannot be read.
+        """
+        if self._sieve is None:
+            return None
+        light = lightly_read(batch)
+        try:
+            passing = self._sieve.passing(light)
+        except Unsuitable:
+            return None
+        if len(passing) < len(light.keys):
+            tally.filtered[self.names[0]] += len(light.keys) - len(passing)
+        return [light.record(index) for index in passing]
+
+    def apply(self, found: Sequence[Record], tally: Tally | None = None, *, sieved: bool = False) -> list[Record]:
+        """What is left of records that follow those before, changed, each with its own offset.
+
+        `sieved`: the first rule has been applied.
+        """
         tally = Tally() if tally is None else tally
         left = list(found)
-        for rule in self._rules:
+        for rule in self._rules[sieved:]:
             if left:
                 left = rule.apply(left, tally)
         return left

@@ -15,7 +15,6 @@ from replicator.records.settings import Condition
 
 Fits = Callable[[Record], bool]
 _KEYS = 4096  # whose verdict is remembered
-_NOT_THERE = object()
 
 
 def compiled(condition: Condition) -> Fits:
@@ -32,7 +31,7 @@ def compiled(condition: Condition) -> Fits:
     if condition.header is not None:
         tests.append(_header(condition.header, condition.header_is))
     if condition.field is not None:
-        tests.append(_field(parts_of(condition.field), _compared(condition)))
+        tests.append(_field(parts_of(condition.field), compared(condition)))
     if len(tests) == 1:
         return tests[0]
     return lambda record: all(test(record) for test in tests)
@@ -67,21 +66,20 @@ def _header(name: str, value: str | None) -> Fits:
 
 
 def _field(parts: Parts, holds: Callable[[Any], bool]) -> Fits:
-    lean = _lean_decoder(parts)
-    depth = len(parts)
+    decode, depth = lean(parts).decode, len(parts)
 
     def fits(record: Record) -> bool:
         value = record.value
         if value is None:
             return False
         try:
-            found = lean(value)
-            for _ in range(depth):
-                found = found.m
-                if found is _NOT_THERE or found is None:
-                    return False
+            found = decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return any(map(holds, found_at(value, parts)))  # a list on the way, or a word about what is wrong
+        for _ in range(depth):
+            found = found.m
+            if found is None:
+                return False
         if type(found) is list or type(found) is dict:
             return any(map(holds, found_at(value, parts)))
         return holds(found)
@@ -89,27 +87,25 @@ def _field(parts: Parts, holds: Callable[[Any], bool]) -> Fits:
     return fits
 
 
-def _lean_decoder(parts: Parts) -> Callable[[bytes], Any]:
-    """Read one field, and step over everything else."""
+def lean(parts: Parts) -> msgspec.json.Decoder[Any]:
+    """Read one field and step over all else: `m` of `m` of what it makes, None where it is null or not there."""
     kind: Any = Any
     for name in reversed(parts):
-        # A factory, since msgspec would take a default that is an object for one of its own kinds.
-        field = msgspec.field(default_factory=_nothing, name=name)
+        field = msgspec.field(default=None, name=name)
         kind = msgspec.defstruct("Lean", [("m", kind | None if kind is not Any else Any, field)])
-    return msgspec.json.Decoder(kind).decode
+    return msgspec.json.Decoder(kind)
 
 
-def _nothing() -> object:
-    return _NOT_THERE
-
-
-def _compared(condition: Condition) -> Callable[[Any], bool]:
+def compared(condition: Condition) -> Callable[[Any], bool]:
     """What the field must be; without a comparison anything but null."""
     if condition.equals is not None:
         return _equal(condition.equals)
     above, at_least, below, at_most = condition.above, condition.at_least, condition.below, condition.at_most
     if above is None and at_least is None and below is None and at_most is None:
         return lambda found: found is not None
+
+    if (at_least, below, at_most) == (None, None, None) and above is not None:
+        return lambda found: (type(found) is float or type(found) is int) and found > above
 
     def within(found: Any) -> bool:
         if type(found) is not float and type(found) is not int:

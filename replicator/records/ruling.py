@@ -14,7 +14,7 @@ from contextlib import aclosing
 import structlog
 from msgspec import structs
 
-from headwater.transport.kafka_batch import Cluster, Record, records
+from headwater.transport.kafka_batch import Batch, Cluster, Record, records
 from headwater.transport.kafka_batch.reading import walk
 from replicator import logs
 from replicator.account import Account
@@ -35,6 +35,7 @@ class Ruling:
         self._probe = probe
         self._journal = journal
         self._account = account
+        self._tally, self._is_sieved = Tally(), False
 
     @property
     def applies(self) -> bool:
@@ -67,11 +68,22 @@ class Ruling:
                 if is_data:
                     self._chain.apply([each for each in records(batch) if start <= each.offset < end])
 
+    def read(self, batch: Batch) -> list[Record]:
+        """The records of a batch, perhaps without some that the rules leave out; `apply` comes next."""
+        self._tally = Tally()
+        found = self._chain.sieved(batch, self._tally)
+        self._is_sieved = found is not None
+        return records(batch) if found is None else found
+
+    def read_whole(self, batch: Batch) -> list[Record]:
+        """As `read`, with all records."""
+        self._tally, self._is_sieved = Tally(), False
+        return records(batch)
+
     def apply(self, found: Sequence[Record], behind: int) -> list[Record]:
-        """What is shipped of the records of a batch, which ends before the source offset `behind`."""
-        tally = Tally()
-        left = self._chain.apply(found, tally)
-        self._chain.counted(tally, behind)
+        """What is shipped of the records of the batch that was read, which ends before the source offset `behind`."""
+        left = self._chain.apply(found, self._tally, sieved=self._is_sieved)
+        self._chain.counted(self._tally, behind)
         return left
 
     def settled(self, position: Position) -> Position:

@@ -50,18 +50,18 @@ def records(batch: Batch) -> list[Record]:
         at = 0
         stamp = batch.max_timestamp if batch.is_append_time else None
         for _ in range(batch.count):
-            size, at = _varint(data, at)
+            size, at = varint_at(data, at)
             end = at + size
             if size < 0 or end > len(data):
                 raise IndexError(f"a record of {size} bytes at {at} of {len(data)}")
-            found.append(_record(data, at, end, batch, stamp))
+            found.append(record_at(data, at, end, batch, stamp))
             at = end
         if at != len(data):
             raise IndexError(f"{len(data) - at} bytes behind the last record")
         return found
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def varint_at(data: bytes, at: int) -> tuple[int, int]:
     """Value and next position; IndexError beyond the end or above ten bytes."""
     byte = data[at]
     at += 1
@@ -84,7 +84,7 @@ def _blob(data: bytes, at: int, end: int) -> tuple[bytes | None, int]:
     if byte < 128:  # nearly all are below 64 bytes; a call less
         size, at = (byte >> 1) ^ -(byte & 1), at + 1
     else:
-        size, at = _varint(data, at)
+        size, at = varint_at(data, at)
     if size < 0:
         return None, at
     behind = at + size
@@ -98,12 +98,13 @@ def _name(raw: bytes | None) -> str:
     return str(raw or b"", "utf-8")
 
 
-def _record(data: bytes, at: int, end: int, batch: Batch, stamp: int | None) -> Record:
-    time_delta, at = _varint(data, at + 1)
-    offset_delta, at = _varint(data, at)
+def record_at(data: bytes, at: int, end: int, batch: Batch, stamp: int | None) -> Record:
+    """One record between two places of the records of a batch, behind its length."""
+    time_delta, at = varint_at(data, at + 1)
+    offset_delta, at = varint_at(data, at)
     key, at = _blob(data, at, end)
     value, at = _blob(data, at, end)
-    count, at = _varint(data, at)
+    count, at = varint_at(data, at)
     headers: Headers = ()
     if count:
         found = []

@@ -9,12 +9,12 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import event, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from headwater.contract.errors import BadSetting
-from headwater.transport.kafka_batch import Record
+from headwater.transport.kafka_batch import Out, Record, batches, encode, records
 from replicator.records import thinning
 from replicator.records.chain import Chain, Tally
 from replicator.records.choosing import chain_of
@@ -276,3 +276,50 @@ def test_rules_that_meet_in_a_topic_of_a_pattern_are_refused_there() -> None:
     assert chain_of(link, "c") is None
     with pytest.raises(BadSetting, match="every_s is set for ab by rule 1 already"):
         chain_of(link, "ab")
+
+
+_VALUES = st.one_of(
+    st.none(),
+    st.sampled_from(
+        [b"", b" ", b"7", b"{", b"{}\n", b'{"a":{"n":\n5}}', b'{"a":1}', b'{"a":[{"n":9}]}', b'{"a":{"n":[7]}}']
+    ),
+    st.one_of(st.integers(0, 9), st.none(), st.booleans(), st.text("x5", max_size=2)).map(
+        lambda leaf: json.dumps({"z": 0, "a": {"n": leaf}}).encode()
+    ),
+)
+_SIEVES = st.sampled_from(
+    [
+        {"keep": {"field": "a.n", "above": 4}},
+        {"drop": {"field": "a.n", "at_least": 2, "below": 7}},
+        {"keep": {"field": "a.n"}, "unreadable": "drop"},
+        {"keep": {"field": "a.n", "equals": 5, "key": "a|b"}, "tombstones": "judge"},
+        {"drop": {"key": "a"}},
+        {"drop": {"key": "a"}, "tombstones": "judge"},
+    ]
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"a", b"b", b"x" * 90, None]), _VALUES), min_size=1, max_size=9), _SIEVES)
+def test_whole_batches_are_filtered_as_record_by_record(
+    made: list[tuple[bytes | None, Any]], rule: dict[str, Any]
+) -> None:
+    """What is left out without becoming a record is what would be left out otherwise, and counted alike."""
+    outs = [Out(key, value, (("h", b"1"),) * (n % 3), 1000 + n * 90) for n, (key, value) in enumerate(made)]
+    (batch,) = batches(memoryview(encode(outs, codec="lz4")))
+    rules = chain(rule, {"set_headers": {"x": "y"}})
+    plain, other = Tally(), Tally()
+    whole = rules.apply(records(batch), plain)
+    found = rules.sieved(batch, other)
+    event(f"at once: {found is not None}")
+    if found is not None:
+        assert rules.apply(found, other, sieved=True) == whole
+        assert (other.filtered, other.unreadable) == (plain.filtered, plain.unreadable)
+
+
+def test_batches_of_usual_records_are_filtered_at_once() -> None:
+    """With keys and values of any length, and a time of any distance."""
+    sizes = (0, 1, 62, 63, 64, 127, 128, 8191, 8192, 70_000)
+    outs = [Out(b"k" * size, json.dumps({"n": size, "x": "x" * size}).encode(), (), 5 - size) for size in sizes]
+    (batch,) = batches(memoryview(encode(outs)))
+    found = chain({"keep": {"field": "n", "above": 62}}).sieved(batch, Tally())
+    assert found == records(batch)[3:]
