@@ -52,9 +52,10 @@ class _Target:
         self.clear = self.ready = True
         self.where = "bench"
         self.now = now_ms
-        governor = Governor([1.0])
-        governor.tripped(0.0005)
-        self._gate = Gate(governor, 0)
+        self.recompress = None
+        self.governor = Governor([1.0])
+        self.governor.tripped(0.0005)
+        self._gate = Gate(self.governor, 0)
         self._ends = [0] * _PARTITIONS
         self._due: list[tuple[Call[Any], Callable[[Any], None]]] = []
         self.outbox = Outbox(cast("Connection", self), 30.0)

@@ -191,11 +191,12 @@ class BatchEngine:
 
     def _passes(self, batch: Batch) -> bool:
         """Whether a batch goes as it is."""
-        if batch.max_timestamp < self._ends.clock() - min(_REMEMBERED_MS, self._limits.now.retention_ms):
+        now = self._ends.clock()
+        if batch.max_timestamp < now - min(_REMEMBERED_MS, self._limits.now.retention_ms):
             self._corruption.check(batch, self._place)
             self._ends.account.void(self.way, batch)
         whole = batch.base_offset >= self._next and batch.last_offset - batch.base_offset + 1 == batch.count
-        return whole and not batch.is_append_time and self._fitter.takes(batch)
+        return whole and not batch.is_append_time and self._fitter.takes(batch, now)
 
     def _whole(self, batch: Batch) -> Piece:
         """A batch that goes as it is, or one that stands for several of the source."""

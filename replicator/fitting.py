@@ -85,12 +85,12 @@ class Fitter:
         self._alone: set[int] = set()  # source offsets of records that go alone, to see which one is refused
         self._zstd = True
 
-    def takes(self, batch: Batch) -> bool:
-        """Whether the target takes a batch as it is, for all that is known."""
+    def takes(self, batch: Batch, now: int) -> bool:
+        """Whether the target takes a batch as it is at a time (ms since 1970), for all that is known."""
         limits = self._limits.now
         if (len(batch.raw) > limits.batch_bytes or len(batch.raw) > self._most_bytes) and self._is_cut(batch):
             return False
-        if limits.bounds_times and not self._in_time(batch.base_timestamp, batch.max_timestamp):
+        if limits.bounds_times and not self._in_time(batch.base_timestamp, batch.max_timestamp, now):
             return False
         if not self._zstd and batch.attributes & CODEC_BITS == _ZSTD:
             return False
@@ -103,8 +103,8 @@ class Fitter:
         """Whether a batch that is too large for the target, or for the road, is built anew."""
         return batch.count > 1 or len(batch.raw) > min(self._limits.now.batch_bytes, self._learnt_bytes)
 
-    def _in_time(self, oldest_ms: int, newest_ms: int) -> bool:
-        limits, now = self._limits.now, self._clock()
+    def _in_time(self, oldest_ms: int, newest_ms: int, now: int) -> bool:
+        limits = self._limits.now
         untimed = oldest_ms == _NO_TIME  # which a broker takes
         return (untimed or now - oldest_ms <= limits.before_ms) and newest_ms - now <= limits.after_ms
 
@@ -137,7 +137,7 @@ class Fitter:
     def _entry(self, record: Record) -> _Entry:
         reasons = set(self._refused.get(record.offset, ()))
         limits = self._limits.now
-        if limits.bounds_times and not self._in_time(record.timestamp_ms, record.timestamp_ms):
+        if limits.bounds_times and not self._in_time(record.timestamp_ms, record.timestamp_ms, self._clock()):
             reasons.add(quarantine.TIMESTAMP)
         if limits.compacted and record.key is None:
             reasons.add(quarantine.KEYLESS)

@@ -56,7 +56,7 @@ class Pipeline:
         tell: Callable[[], None] | None,
         gate: Gate | None = None,
     ) -> None:
-        self._way = way
+        self._topic, self._partition = way.target, way.partition
         self._gate = gate
         self._outbox = outbox
         self._judge = judge
@@ -87,7 +87,7 @@ class Pipeline:
         self._bytes += piece.size
         if self._gate is not None:
             self._gate.posted(piece.size)
-        self._outbox.post(self._way.target, self._way.partition, data, self._answered)
+        self._outbox.post(self._topic, self._partition, data, self._answered)
 
     def skip(self, next_offset: int) -> bool:
         """Have the last batch under way stand for source offsets up to `next_offset`; False if there is none."""

@@ -22,7 +22,7 @@
 | hw-retained | readings | the broker kept this message for new subscribers: `1` |
 | hw-content-type | readings | content type of the MQTT message, UTF-8 |
 | mqtt-<name> | readings | user property of the MQTT message, UTF-8 |
-| hw-source-offset | scores, alarms, dead-letters, state; in the cloud what went record by record | offset of the cause, int64 |
+| hw-source-offset | scores, alarms, dead-letters, state; what went record by record | offset of the cause, int64 |
 | hw-source-topic | dead-letters | Kafka topic of the refused record, UTF-8 |
 | hw-first-offset | scores | offset of the first reading of the window, int64 |
 | hw-model | scores, alarms | SHA-256 of the .tflite, hex |
