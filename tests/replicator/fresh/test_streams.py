@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
+import pytest
+
 from headwater.contract.errors import BadInput, Transient
 from headwater.contract.topics import gaps, positions, remote
 from headwater.transport.kafka_batch import encode, read_compacted, restamp
@@ -216,6 +218,7 @@ async def test_nothing_is_set_aside_that_is_shipped_soon(bed: Bed) -> None:
     assert await live(bed, topic) == list(range(300))
 
 
+@pytest.mark.slow
 async def test_both_streams_are_exact_over_kills(bed: Bed) -> None:
     """Killed again and again, with ranges set aside behind ranges, a link loses, doubles and reorders nothing."""
     topic = await bed.topic(partitions=2)
