@@ -179,6 +179,8 @@ class Link:
             self._spawn(work)
         lines = await Lines.open(settings.link, self._target, self._journal, self._observer.down)
         self._observer.lines = lines
+        if self._prover is not None:
+            lines.governor.sizing.watch(self._prover.pace)
         self._spawn(lines.run())
         self._account = Account(self._target, self._journal, self._metrics, now_ms)
         ends = Ends(

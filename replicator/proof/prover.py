@@ -38,6 +38,7 @@ _WRITE_BYTES = 300  # of two small requests and their answers
 _HEAD_BYTES = 160
 _MOST_WAITING = 50_000  # batches that wait for what came before them; beyond, they are read back too
 _LOOK_S = 1.0
+_FETCH_BYTES = 4 << 20
 _MOST_READ_BACK = 16 << 20  # a life that is killed leaves 4 MiB; more waits when the proof was switched off
 
 
@@ -80,12 +81,17 @@ class Prover:
         self._doubted: dict[Way, str] = {}
         self._earned = 0.0
         self._wake = asyncio.Event()
+        self._fetch_bytes = _FETCH_BYTES
         self.floor: Callable[[Way, Callable[[Way], Head | None]], int | None] = _no_floor
 
     @property
     def doubted(self) -> dict[Way, str]:
         """Partitions whose target does not hold what was shipped, and why."""
         return self._doubted
+
+    def pace(self, road_bytes: int) -> None:
+        """Read back no more than that at a time, so that acknowledgements do not wait behind it."""
+        self._fetch_bytes = min(road_bytes, _FETCH_BYTES)
 
     def open(self, engine: Engine) -> None:
         """Prove a partition from here on."""
@@ -236,7 +242,7 @@ class Prover:
         async with Cluster(
             self._target.settings, client_id=f"headwater-proof-{self._site}"
         ) as reader:  # not in a queue
-            read = reread(self._probe, reader, way, book, until, compare=compare)
+            read = reread(self._probe, reader, way, book, until, compare=compare, fetch_bytes=self._fetch_bytes)
             async with aclosing(read):
                 async for item in read:
                     book.add(item, self._clock())

@@ -36,9 +36,11 @@ def _item(batch: Batch, era: int, source_next: int, seen: str, *, exact: bool) -
 
 
 async def reread(
-    probe: Cluster, target: Cluster, way: Way, book: Book, until: int, *, compare: bool
+    probe: Cluster, target: Cluster, way: Way, book: Book, until: int, *, compare: bool, fetch_bytes: int
 ) -> AsyncGenerator[Item, None]:
     """Yield the target's batches from where `book` is up to offset `until`, whose records follow it at the source.
+
+    They come `fetch_bytes` at a time.
 
     Untrusted: a record of the target is not that of the source. DataMissing: the target has deleted them.
     """
@@ -46,7 +48,7 @@ async def reread(
     first, end = await logs.bounds(probe, way.topic, way.partition)
     seen = COMPARED if compare and first <= source_next <= end else READ
     async with (
-        aclosing(walk(target, way.target, way.partition, *span)) as theirs,
+        aclosing(walk(target, way.target, way.partition, *span, fetch_bytes=fetch_bytes)) as theirs,
         aclosing(walk(probe, way.topic, way.partition, min(max(source_next, first), end), end)) as found,
     ):
         ours = _Source(found, source_next)

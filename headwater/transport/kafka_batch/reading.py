@@ -114,8 +114,12 @@ def checked_records(topic: str, partition: int, batch: Batch) -> list[Record]:
     return [] if batch.count == 1 and found[0].key == FENCE_KEY and found[0].value is None else found
 
 
-async def walk(cluster: Cluster, topic: str, partition: int, start: int, end: int) -> AsyncGenerator[Found, None]:
+async def walk(
+    cluster: Cluster, topic: str, partition: int, start: int, end: int, *, fetch_bytes: int = _FETCH_BYTES
+) -> AsyncGenerator[Found, None]:
     """Yield every batch that touches [start, end), markers and aborted data included, gaps unseen.
+
+    No more than `fetch_bytes` come at a time, but always a batch: little of a slow road is taken from others.
 
     DataMissing: `start` is not in the log, or `end` is behind the high watermark. Transient as in `read_range`.
     """
@@ -125,7 +129,7 @@ async def walk(cluster: Cluster, topic: str, partition: int, start: int, end: in
     began = asyncio.get_running_loop().time()
     patience = began + cluster.settings.request_timeout_s
     while at < end:
-        part = await _fetch(cluster, topic, partition, at)
+        part = await _fetch(cluster, topic, partition, at, fetch_bytes)
         now = asyncio.get_running_loop().time()
         if end > part.high_watermark:
             if now < began + _WATERMARK_GRACE_S:
@@ -152,9 +156,9 @@ async def walk(cluster: Cluster, topic: str, partition: int, start: int, end: in
             )
 
 
-async def _fetch(cluster: Cluster, topic: str, partition: int, at: int) -> Fetched:
+async def _fetch(cluster: Cluster, topic: str, partition: int, at: int, most: int) -> Fetched:
     fetched = await cluster.fetch(
-        {(topic, partition): at}, max_bytes=_FETCH_BYTES, partition_max_bytes=_FETCH_BYTES, read_committed=True
+        {(topic, partition): at}, max_bytes=most, partition_max_bytes=most, read_committed=True
     )
     part = fetched[0]
     doing = f"reading {topic}[{partition}] from offset {at}"

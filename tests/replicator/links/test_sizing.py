@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from bench.link.road import Conditions, Link
 from headwater.contract.topics import remote
-from headwater.transport.kafka_batch import encode
+from headwater.transport.kafka_batch import Cluster, Fetched, encode
 from headwater.transport.kafka_batch.compression import Codec
 from replicator.limits import NO_LIMIT
 from replicator.links.governor import Governor
@@ -69,6 +71,31 @@ async def test_batches_are_cut_to_the_rate(bed: Bed, codec: Codec, compacted: bo
     assert (there.proven, here.proven, here.counted) == (101, 101, 0)
     assert there.agrees
     assert here.agrees
+
+
+async def test_little_is_read_back_at_a_time(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a kill, what is read back for the proof comes in pieces as large as those that leave, and is proven."""
+    topic = await bed.topic(partitions=1)
+    await bed.fill(topic, 100, size=1000, batch=10)
+    await bed.ship_and_die()
+    found: list[int] = []
+    fetch = Cluster.fetch
+
+    async def counting(*given: Any, **more: Any) -> list[Fetched]:
+        fetched = await fetch(*given, **more)
+        found.extend(len(each.data) for each in fetched if each.topic == remote(bed.site, topic))
+        return fetched
+
+    monkeypatch.setattr(Cluster, "fetch", counting)
+    async with bed.link(bed.settings(link={"rate_bytes_s": 16_000})):
+        await until(lambda: _holds(lambda: sum(found) >= 100_000), "all is read back")
+    assert max(found) <= 16_000 * AT_ONCE_S
+    (there,) = await check_side(bed.settings(), TARGET)
+    assert there.proven == 100
+
+
+async def _holds(what: Callable[[], bool]) -> bool:
+    return what()
 
 
 async def test_a_link_that_lasts_no_longer_than_a_second_or_two_carries_large_batches(bed: Bed, cloud: Relayed) -> None:
