@@ -95,11 +95,13 @@ async def count_on(probe: Cluster, way: Way, start: Start, number: int, end: int
             if not is_data:
                 continue
             offsets = offsets_of(batch, at)
+            if batch.last_offset >= end:  # of a batch that was cut on its way, some may be shipped
+                offsets = [offset for offset in offsets if offset < end]
             needed = number - count
             last = batch
             if len(offsets) > needed:
                 return Counted(offsets[needed], number, last)
-            at, count = batch.last_offset + 1, count + len(offsets)
+            at, count = min(batch.last_offset + 1, end), count + len(offsets)
             if count == number:
                 break
     return Counted(at, count, last)
