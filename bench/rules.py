@@ -1,7 +1,7 @@
 """`python -m bench.rules`: a topic of JSON readings copied under one rule, by a link and by a confluent-kafka loop.
 
-Both leave out what is not above a limit, one record in ten stays; both run to the end on the same real clusters, and
-what they have written is compared. Records are those of the source that were looked at, per CPU-second of the program,
+Both leave out what is not above a limit, one record in ten stays; both run on the same real clusters until as many
+records have arrived as must. Records are those of the source that were looked at, per CPU-second of the program,
 user and system, over the last 60 % of the copy.
 """
 

@@ -92,7 +92,7 @@ def lean(parts: Parts) -> msgspec.json.Decoder[Any]:
     kind: Any = Any
     for name in reversed(parts):
         field = msgspec.field(default=None, name=name)
-        kind = msgspec.defstruct("Lean", [("m", kind | None if kind is not Any else Any, field)])
+        kind = msgspec.defstruct("Lean", [("m", kind | None if kind is not Any else Any, field)], gc=False)
     return msgspec.json.Decoder(kind)
 
 
