@@ -35,6 +35,7 @@ class Estimate:
         self.largest = 0
         self.queue_s = 0.0  # by which the last round trip was longer than the shortest
         self.standing_s = 0.0  # by which all of the last few were: what keeps standing is a queue, the rest is noise
+        self.repeated_s = 0.0  # by which both of the last two were
         self.delivered = 0  # bytes
         self.latest: float | None = None  # rate of the last acknowledgements, the road being busy
         self._acks: deque[tuple[float, int]] = deque()  # since more was under way without a pause
@@ -96,13 +97,14 @@ class Estimate:
         self._newest.append(seconds)
         self.queue_s = seconds - self._trips[0][1]
         self.standing_s = min(self._newest) - self._trips[0][1]
+        self.repeated_s = min(list(self._newest)[-2:]) - self._trips[0][1]
 
     def overdue(self, seconds: float) -> None:
         """Take note of a round trip that is not over after so long."""
         if self.trip_s is not None and seconds > self.trip_s + self.queue_s:
             self.queue_s = seconds - self.trip_s
             if self.queue_s > _LONG_S:
-                self.standing_s = self.queue_s
+                self.standing_s = self.repeated_s = self.queue_s
 
     def accept(self, now: float) -> None:
         """The round trip without a queue is what the last few were."""

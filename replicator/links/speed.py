@@ -54,7 +54,7 @@ class Speed:
         if self._base is None:
             if estimate.trip_s is not None:
                 self._base, self._doubled = _FIRST_BYTES / max(estimate.trip_s, 1e-4), now
-        elif (estimate.queue_s if self.starting else estimate.standing_s) > self._tolerated(estimate):
+        elif (estimate.repeated_s if self.starting else estimate.standing_s) > self._tolerated(estimate):
             if estimate.in_flight and not self._is_foreign(estimate, now):
                 self._congested(estimate, now, past_s)
         elif estimate.queue_s < _CALM_S + _SEGMENT / self._base:
@@ -98,7 +98,8 @@ class Speed:
             base, self._slowed = base * (0.6 if acked is None else 0.9), now  # it grows although less is sent
         else:
             base *= 1 - 0.01 * past_s
-        self.starting, self._calm_since = False, None
+        self.starting = acked is None  # before anything is known of the link, a late answer says little
+        self._calm_since = None
         self._base, self._queue_s = max(base, _LEAST), queue_s
         self._gain = _DRAIN_HARD if queue_s > _LONG_QUEUE_S else _DRAIN
 

@@ -128,3 +128,15 @@ def test_a_busy_machine_is_no_slow_link() -> None:
         before = road.acked
         road.run(120)
         assert (road.acked - before) / 120 > 0.67 * rate, (rate, trip_s)
+
+
+def test_late_answers_at_the_start_do_not_hold_a_link_back_for_long() -> None:
+    """One probe in seven is late by 0.8 s from the first one on: after ten seconds half of any link is used."""
+    for rate, trip_s in ((1_250_000, 0.6), (12_500_000, 0.6), (32_000, 0.3)):
+        for seed in (1, 2, 4):
+            dice = random.Random(seed)
+            road = _Road(rate, trip_s, lambda dice=dice: 0.8 if dice.random() < 1 / 7 else 0.0)
+            road.run(10)
+            before = road.acked
+            road.run(40)
+            assert (road.acked - before) / 40 > 0.5 * rate, (rate, trip_s, seed)
