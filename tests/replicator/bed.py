@@ -29,7 +29,7 @@ from replicator.position import PRODUCER_KEY, Gap, Identity, Position, decode, p
 from replicator.settings import ReplicatorSettings
 
 PATIENCE_S = 40.0
-_EPOCH_MS = int(time.time() * 1000) - 3_600_000
+EPOCH_MS = int(time.time() * 1000) - 3_600_000
 
 
 def now_ms() -> int:
@@ -294,7 +294,7 @@ def put(producer: Producer, topic: str, outs: Sequence[Out], partition: int = 0)
 def numbered(number: int, size: int = 50) -> Out:
     """A record that tells its number, with a header; young enough for a broker to remember its producer."""
     value = b"%d " % number + b"x" * size
-    return Out(b"k%d" % (number % 7), value, (("n", b"%d" % number),), _EPOCH_MS + number)
+    return Out(b"k%d" % (number % 7), value, (("n", b"%d" % number),), EPOCH_MS + number)
 
 
 def numbers(found: Sequence[Record]) -> list[int]:

@@ -213,8 +213,13 @@ async def test_a_halted_partition_does_not_hide(desk: Desk) -> None:
         labels = f'{{direction="up",site="{bed.site}",topic="{bad}"}}'
         assert metrics[f"headwater_replicator_halted_partitions{labels}"] == 1
         for words in (("status",), ("status", "--check")):
-            code, text = await desk.says(*words)
-            assert (code, "halted" in text, f"{bad}[0]" in text) == (8, True, True)
+
+            async def stored(words: tuple[str, ...] = words) -> bool:
+                code, text = await desk.says(*words)
+                assert (code, f"{bad}[0]" in text) == (8, True)
+                return "halted" in text
+
+            await until(stored, "how it stands is stored at the target")
 
 
 async def test_verify_checks_one_side_at_the_keyboard(desk: Desk) -> None:
