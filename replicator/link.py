@@ -21,7 +21,6 @@ from headwater.transport.retry import retrying
 from replicator import targets
 from replicator.account import Account
 from replicator.anchor import Anchor
-from replicator.batch_engine import BatchEngine
 from replicator.engine import Ends, Engine, Shipment, now_ms, unfetched
 from replicator.fetching import fetch_for
 from replicator.flow import Flow
@@ -46,30 +45,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 _KEEP_NAME_S = 86_400.0
-
-
-async def run_link(
-    settings: ReplicatorSettings,
-    stop: asyncio.Event,
-    batch_engine: Callable[[Way, Ends], Engine] = BatchEngine,
-    observer: Observer | None = None,
-    held: Held | None = None,
-) -> Permanent | None:
-    """Ship until `stop` is set, then finish what is held and store positions; returns why a partition stood still.
-
-    `batch_engine` makes the engine of each partition that is not compacted; `held`: the shares to ship, if not all.
-    Fenced: another replicator for this site has started. Another Permanent error: no partition can go on.
-    """
-    client_id = f"headwater-replicator-{settings.site}"
-    source, probe, target = (
-        Cluster(end, client_id=client_id) for end in (settings.source, settings.source, settings.target)
-    )
-    link = Link(settings, source, probe, target, batch_engine, observer or Observer(settings), held)
-    try:
-        return await link.run(stop)
-    finally:
-        for cluster in (source, probe, target):
-            await cluster.close()
 
 
 def _metrics(settings: ReplicatorSettings) -> Metrics | None:
@@ -114,7 +89,7 @@ class Link:
         self._ended: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
 
     async def run(self, stop: asyncio.Event) -> Permanent | None:
-        """See `run_link`."""
+        """See `run_link` in running.py."""
         opening = self._spawn(self._open())
         self._spawn(stop.wait())
         try:

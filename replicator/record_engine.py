@@ -9,7 +9,7 @@ from msgspec import structs
 
 from headwater.contract import headers
 from headwater.contract.errors import Defect, Fenced, Permanent, Refused
-from headwater.transport.kafka_batch import Batch, Fetched, Out, Produced, Record, Writer, codes
+from headwater.transport.kafka_batch import Batch, Fetched, Out, Produced, Record, SetBack, Writer, codes
 from headwater.transport.kafka_batch.reading import judged
 from headwater.transport.kafka_batch.topic_ids import topic_id
 from replicator import logs
@@ -227,6 +227,8 @@ class RecordEngine:
             # A writer that was refused something writes no more; the next one finds what this one wrote.
             self._writer = None
             await writer.close()
+            if isinstance(error, SetBack):
+                raise Unsettled(f"{error}; its tail is read again") from error
             if not self._fitter.learns(refusal, offsets, size):
                 raise
             await self._fitter.refresh(at_once=True)

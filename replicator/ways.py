@@ -7,8 +7,8 @@ import asyncio
 import structlog
 
 from headwater.contract.errors import Defect, Fenced, Permanent
-from replicator.link import run_link
 from replicator.operating.observer import Observer
+from replicator.running import run_link
 from replicator.settings import ReplicatorSettings
 from replicator.sharing.running import run_shared
 

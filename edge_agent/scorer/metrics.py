@@ -40,13 +40,13 @@ class Counts:
 def export(counts: Counts) -> None:
     """Show the counts as `headwater_scorer_...` to Prometheus."""
     from prometheus_client import REGISTRY  # noqa: PLC0415  # only where metrics are asked for
-    from prometheus_client.core import (  # noqa: PLC0415
+    from prometheus_client.core import (  # noqa: PLC0415  # only where metrics are asked for
         CounterMetricFamily,
         GaugeMetricFamily,
         HistogramMetricFamily,
         Metric,
     )
-    from prometheus_client.registry import Collector  # noqa: PLC0415
+    from prometheus_client.registry import Collector  # noqa: PLC0415  # as above
 
     class Collected(Collector):
         def collect(self) -> list[Metric]:

@@ -51,10 +51,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _try(data: bytes, manifest: Manifest, budget_ms: float) -> str:
     # The limits come first: numpy and the runtime are loaded under them.
-    import numpy as np  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415  # under the limits of `_try`
 
-    from edge_agent.scorer.models import check_golden  # noqa: PLC0415
-    from headwater.transport.tflite import Model  # noqa: PLC0415
+    from edge_agent.scorer.models import check_golden  # noqa: PLC0415  # as above
+    from headwater.transport.tflite import Model  # noqa: PLC0415  # as above
 
     if sha256(data) != manifest.sha256 or len(data) != manifest.size_bytes:
         raise Untrusted("the model is not the one that its manifest describes", reason=BAD_DIGEST)

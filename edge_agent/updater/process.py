@@ -60,7 +60,7 @@ class _Look:
     def here(self) -> None:
         """Look in this process."""
         from edge_agent.updater.cycle import once  # noqa: PLC0415 # 40 MB that a process with children does without
-        from headwater.transport.objects import open_store  # noqa: PLC0415
+        from headwater.transport.objects import open_store  # noqa: PLC0415  # boto3, for S3 only
 
         self._store = self._store or open_store(self._settings.objects)
         once(self._settings, self._site, self._state, self._store)
@@ -114,7 +114,7 @@ def _plain(value: Any) -> Any:
 def main() -> None:
     """One look, ordered by JSON on standard input."""
     from edge_agent.updater.cycle import once  # noqa: PLC0415 # the parent imports this module too
-    from headwater.transport.logs import configure  # noqa: PLC0415
+    from headwater.transport.logs import configure  # noqa: PLC0415  # of the other process
 
     if not die_with_parent():
         return

@@ -274,10 +274,10 @@ def _error(error: KafkaError, doing: str) -> HeadwaterError:
 
 
 # The client's own codes are public but begin with an underscore.
-_REFUSED = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})  # noqa: SLF001
+_REFUSED = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})  # noqa: SLF001  # public by its documentation
 _BAD_INPUT: dict[int, type[HeadwaterError]] = {
-    KafkaError._INVALID_ARG: BadSetting,  # noqa: SLF001
-    KafkaError._UNKNOWN_TOPIC: BadInput,  # noqa: SLF001
-    KafkaError._UNKNOWN_PARTITION: BadInput,  # noqa: SLF001
-    KafkaError._MSG_TIMED_OUT: Unreachable,  # noqa: SLF001
+    KafkaError._INVALID_ARG: BadSetting,  # noqa: SLF001  # as above
+    KafkaError._UNKNOWN_TOPIC: BadInput,  # noqa: SLF001  # as above
+    KafkaError._UNKNOWN_PARTITION: BadInput,  # noqa: SLF001  # as above
+    KafkaError._MSG_TIMED_OUT: Unreachable,  # noqa: SLF001  # as above
 }

@@ -16,8 +16,8 @@ from headwater.contract.errors import Fenced, HeadwaterError, Permanent, Transie
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.kafka_batch.membership import HEARTBEAT_S, Membership, Rebalanced
 from headwater.transport.retry import Voice
-from replicator.link import run_link
 from replicator.operating.observer import Observer
+from replicator.running import run_link
 from replicator.settings import ReplicatorSettings
 from replicator.sharing.shares import SHARES, Held, group_of
 

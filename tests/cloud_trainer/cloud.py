@@ -65,7 +65,7 @@ class Cloud:
     async def alarm(self, asset: str, episode: str, state: str, t: int) -> None:
         """One end of an episode."""
         fields = {"score": 9.0, "threshold": 2.0, "peak": 9.0, "version": 1, "channels": [], "raised_at": now_ms()}
-        alarm = Alarm(self.site, asset, "pump", episode, state, t, **fields)  # type: ignore[arg-type]
+        alarm = Alarm(self.site, asset, "pump", episode, state, t, **fields)  # type: ignore[arg-type]  # of the types that the fields have
         await self.put(self.alarms, 0, [Out(episode.encode(), messages.encode(alarm), (), now_ms())])
 
     async def forget(self, topic: str, partition: int, before: int) -> None:

@@ -137,7 +137,7 @@ def test_episodes_become_spans() -> None:
     """Two episodes that interleave keep their own ends."""
 
     def alarm(episode: str, state: str, t: int) -> Alarm:
-        return Alarm("lyon", "pump-1", "pump", episode, state, t, 1.0, 1.0, 1.0, 1, [], 0)  # type: ignore[arg-type]
+        return Alarm("lyon", "pump-1", "pump", episode, state, t, 1.0, 1.0, 1.0, 1, [], 0)  # type: ignore[arg-type]  # one of the literals
 
     spans = dataset.unhealthy(
         [alarm("a", "opened", 10), alarm("b", "opened", 15), alarm("a", "closed", 20), alarm("b", "closed", 30)]

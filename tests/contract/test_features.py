@@ -15,7 +15,7 @@ CHANNELS = ("flow", "current")
 
 
 def spec(window: int = 5, step: int = 2, **more: object) -> FeatureSpec:
-    return FeatureSpec(CHANNELS, window, step, {"": Scaling((0.0, 1.0), (1.0, 2.0))}, **more)  # type: ignore[arg-type]
+    return FeatureSpec(CHANNELS, window, step, {"": Scaling((0.0, 1.0), (1.0, 2.0))}, **more)  # type: ignore[arg-type]  # of the types that the fields have
 
 
 def reading(i: int, flow: float | None = None, *, t: int | None = None) -> Reading:

@@ -117,7 +117,7 @@ A, B = Target(1, "a" * 64), Target(2, "b" * 64)
 def rollout(**more: object) -> Rollout:
     fields = {"rollout_id": "r-1", "asset_class": "pump", "generation": 3, "target": B, "previous": A,
               "sites": ("osaka", "lyon"), "reached": 1, "state": "running", **more}  # fmt: skip
-    return Rollout(**fields)  # type: ignore[arg-type]
+    return Rollout(**fields)  # type: ignore[arg-type]  # of the types that the fields have
 
 
 def test_a_wave_reaches_the_first_sites_only() -> None:

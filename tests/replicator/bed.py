@@ -24,8 +24,8 @@ from headwater.transport.kafka_batch.administration import create_topic
 from headwater.transport.kafka_batch.reading import walk
 from headwater.transport.kafka_batch.records import records
 from headwater.transport.retry import retrying
-from replicator.link import run_link
 from replicator.position import PRODUCER_KEY, Gap, Identity, Position, decode, position_key
+from replicator.running import run_link
 from replicator.settings import ReplicatorSettings
 
 PATIENCE_S = 40.0

@@ -18,9 +18,9 @@ from replicator.batch_engine import BatchEngine
 from replicator.engine import Ends, Engine
 from replicator.fitting import Fitter
 from replicator.limits import TopicLimits
-from replicator.link import run_link
 from replicator.notices import Notice
 from replicator.pipeline import Piece, Pipeline
+from replicator.running import run_link
 from replicator.standing import Standing, standing_key
 from replicator.way import Way
 from tests.replicator.bed import Bed

@@ -12,8 +12,8 @@ from msgspec import structs
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import encode, restamp
 from replicator.batch_engine import BatchEngine
-from replicator.link import run_link
 from replicator.position import DOUBLED, RECREATED
+from replicator.running import run_link
 from tests.brokers import Relayed
 from tests.replicator.bed import Bed, numbered, until
 

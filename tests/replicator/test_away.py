@@ -111,3 +111,27 @@ async def test_a_target_that_was_restored_from_a_backup_gets_what_it_lacks(far: 
     await far.assert_same(topic)
     assert numbers(await far.data(far.target, remote(far.site, state), 0)) == list(range(40))
     assert not await far.gaps()
+
+
+async def test_a_target_that_is_restored_under_a_running_link_gets_what_it_lacks(far: Bed, forgetful: Broker) -> None:
+    """It knows nothing of this life, and would take what is under way behind a log that lacks what lies before it."""
+    state = await far.topic("state", partitions=1, cleanup_policy=COMPACT["cleanup.policy"])
+    far.produce(state, [Out(b"k%d" % n, b"%d " % n, (), now_ms()) for n in range(20)])
+    await far.ship()
+    data = forgetful.runner.folder / forgetful.name / "data"
+    await asyncio.to_thread(forgetful.stop)
+    await asyncio.to_thread(shutil.copytree, data, data.with_name("backup"))
+    await asyncio.to_thread(forgetful.start)
+    far.produce(state, [Out(b"k%d" % n, b"%d " % n, (), now_ms()) for n in range(20, 40)])
+
+    async with far.link(far.settings()) as task:
+        await far.shipped(task)
+        await asyncio.to_thread(forgetful.stop)
+        far.produce(state, [Out(b"k%d" % n, b"%d " % n, (), now_ms()) for n in range(40, 60)])
+        await asyncio.to_thread(shutil.rmtree, data)
+        await asyncio.to_thread(data.with_name("backup").rename, data)
+        await asyncio.to_thread(forgetful.start)
+        await far.shipped(task)
+
+    assert numbers(await far.data(far.target, remote(far.site, state), 0)) == list(range(60))
+    assert not await far.gaps()

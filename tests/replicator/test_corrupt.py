@@ -11,8 +11,8 @@ from headwater.contract.errors import Untrusted
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Fetched, encode
 from replicator.batch_engine import BatchEngine
-from replicator.link import run_link
 from replicator.position import CORRUPT
+from replicator.running import run_link
 from tests.replicator.bed import PATIENCE_S, Bed, numbered, until
 from tests.replicator.silence import flip, notices, places, segments, standing
 

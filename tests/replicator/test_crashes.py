@@ -15,7 +15,7 @@ import structlog
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Fetched, encode
 from replicator.batch_engine import BatchEngine
-from replicator.link import run_link
+from replicator.running import run_link
 from tests.brokers import Relayed
 from tests.proxy import Proxy
 from tests.replicator.bed import Bed, numbered, replicator, until

@@ -14,7 +14,7 @@ from headwater.transport.kafka_batch.compression import Codec
 from replicator import fingerprint, quarantine
 from replicator.batch_engine import BatchEngine
 from replicator.engine import Ends, Engine
-from replicator.link import run_link
+from replicator.running import run_link
 from replicator.way import Way
 from tests.replicator.bed import Bed, now_ms, numbered, until
 from tests.replicator.silence import Blind, configure, notices, reason, ship_until_dead, standing

@@ -11,8 +11,8 @@ from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import encode, restamp
 from headwater.transport.kafka_batch.calls import Fetched
 from replicator.batch_engine import BatchEngine
-from replicator.link import run_link
 from replicator.position import RETENTION
+from replicator.running import run_link
 from tests.replicator.bed import PATIENCE_S, Bed, numbered, until
 
 INVALID_PRODUCER_EPOCH = 47

@@ -8,8 +8,8 @@ from pathlib import Path
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Cluster, Fetched, KafkaSettings, encode
 from replicator.batch_engine import BatchEngine
-from replicator.link import run_link
 from replicator.position import RECREATED, TRUNCATED
+from replicator.running import run_link
 from tests.brokers import Relayed
 from tests.replicator.bed import Bed, numbered, until
 from tests.replicator.silence import notices, places, segments

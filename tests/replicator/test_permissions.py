@@ -30,8 +30,8 @@ from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Cluster, KafkaSettings
 from headwater.transport.kafka_batch.groups import Committed, Groups
 from replicator.acls import acl_lines
-from replicator.link import run_link
 from replicator.operating.observer import Observer
+from replicator.running import run_link
 from replicator.settings import ReplicatorSettings
 from replicator.status import link_status
 from tests.brokers import Relayed, relayed

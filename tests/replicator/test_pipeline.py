@@ -13,9 +13,9 @@ import pytest
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Batch, encode
 from replicator.batch_engine import BatchEngine
-from replicator.link import run_link
 from replicator.pipeline import Piece, Pipeline
 from replicator.position import DOUBLED
+from replicator.running import run_link
 from tests.brokers import Relayed
 from tests.proxy import Proxy
 from tests.replicator.bed import Bed, numbered, replicator, until

@@ -12,7 +12,7 @@ from headwater.contract.errors import Fenced, Refused
 from headwater.contract.topics import TopicSpec, remote
 from headwater.transport.kafka_batch import Out, Writer, encode, read_compacted
 from headwater.transport.kafka_batch.administration import create_topic, topic_configs
-from replicator.link import run_link
+from replicator.running import run_link
 from tests.replicator.bed import PATIENCE_S, Bed, now_ms, numbered, numbers, put, until
 
 

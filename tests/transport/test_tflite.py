@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import flatbuffers
 import numpy as np
@@ -25,10 +27,10 @@ BIAS = RNG.normal(size=6).astype(np.float32)
 DATA = export(WEIGHTS, BIAS)
 
 
-def rebuilt(change: object) -> bytes:
+def rebuilt(change: Callable[[Any], object]) -> bytes:
     """The model with something in its structure changed by `change(model)`."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(DATA, 0))
-    change(model)  # type: ignore[operator]
+    change(model)
     builder = flatbuffers.Builder(1 << 12)
     builder.Finish(model.Pack(builder), tflite.MAGIC)
     return bytes(builder.Output())

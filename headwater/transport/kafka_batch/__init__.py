@@ -3,6 +3,7 @@
 from headwater.transport.kafka_batch.batches import Batch, batches, restamp
 from headwater.transport.kafka_batch.calls import Fetched, Produced, TopicPartition
 from headwater.transport.kafka_batch.cluster import Cluster
+from headwater.transport.kafka_batch.lane import SetBack
 from headwater.transport.kafka_batch.reading import read_compacted, read_range, read_records, read_tail
 from headwater.transport.kafka_batch.records import Out, Record, encode, records
 from headwater.transport.kafka_batch.settings import KafkaSettings
@@ -19,6 +20,7 @@ __all__ = [
     "Producer",
     "ProducerState",
     "Record",
+    "SetBack",
     "TopicPartition",
     "Writer",
     "batches",

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from headwater.contract.errors import DataMissing, Defect, Fenced, HeadwaterError, Transient
-from headwater.transport.kafka_batch import codes
+from headwater.transport.kafka_batch import calls, codes
 from headwater.transport.kafka_batch.answers import awaited
 from headwater.transport.kafka_batch.calls import Produced
 from headwater.transport.kafka_batch.cluster import Cluster
 from headwater.transport.kafka_batch.compression import Codec
+from headwater.transport.kafka_batch.connection import Connection
 from headwater.transport.kafka_batch.outbox import Outbox
 from headwater.transport.kafka_batch.records import Out, encode, encode_records
 from headwater.transport.kafka_batch.section import Section
@@ -28,6 +29,10 @@ _LONGEST_PAUSE_S = 3.0
 
 
 Done = Callable[[int | HeadwaterError], None]  # told the offset of the first record, or why it is not written
+
+
+class SetBack(DataMissing):
+    """A log lacks what it had acknowledged to this life. Nothing more is written; the next life reads the tail."""
 
 
 class _Piece(NamedTuple):
@@ -63,7 +68,11 @@ class Lane:
         self._task: asyncio.Task[None] | None = None
         self._next_sequence = 0
         self._doubts = 0
-        self._end = 0  # behind the last acknowledged record
+        self._end = 0  # behind the last acknowledged record, or behind the fence
+
+    def begin(self, end: int) -> None:
+        """Say where the log ends at least: what is written lies behind."""
+        self._end = end
 
     def push(self, pieces: Sequence[Sequence[Out]]) -> list[asyncio.Future[int]]:
         """Queue a batch of each piece; their place in the order is fixed here. The futures bring the base offsets."""
@@ -138,6 +147,7 @@ class Lane:
         It ends only when no batch is under way any more, so that a batch sent again cannot overtake its first copy.
         """
         outbox = await self._cluster.reach(self._topic, self._partition)
+        await self._look(outbox.connection)
         if self._doubts:
             await self._settle_doubt()
         self._failure = None
@@ -185,16 +195,31 @@ class Lane:
                 denied=self._cluster.denied("Write", self._topic),
             )
         if 0 <= produced.base_offset < self._end:
-            return DataMissing(
-                f"{self._topic}[{self._partition}]: a batch was written at offset {produced.base_offset}, "
-                f"an earlier one ends at {self._end}",
-                hint="the topic was made anew or cut short; restart this process, it reads its tail",
-            )
+            return self._set_back(f"a batch was written at offset {produced.base_offset}")
         self._doubts = 0
         piece = self._unacked.popleft()
         self._end = produced.base_offset + piece.count
         piece.done(produced.base_offset)
         return None
+
+    async def _look(self, connection: Connection) -> None:
+        """Refuse to go on in a log that was set back: it may not know this life, and would take a batch anywhere.
+
+        Asked on the connection that the batches leave on: a broker that gets another disk ends it.
+        """
+        where = (self._topic, self._partition)
+        listed = (await connection.request(calls.list_offsets({where: calls.LATEST_MS})))[where]
+        self._cluster.note(self._topic, listed.error)
+        denied = self._cluster.denied("Describe", self._topic)
+        codes.check(listed.error, f"asking where {self._topic}[{self._partition}] ends", denied=denied)
+        if listed.offset < self._end:
+            raise self._set_back(f"the log ends at {listed.offset}")
+
+    def _set_back(self, seen: str) -> SetBack:
+        return SetBack(
+            f"{self._topic}[{self._partition}]: {seen}, what was acknowledged ends at {self._end}",
+            hint="the topic was made anew, cut short or restored; restart this process, it reads its tail",
+        )
 
     async def _settle_doubt(self) -> None:
         """A sequence did not fit: ask the leader which one it has, within this life, and decide."""
@@ -202,7 +227,7 @@ class Lane:
         if not self._unacked:
             return
         if self._doubts > _DOUBTS:
-            raise DataMissing(f"{where}: sequences of {self._producer} do not fit, {self._doubts} times in a row")
+            raise SetBack(f"{where}: sequences of {self._producer} do not fit, {self._doubts} times in a row")
         states = (await self._cluster.describe_producers(self._topic, [self._partition]))[self._partition]
         known = next((state for state in states if state.producer.id == self._producer.id), None)
         if known is None:
@@ -213,7 +238,7 @@ class Lane:
         last_sequence = known.last_sequence if known.producer == self._producer else -1
         ahead = (last_sequence + 1 - oldest.sequence) % _SEQUENCES
         if ahead > sum(piece.count for piece in self._unacked):
-            raise DataMissing(
+            raise SetBack(
                 f"{where}: the leader has sequences up to {last_sequence}, {oldest.sequence} is the first "
                 "that is not acknowledged: acknowledged records are gone",
                 hint="a broker lost its disk or an unclean leader was elected; restart this process, it reads its tail",

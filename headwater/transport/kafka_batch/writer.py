@@ -70,6 +70,7 @@ class Writer:
         writer = cls(cluster, name, producer, partitions, codec)
         writer.markers = markers
         for (topic, partition), marker in markers.items():
+            writer._lanes[topic, partition].begin(marker + 1)
             if topic in wanted:
                 writer.tails[topic, partition] = await _tail(cluster, topic, partition, wanted[topic], marker)
         return writer

@@ -72,7 +72,7 @@ class Writer:
     def _put(self, frames: Sequence[Pending], outcome: Outcome) -> None:
         last = self._last
         assert self._file is not None  # noqa: S101 - the first frame of a spool starts a segment
-        assert last is not None  # noqa: S101
+        assert last is not None  # noqa: S101 - as above
         salt = last.segment.salt
         buffers = [part for frame in frames for part in (frame.head(salt, last.end), frame.body)]
         self._file.write_at(buffers, last.used)

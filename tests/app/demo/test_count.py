@@ -42,12 +42,12 @@ def score(offset: int, wanted: count.Expected, **changed: object) -> Record:
         "score": 1.0, "threshold": 2.0, "version": 1, "sha256": CHARGE.sha256,
         "source": wanted.window.last_offset, **changed,
     }  # fmt: skip
-    said = Score(**{name: fields[name] for name in Score.__struct_fields__ if name in fields})  # type: ignore[arg-type]
+    said = Score(**{name: fields[name] for name in Score.__struct_fields__ if name in fields})  # type: ignore[arg-type]  # of the types that the fields have
     given = (
-        (headers.SOURCE_OFFSET, headers.number(fields["source"])),  # type: ignore[arg-type]
+        (headers.SOURCE_OFFSET, headers.number(fields["source"])),  # type: ignore[arg-type]  # of the types that the fields have
         (headers.FIRST_OFFSET, headers.number(wanted.window.first_offset)),
         (headers.MODEL, headers.text(str(fields["sha256"]))),
-        (headers.VERSION, headers.number(fields["version"])),  # type: ignore[arg-type]
+        (headers.VERSION, headers.number(fields["version"])),  # type: ignore[arg-type]  # of the types that the fields have
     )
     return Record(offset, 0, wanted.asset.encode(), messages.encode(said), given)
 

@@ -27,7 +27,7 @@ def table(one: Plant, asset: tuple[str, str], count: int) -> np.ndarray:
 def with_fault(kind: str, count: int, seed: int = 1, **more: object) -> tuple[np.ndarray, np.ndarray, Truth]:
     """Readings with a fault from the 300th on, the same without it, and the truth."""
     failing = plant(seed)
-    failing.begin_fault(*ASSET, kind, START_MS + 300_000, **more)  # type: ignore[arg-type]
+    failing.begin_fault(*ASSET, kind, START_MS + 300_000, **more)  # type: ignore[arg-type]  # of the types that they take
     return table(failing, ASSET, count), table(plant(seed), ASSET, count), failing.truths()[0]
 
 
@@ -140,7 +140,7 @@ def test_a_sensor_can_be_chosen_to_be_stuck() -> None:
 def test_what_does_not_exist_is_told(asset: tuple[str, str], kind: str, channel: str) -> None:
     """A pump, fault or channel that is not there is refused when it is asked for."""
     with pytest.raises(BadInput):
-        plant().begin_fault(*asset, kind, 0, channel=channel)  # type: ignore[arg-type]
+        plant().begin_fault(*asset, kind, 0, channel=channel)  # type: ignore[arg-type]  # of the types that they take
 
 
 def test_readings_are_cheap() -> None:

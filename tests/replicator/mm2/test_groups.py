@@ -15,9 +15,9 @@ from headwater.contract.errors import BadInput
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import TopicPartition, read_compacted
 from headwater.transport.kafka_batch.groups import Committed, Groups
-from replicator.link import run_link
 from replicator.mm2.formats import Checkpoint, OffsetSync, read_checkpoint, read_heartbeat, read_offset_sync
 from replicator.mm2.translate import Translator
+from replicator.running import run_link
 from replicator.settings import ReplicatorSettings
 from replicator.sharing.shares import SHARES
 from tests.replicator.bed import Bed, numbered, put, until

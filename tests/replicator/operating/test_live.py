@@ -14,10 +14,10 @@ import pytest
 
 from headwater.contract.errors import Unreachable
 from headwater.contract.topics import remote
-from replicator.link import run_link
 from replicator.operating.live import Snapshot, ask, folder_of, last_known, served
 from replicator.operating.observer import Observer
 from replicator.operating.pausing import ALL, Pause, paused, say
+from replicator.running import run_link
 from replicator.settings import ReplicatorSettings
 from tests.replicator.bed import Bed, now_ms, until
 

@@ -9,12 +9,12 @@ import pytest
 
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Out, encode, restamp
-from replicator.link import run_link
 from replicator.operating.observer import Observer
 from replicator.proof import prover
 from replicator.proof.checking import SOURCE, TARGET, UNPROVEN
 from replicator.proof.heads import heads_in
 from replicator.proof.sides import check_side
+from replicator.running import run_link
 from replicator.status import stored
 from tests.replicator.bed import Bed, until
 

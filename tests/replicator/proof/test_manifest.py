@@ -13,12 +13,12 @@ from headwater.contract import topics
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Batch, Out, encode, restamp
 from headwater.transport.kafka_batch.administration import topic_configs
-from replicator.link import run_link
 from replicator.proof.checking import SOURCE, TARGET, Checked
 from replicator.proof.entry import COMPARED, READ, SHIPPED, Entry
 from replicator.proof.heads import heads_in
 from replicator.proof.manifest import breaks, place, read_manifest
 from replicator.proof.sides import Side, check_side
+from replicator.running import run_link
 from replicator.status import stored
 from tests.replicator.bed import Bed, until
 

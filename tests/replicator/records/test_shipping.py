@@ -14,9 +14,9 @@ import pytest
 from headwater.contract import headers
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Out, Record, encode
-from replicator.link import run_link
 from replicator.position import RECREATED, RETENTION
 from replicator.records.choosing import chain_of
+from replicator.running import run_link
 from replicator.settings import ReplicatorSettings
 from tests.replicator.bed import Bed, now_ms, numbers, replicator, until
 from tests.replicator.silence import standing

@@ -181,11 +181,11 @@ def test_arbitrary_bytes_raise_nothing_but_bad_input(raw: bytes, code: int) -> N
 
 def test_a_small_batch_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """What inflates beyond the bound is refused in every codec."""
-    import gzip  # noqa: PLC0415
+    import gzip  # noqa: PLC0415  # needed here alone
 
-    import cramjam  # noqa: PLC0415
-    import lz4.frame  # noqa: PLC0415
-    import zstandard  # noqa: PLC0415
+    import cramjam  # noqa: PLC0415  # as above
+    import lz4.frame  # noqa: PLC0415  # as above
+    import zstandard  # noqa: PLC0415  # as above
 
     monkeypatch.setattr("headwater.transport.kafka_batch.compression.INFLATED_BYTES", 1 << 20)
     zeros = bytes(2 << 20)

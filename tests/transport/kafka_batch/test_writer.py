@@ -110,9 +110,23 @@ async def test_a_topic_that_was_made_anew_ends_the_life(cluster: Cluster, topic:
         for future in admin.delete_topics([topic]).values():
             future.result(10)
         await retrying("again", lambda: make_topic(cluster, topic), deadline_s=10)
-        with pytest.raises(DataMissing, match="an earlier one ends at 11"):
+        with pytest.raises(DataMissing, match="what was acknowledged ends at 11"):
             async with asyncio.timeout(10):
                 await writer.write(topic, 0, outs(10, 1))
+
+
+async def test_a_log_that_went_back_behind_the_fence_gets_nothing(cluster: Cluster, topic: str) -> None:
+    """Kafka takes the first batch of a life anywhere: what the tail has told holds no longer, so none is sent."""
+    async with await Writer.open(cluster, f"w-{topic}", {topic: [0]}) as before:
+        await before.write(topic, 0, outs(0, 10))
+    async with await Writer.open(cluster, f"w-{topic}", {topic: [0]}, tails={topic: 1}) as writer:
+        admin = AdminClient({"bootstrap.servers": cluster.settings.brokers})
+        for future in admin.delete_topics([topic]).values():
+            future.result(10)
+        await retrying("again", lambda: make_topic(cluster, topic), deadline_s=10)
+        with pytest.raises(DataMissing, match="the log ends at 0, what was acknowledged ends at 12"):
+            await writer.write(topic, 0, outs(10, 1))
+    assert await written(cluster, topic) == []
 
 
 async def test_sequences_wrap(cluster: Cluster, topic: str) -> None:
