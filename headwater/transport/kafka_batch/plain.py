@@ -47,6 +47,7 @@ class PlainTransport(asyncio.Transport):
         super().__init__({"socket": sock})
         self._loop = asyncio.get_running_loop()
         self._sock = sock
+        self._fd = sock.fileno()  # a selector that does not know a socket prints it, for nobody
         self._protocol = protocol
         self._queue: deque[memoryview] = deque()
         self._queued = 0
@@ -56,7 +57,8 @@ class PlainTransport(asyncio.Transport):
         self._paused = False
         self._closed = False
         protocol.connection_made(self)
-        self._loop.add_reader(sock, self._readable)
+        self._watched = True
+        self._loop.add_reader(self._fd, self._readable)
 
     def is_closing(self) -> bool:
         """Whether it was ended."""
@@ -82,13 +84,19 @@ class PlainTransport(asyncio.Transport):
     def rest(self, seconds: float) -> None:
         """Look at nothing that comes for a while: more is done in each turn then."""
         if not self._closed and self._resting is None:
-            self._loop.remove_reader(self._sock)
+            if self._watched:
+                self._watched = False
+                self._loop.remove_reader(self._fd)
             self._resting = self._loop.call_later(seconds, self._go_on)
 
     def _go_on(self) -> None:
+        """Look at once; the loop is asked to watch only where no further rest follows."""
         self._resting = None
         if not self._closed:
-            self._loop.add_reader(self._sock, self._readable)
+            self._readable()
+        if not self._closed and self._resting is None:
+            self._watched = True
+            self._loop.add_reader(self._fd, self._readable)
 
     def write(self, data: Wire) -> None:
         """Send one buffer."""
@@ -120,7 +128,7 @@ class PlainTransport(asyncio.Transport):
 
     def _keep(self, buffers: list[Any]) -> None:
         if not self._queue:
-            self._loop.add_writer(self._sock, self._writable)
+            self._loop.add_writer(self._fd, self._writable)
         for each in buffers:
             self._queue.append(memoryview(each))
             self._queued += len(each)
@@ -143,7 +151,7 @@ class PlainTransport(asyncio.Transport):
         if sent:
             self._queue[0] = self._queue[0][sent:]
         if not self._queue:
-            self._loop.remove_writer(self._sock)
+            self._loop.remove_writer(self._fd)
         if self._paused and self._queued <= self._high // 4:
             self._paused = False
             self._protocol.resume_writing()
@@ -165,8 +173,8 @@ class PlainTransport(asyncio.Transport):
         if self._closed:
             return
         self._closed = True
-        self._loop.remove_reader(self._sock)
-        self._loop.remove_writer(self._sock)
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
         self._queue.clear()
         self._queued = 0
         self._sock.close()  # at once: the loop may have no turn left
