@@ -9,7 +9,7 @@ from typing import cast
 import structlog
 
 from headwater.contract.errors import BadInput, Defect, Fenced, HeadwaterError, Permanent, Transient
-from headwater.transport.kafka_batch import Fetched, codes
+from headwater.transport.kafka_batch import Fetched, SetBack, codes
 from headwater.transport.kafka_batch.batches import first_and_last, whole_bytes
 from headwater.transport.retry import Voice, pauses
 from replicator.corruption import unreadable
@@ -125,7 +125,10 @@ class Flow:
         self._arrived.put_nowait(None)
 
     async def run(self) -> None:
-        """Work until `finish`, or until the partition halts; may be run again then. Fenced and Defect end the link."""
+        """Work until `finish`, or until the partition halts; may be run again then.
+
+        Fenced and Defect end the link; after SetBack, that of the positions, it begins again.
+        """
         self.running = True
         try:
             await self._run()
@@ -140,7 +143,7 @@ class Flow:
                 self._aim(await self.engine.anchor())
                 self.halted = None
                 await self._ship_all()
-            except (Fenced, Defect):
+            except (Fenced, Defect, SetBack):
                 raise
             except Permanent as error:
                 self._halt(error)

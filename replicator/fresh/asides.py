@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from headwater.contract.errors import DataMissing, Defect, Fenced, Permanent, Transient
-from headwater.transport.kafka_batch import Cluster
+from headwater.transport.kafka_batch import Cluster, SetBack
 from headwater.transport.retry import Voice, retrying
 from replicator import identity, targets
 from replicator.engine import Ends, Engine, unfetched
@@ -117,7 +117,7 @@ class Asides:
                 backlog.look(flow)
                 try:
                     await backlog.settle()
-                except (Fenced, Defect):
+                except (Fenced, Defect, SetBack):
                     raise
                 except (Transient, DataMissing) as error:  # DataMissing: the live stream finds out what it means
                     if self._voice.says(str(error)):

@@ -20,6 +20,7 @@ import structlog
 from msgspec import structs
 
 from headwater.contract.errors import Defect, Fenced, Permanent, Refused
+from headwater.transport.kafka_batch import SetBack
 from headwater.transport.retry import retrying
 from replicator import logs
 from replicator.anchor import Lost
@@ -238,7 +239,7 @@ class Backlog:
                 if flow.halted is not None:
                     return
                 await retrying(f"ending the backlog of {self._live}", lambda: self._end(flow))
-        except (Fenced, Defect):
+        except (Fenced, Defect, SetBack):
             raise
         except Permanent as error:
             flow.stand_still(error)

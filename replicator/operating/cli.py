@@ -69,6 +69,8 @@ def _plan_text(found: Plan) -> str:
     for each in (each for way in found.ways for each in way.topics):
         if each.by and each.action != "refuse":
             lines.append(f"{each.topic}: record by record, since {each.by}")
+        if each.backlog:
+            lines.append(f"{each.topic}: what is late goes to {each.backlog}, so that what is new goes first")
         if each.why:
             lines.append(f"{each.topic}: {each.why}" + (f"; {each.hint}" if each.hint else ""))
         lines += [f"{each.target}: {key} is {is_}, and would be {want}" for key, (want, is_) in each.drift.items()]

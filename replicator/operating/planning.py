@@ -29,7 +29,8 @@ class PlannedTopic(msgspec.Struct, frozen=True):
 
     `action`: create the target's topic and ship, ship into what is there, wait for a topic that the source does not
     have, refuse. `is_new`: nothing of it was shipped yet. `drift` is by name of a configuration: as the link would set
-    it, as it is. `by`: why the engine is not the usual one.
+    it, as it is. `by`: why the engine is not the usual one. `backlog`: where what is late goes when what is new goes
+    first.
     """
 
     topic: str
@@ -46,6 +47,7 @@ class PlannedTopic(msgspec.Struct, frozen=True):
     drift: dict[str, tuple[str, str]] = {}
     paused: str = ""
     by: str = ""
+    backlog: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -129,7 +131,9 @@ async def _planned(
         return PlannedTopic(topic, name, "refuse", str(error), error.hint)
     stands = [position_in(kept, topic, partition) for partition in range(spec.partitions)]
     engine, by = engine_of(settings, topic, "source" if targets.is_compacted(spec) else "", stands)
-    common = PlannedTopic(topic, name, "create", engine=engine, by=by, partitions=spec.partitions)
+    leaps = not by and settings.link.fresh_first.has(topic)
+    backlog = settings.backlog_way(topic, 0).target if leaps else ""
+    common = PlannedTopic(topic, name, "create", engine=engine, by=by, partitions=spec.partitions, backlog=backlog)
     if name not in there:
         wanted = limits_in({**spec.configs, **targets.FAITHFUL})
         return await _with_backlog(source, common, kept, wanted)

@@ -6,8 +6,7 @@ import asyncio
 import datetime as dt
 import random
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from typing import Any
 
@@ -25,7 +24,7 @@ from replicator.proof.sides import check_side
 from replicator.settings import ReplicatorSettings
 from replicator.status import link_status
 from replicator.verify import verify_link
-from tests.replicator.bed import Bed, numbered, numbers, until
+from tests.replicator.bed import Bed, numbered, numbers, replicator, until
 
 SLOW = 40_000  # bytes a second
 SIZE = 400
@@ -76,22 +75,22 @@ async def assert_once(bed: Bed, topic: str, count: int, partition: int = 0) -> N
     assert sorted(here + beside) == list(range(count))
 
 
-@asynccontextmanager
-async def process(bed: Bed, link: ReplicatorSettings) -> AsyncIterator[asyncio.subprocess.Process]:
+def process(bed: Bed, link: ReplicatorSettings) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
     """The real command."""
-    command, env = bed.command(link)
-    prefix = "HEADWATER_REPLICATOR__LINK__"
-    env |= {f"{prefix}FRESH_FIRST__TOPICS": '["*"]', f"{prefix}FRESH_FIRST__AFTER_S": "1"}
+    more = {"FRESH_FIRST__TOPICS": '["*"]', "FRESH_FIRST__AFTER_S": "1"}
     if link.link.rate_bytes_s is not None:
-        env[f"{prefix}RATE_BYTES_S"] = str(link.link.rate_bytes_s)
-    with bed.log.open("ab") as log:
-        found = await asyncio.create_subprocess_exec(*command, env=env, stderr=log, stdin=asyncio.subprocess.DEVNULL)
-    try:
-        yield found
-    finally:
-        with suppress(ProcessLookupError):
-            found.kill()
-        await found.wait()
+        more["RATE_BYTES_S"] = str(link.link.rate_bytes_s)
+    return replicator(bed, link, **{f"LINK__{name}": value for name, value in more.items()})
+
+
+async def begun(bed: Bed) -> str:
+    """A topic of 500 records of which the newest are shipped, and some of those before."""
+    topic = await bed.topic(partitions=1)
+    await fill(bed, topic, 0, 500)
+    async with bed.link(settings(bed, drain_s=0.1)):
+        await until(lambda: _has(live(bed, topic), 499), "the newest arrives")
+        await until(lambda: _some(backlog(bed, topic)), "the backlog has begun")
+    return topic
 
 
 async def notices(bed: Bed) -> list[Deferral]:
@@ -171,11 +170,7 @@ async def test_what_a_dead_life_had_under_way_is_not_shipped_beside_too(bed: Bed
 
 async def test_records_that_were_deleted_before_their_turn_are_a_gap_of_the_backlog(bed: Bed) -> None:
     """Retention that eats what was set aside is named as for any other record; the rest follows."""
-    topic = await bed.topic(partitions=1)
-    await fill(bed, topic, 0, 500)
-    async with bed.link(settings(bed, drain_s=0.1)):
-        await until(lambda: _has(live(bed, topic), 499), "the newest arrives")
-        await until(lambda: _some(backlog(bed, topic)), "the backlog has begun")
+    topic = await begun(bed)
     await bed.trim(bed.source, topic, 0, 400)
     async with bed.link(settings(bed, None)):
         await until(lambda: _has(backlog(bed, topic), 489), "the rest is shipped")
@@ -191,11 +186,7 @@ async def test_records_that_were_deleted_before_their_turn_are_a_gap_of_the_back
 
 async def test_a_backlog_of_a_topic_that_was_made_again_is_a_gap(bed: Bed) -> None:
     """What was set aside of a topic that is gone is named; the new one's records are all shipped, once."""
-    topic = await bed.topic(partitions=1)
-    await fill(bed, topic, 0, 500)
-    async with bed.link(settings(bed, drain_s=0.1)):
-        await until(lambda: _has(live(bed, topic), 499), "the newest arrives")
-        await until(lambda: _some(backlog(bed, topic)), "the backlog has begun")
+    topic = await begun(bed)
     beside = len(await backlog(bed, topic))
     await bed.delete(bed.source, topic)
     await bed.topic(partitions=1)

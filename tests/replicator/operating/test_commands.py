@@ -74,14 +74,17 @@ async def test_plan_says_what_would_be_done_and_does_nothing(desk: Desk) -> None
     await set_topic_configs(bed.target, remote(bed.site, known), {"retention.ms": "3600000"})
     before = await all_topics(bed.target)
     settings = bed.settings(fresh, known, spoilt, "absent")
-    code, text = await desk.says("plan", settings=settings)
-    found = await desk.tells("plan", settings=settings)
+    first = {"HEADWATER_REPLICATOR__LINK__FRESH_FIRST__TOPICS": json.dumps([known])}
+    code, text = await desk.says("plan", settings=settings, **first)
+    found = await desk.tells("plan", settings=settings, **first)
     assert await all_topics(bed.target) == before
     actions = {each["topic"]: each["action"] for each in found["topics"]}
     assert actions == {fresh: "create", known: "ship", spoilt: "refuse", "absent": "wait"}
     by_name = {each["topic"]: each for each in found["topics"]}
     assert (by_name[fresh]["records"], by_name[fresh]["is_new"], by_name[fresh]["engine"]) == (60, True, "batch")
     assert by_name[known]["drift"]["retention.ms"][1] == "3600000"
+    assert (by_name[fresh]["backlog"], by_name[known]["backlog"]) == ("", f"{remote(bed.site, known)}.backlog")
+    assert f"{known}: what is late goes to {remote(bed.site, known)}.backlog" in text
     assert "LogAppendTime" in by_name[spoilt]["why"]
     assert code == 3
     assert f"{remote(bed.site, known)}: retention.ms is 3600000" in text
