@@ -65,10 +65,10 @@ class RecordEngine:
         """Fence the former life at the first call; go on behind the newest source offset found at the target."""
         way, ends = self.way, self._ends
         source_id = await topic_id(ends.probe, way.topic)
-        first, end = await logs.bounds(ends.probe, way.topic, way.partition)
         if self._writer is None:
             stored = self._position or ends.journal.position(way.topic, way.partition)
             if stored is None:
+                first, _ = await logs.bounds(ends.probe, way.topic, way.partition)
                 stored = Position(FIRST_ERA, first, first, 0, 0, at=ends.clock(), source_id=source_id)
                 await ends.journal.store([(way, stored)])
             found = await self._after_batches(stored, source_id)
@@ -79,7 +79,7 @@ class RecordEngine:
         position = self._position
         if position is None:
             raise Defect(f"{way}: a writer without a position")
-        lost = await self._lost(position, source_id, first, end)
+        lost = await self._lost(position, source_id)
         if lost is not None:
             position = await self._next_era(position, lost, source_id)
         await self._fitter.refresh()
@@ -131,7 +131,9 @@ class RecordEngine:
         _log.warning("the target lost acknowledged records", way=str(self.way), kept=end, had=position.target_next)
         return structs.replace(position, source_next=source_next, target_next=end)
 
-    async def _lost(self, position: Position, source_id: str, first: int, end: int) -> Lost | None:
+    async def _lost(self, position: Position, source_id: str) -> Lost | None:
+        """What the source lacks. It is asked for its bounds now: another life may have shipped until it was fenced."""
+        first, end = await logs.bounds(self._ends.probe, self.way.topic, self.way.partition)
         at = position.source_next
         if position.source_id and source_id and position.source_id != source_id:
             return Lost(RECREATED, min(first, at), at, first)

@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from tests.brokers import node_name, nodes
 
 _T = TypeVar("_T")
 _PREFIX = "headwater-test-"
+_STOPPED_S = 10.0
 
 
 def demand(get: Callable[[], _T]) -> _T:
@@ -41,6 +43,17 @@ def demand(get: Callable[[], _T]) -> _T:
         if os.environ.get("CI"):
             pytest.fail(f"CI demands every real service: {error}")
         pytest.skip(f"{error} ({error.hint})")
+
+
+def _runs(pid: int) -> bool:
+    """Whether a thread of a process was not stopped yet (proc(5): the state behind the name in brackets)."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            if (task / "stat").read_text().rpartition(")")[2].split()[0] not in "TtZX":
+                return True
+        except FileNotFoundError:  # it has ended meanwhile
+            continue
+    return False
 
 
 @dataclass
@@ -57,9 +70,14 @@ class Broker:
         self.runner.kill(self.name)
 
     def pause(self) -> None:
-        """SIGSTOP: it keeps its connections and answers nothing until `resume`."""
-        for pid in self.runner.pids(self.name):
+        """SIGSTOP: it keeps its connections and answers nothing until `resume`. Returns when nothing of it runs."""
+        pids = self.runner.pids(self.name)
+        for pid in pids:
             os.kill(pid, signal.SIGSTOP)
+        deadline = time.monotonic() + _STOPPED_S
+        while any(map(_runs, pids)):
+            assert time.monotonic() < deadline, f"{self.name} does not stop"
+            time.sleep(0.001)
 
     def resume(self) -> None:
         """SIGCONT."""

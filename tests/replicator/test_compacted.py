@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from functools import partial
 
+import pytest
 from msgspec import structs
 
 from headwater.contract import headers
+from headwater.contract.errors import Fenced
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Out, Record
 from replicator.journal import Journal
 from replicator.position import RECREATED, RETENTION
+from replicator.running import run_link
 from replicator.way import Way
 from tests.brokers import Relayed
 from tests.replicator.bed import Bed, now_ms, until
@@ -162,3 +166,24 @@ async def test_many_small_batches_cross_a_long_road_together(bed: Bed, cloud: Re
         took_s = time.monotonic() - began
     assert await bed.arrived(topic) == list(range(200))
     assert took_s < 15
+
+
+async def test_what_another_life_ships_while_this_one_begins_is_shipped_once(bed: Bed, cloud: Relayed) -> None:
+    """Its last record may be behind where the source ended when this life began to look; the source lost nothing."""
+    topic = await bed.topic(partitions=1, cleanup_policy="compact")
+    await bed.fill(topic, 10)
+    former = asyncio.create_task(run_link(bed.settings(position_interval_s=600.0), asyncio.Event()))
+    await bed.shipped(former)
+    async with cloud.proxy() as road:
+        road.delay_s = 0.04
+        async with bed.link(bed.settings(topic).model_copy(update={"target": cloud.relayed})) as task:
+            while not former.done():  # until this life shuts it out
+                assert not task.done()
+                await bed.fill(topic, 1)
+                await asyncio.sleep(0.02)
+            await bed.shipped(task)
+    with pytest.raises(Fenced):
+        former.result()
+    found = await bed.data(bed.target, remote(bed.site, topic), 0)
+    assert source_offsets(found) == list(range(len(found)))
+    assert not await bed.gaps()
