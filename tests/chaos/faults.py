@@ -8,14 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from tests.chaos import plan
 from tests.chaos.bed import Bed
-from tests.chaos.kills import kill, kill_early, kill_quota
+from tests.chaos.kills import kill, kill_early, kill_quota, stop
 from tests.chaos.plan import Fault
 from tests.chaos.process import wait
 from tests.chaos.rivals import stolen, taken_over, zombie
 from tests.chaos.supervised import READY_S
 
 _START_S = 1.3  # a start takes as long on a busy machine
-_STOP_S = 45.0
 _KEEPALIVE_S = 8.0  # by then the bridge (5 s) has noticed a silent broker, and the broker us
 _QUOTA_BYTES_PER_S = 8_000.0
 _FEW_BYTES = 60_000
@@ -179,16 +178,6 @@ async def _disk_full(bed: Bed, fault: Fault) -> str:
     return fault.kind
 
 
-async def _stop(bed: Bed, fault: Fault) -> str:
-    if not await bed.is_ready():
-        return ""
-    status = await bed.life.stop(_STOP_S)
-    if status != 0:
-        bed.ended.append(f"stop: status {status}")
-    bed.start()
-    return fault.kind
-
-
 _FIRE: Mapping[str, Fire] = {
     plan.KILL: kill,
     plan.KILL_EARLY: kill_early,
@@ -210,7 +199,7 @@ _FIRE: Mapping[str, Fire] = {
     plan.TAKEN_OVER: taken_over,
     plan.ZOMBIE: zombie,
     plan.STOLEN: stolen,
-    plan.STOP: _stop,
+    plan.STOP: stop,
 }
 
 # What a system without a life of its own in Kafka can be asked to bear.

@@ -10,6 +10,7 @@ from tests.chaos.supervised import READY_S, Supervised
 
 _START_S = 1.3  # a start takes as long on a busy machine
 _QUOTA_BYTES_PER_S = 6_000.0
+_STOP_S = 45.0
 
 
 async def kill(bed: Supervised, fault: Fault) -> str:
@@ -37,4 +38,15 @@ async def kill_quota(bed: Supervised, fault: Fault) -> str:
         await wait(bed.life.ready.is_set, READY_S)
     finally:
         await bed.limit(None)
+    return fault.kind
+
+
+async def stop(bed: Supervised, fault: Fault) -> str:
+    """SIGTERM, waited for, and a new life."""
+    if not await bed.is_ready():
+        return ""
+    status = await bed.life.stop(_STOP_S)
+    if status != 0:
+        bed.ended.append(f"stop: status {status}")
+    bed.start()
     return fault.kind

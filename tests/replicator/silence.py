@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from headwater.app.stack.runner import Runner
 from headwater.contract import headers
 from headwater.contract.topics import gaps, positions
-from headwater.transport.kafka_batch import Batch, Cluster, Record, read_compacted
+from headwater.transport.kafka_batch import Batch, Cluster, Fetched, Record, read_compacted
 from replicator.batch_engine import BatchEngine
 from replicator.engine import Ends, Engine
 from replicator.fitting import Fitter
@@ -23,7 +23,7 @@ from replicator.pipeline import Piece, Pipeline
 from replicator.running import run_link
 from replicator.standing import Standing, standing_key
 from replicator.way import Way
-from tests.replicator.bed import Bed
+from tests.replicator.bed import PATIENCE_S, Bed
 
 
 async def notices(bed: Bed) -> list[Notice]:
@@ -134,3 +134,26 @@ def places(raw: bytes) -> list[int]:
             found.append(at)
             at += 12 + int.from_bytes(raw[at + 8 : at + 12], "big")
     return found
+
+
+@asynccontextmanager
+async def held_back(bed: Bed) -> AsyncIterator[asyncio.Event]:
+    """A link that has fetched some KiB of its topics and ships nothing until the event is set; dropped at the end."""
+    fetched, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(BatchEngine):
+        """Ships when it may."""
+
+        async def ship(self, found: Fetched) -> None:
+            fetched.set()
+            await go_on.wait()
+            await super().ship(found)
+
+    small = {"fetch_bytes": 8192, "partition_fetch_bytes": 8192, "backlog_bytes": 8192}
+    task = asyncio.create_task(run_link(bed.settings(**small), asyncio.Event(), Slow))
+    try:
+        await asyncio.wait_for(fetched.wait(), PATIENCE_S)
+        yield go_on
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

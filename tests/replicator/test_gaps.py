@@ -14,6 +14,7 @@ from replicator.batch_engine import BatchEngine
 from replicator.position import RETENTION
 from replicator.running import run_link
 from tests.replicator.bed import PATIENCE_S, Bed, numbered, until
+from tests.replicator.silence import held_back
 
 INVALID_PRODUCER_EPOCH = 47
 
@@ -47,24 +48,10 @@ async def test_a_gap_while_the_link_runs_is_noticed_at_the_next_fetch(bed: Bed) 
     """Records deleted in front of a slow link are a gap; what it held already is shipped."""
     topic = await bed.topic(partitions=1)
     await bed.fill(topic, 100, size=500)
-    go_on = asyncio.Event()
-
-    class Slow(BatchEngine):
-        """Ships when it may."""
-
-        async def ship(self, fetched: Fetched) -> None:
-            await go_on.wait()
-            await super().ship(fetched)
-
-    small = {"fetch_bytes": 8192, "partition_fetch_bytes": 8192, "backlog_bytes": 8192}
-    task = asyncio.create_task(run_link(bed.settings(**small), asyncio.Event(), Slow))
-    await until(lambda: bed.holds(remote(bed.site, topic), 0), "the target is made")
-    await asyncio.sleep(0.5)  # a fetch
-    await bed.trim(bed.source, topic, 0, 95)
-    go_on.set()
-    await until(lambda: bed.last_is(topic, 99), "what is left is shipped")
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with held_back(bed) as go_on:
+        await bed.trim(bed.source, topic, 0, 95)
+        go_on.set()
+        await until(lambda: bed.last_is(topic, 99), "what is left is shipped")
     arrived = await bed.arrived(topic)
     (gap,) = await bed.gaps()
     assert arrived == [*range(gap.first), *range(95, 100)]

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from headwater.contract.topics import remote
-from headwater.transport.kafka_batch import Cluster, Fetched, KafkaSettings, encode
-from replicator.batch_engine import BatchEngine
+from headwater.transport.kafka_batch import Cluster, KafkaSettings, encode
 from replicator.position import RECREATED, TRUNCATED
-from replicator.running import run_link
 from tests.brokers import Relayed
 from tests.replicator.bed import Bed, numbered, until
-from tests.replicator.silence import notices, places, segments
+from tests.replicator.silence import held_back, notices, places, segments
 from tests.services import Broker
 
 
@@ -20,29 +17,13 @@ async def test_a_topic_made_again_while_nothing_was_fetched_is_shipped_whole(bed
     """It has grown past the old position, and no fetch failed: its id tells, and nothing of it is left out."""
     topic = await bed.topic(partitions=1)
     await bed.fill(topic, 100, size=500)
-    go_on = asyncio.Event()
-
-    class Slow(BatchEngine):
-        """Ships when it may."""
-
-        async def ship(self, fetched: Fetched) -> None:
-            await go_on.wait()
-            await super().ship(fetched)
-
-    small = {"fetch_bytes": 8192, "partition_fetch_bytes": 8192, "backlog_bytes": 8192}
-    task = asyncio.create_task(run_link(bed.settings(**small), asyncio.Event(), Slow))
-    await until(lambda: bed.holds(remote(bed.site, topic), 0), "the target is made")
-    await asyncio.sleep(0.5)  # a fetch
-    await bed.delete(bed.source, topic)
-    await bed.topic(partitions=1)
-    for first in range(1000, 1200, 20):
-        await bed.write(topic, 0, encode([numbered(n, 500) for n in range(first, first + 20)]))
-    go_on.set()
-    try:
+    async with held_back(bed) as go_on:
+        await bed.delete(bed.source, topic)
+        await bed.topic(partitions=1)
+        for first in range(1000, 1200, 20):
+            await bed.write(topic, 0, encode([numbered(n, 500) for n in range(first, first + 20)]))
+        go_on.set()
         await until(lambda: _ends_with(bed, topic, list(range(1000, 1200))), "all of the new topic is shipped")
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
     assert (await bed.arrived(topic))[0] == 0
     (gap,) = await bed.gaps()
     assert (gap.cause, gap.first, gap.resumed_at) == (RECREATED, 0, 0)

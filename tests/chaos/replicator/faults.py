@@ -9,7 +9,7 @@ from functools import partial
 
 from tests.chaos.bed import HEADWATER
 from tests.chaos.chapter import SPARED
-from tests.chaos.kills import kill, kill_early, kill_quota
+from tests.chaos.kills import kill, kill_early, kill_quota, stop
 from tests.chaos.plan import AT, KILL, KILL_EARLY, KILL_LATE, KILL_QUOTA, STOP, TAKEN_OVER, ZOMBIE, Fault
 from tests.chaos.process import wait
 from tests.chaos.replicator import memory, plan
@@ -19,7 +19,6 @@ from tests.chaos.supervised import READY_S
 from tests.proxy import Proxy
 
 _START_S = 1.0
-_STOP_S = 45.0
 _BEYOND_TIMEOUT_S = 3.5  # a request is given up after three
 _QUOTA_BYTES_PER_S = 4_000.0
 _REQUEST_BYTES = 20_000
@@ -174,16 +173,6 @@ async def _restart(bed: Bed, fault: Fault, *, source: bool, killed: bool) -> str
     return fault.kind
 
 
-async def _stop(bed: Bed, fault: Fault) -> str:
-    if not await bed.is_ready():
-        return ""
-    status = await bed.life.stop(_STOP_S)
-    if status != 0:
-        bed.ended.append(f"stop: status {status}")
-    bed.start()
-    return fault.kind
-
-
 _FIRE: Mapping[str, Fire] = {
     KILL: kill,
     KILL_EARLY: kill_early,
@@ -211,5 +200,5 @@ _FIRE: Mapping[str, Fire] = {
     plan.EATEN: _eaten,
     TAKEN_OVER: taken_over,
     ZOMBIE: zombie,
-    STOP: _stop,
+    STOP: stop,
 }
