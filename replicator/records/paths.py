@@ -17,6 +17,8 @@ Parts = tuple[str, ...]
 Members = dict[str, msgspec.Raw]
 _DIVIDED = re.compile(r"(?:\\.|[^.\\])+")
 
+_TOO_DEEP = "nested too deeply"
+
 _members = msgspec.json.Decoder(Members)
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
 _any = msgspec.json.Decoder()
@@ -45,12 +47,15 @@ def members_of(value: bytes) -> Members:
         raise Unreadable("not JSON") from None
 
 
-def found_at(value: bytes, parts: Parts) -> Iterator[Any]:
+def found_at(value: bytes, parts: Parts) -> list[Any]:
     """What stands at a path: nothing, one value, or several where there are lists on the way; Unreadable."""
-    members = members_of(value)
-    raw = members.get(parts[0])
-    if raw is not None:
-        yield from _within(_plain(raw), parts[1:])
+    raw = members_of(value).get(parts[0])
+    if raw is None:
+        return []
+    try:
+        return list(_within(_plain(raw), parts[1:]))
+    except RecursionError:
+        raise Unreadable(_TOO_DEEP) from None
 
 
 def _plain(raw: msgspec.Raw) -> Any:
@@ -78,8 +83,11 @@ def edited(value: bytes, changes: list[tuple[Parts, Edit]]) -> bytes:
     """A value with its changes, one after the other; the same bytes where no path leads anywhere. Unreadable."""
     members = members_of(value)
     touched = False
-    for parts, edit in changes:
-        touched |= _edit(members, parts, edit)
+    try:
+        for parts, edit in changes:
+            touched |= _edit(members, parts, edit)
+    except RecursionError:
+        raise Unreadable(_TOO_DEEP) from None
     return _encode(members) if touched else value
 
 

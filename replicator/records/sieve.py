@@ -80,6 +80,8 @@ def _field(parts: Parts, holds: Callable[[Any], bool]) -> Callable[[list[bytes]]
     decoder, depth = lean(parts), len(parts)
 
     def fits(values: list[bytes]) -> Iterable[bool]:
+        if not all(each[:1] == b"{" and each[-1:] == b"}" for each in values):
+            raise Unsuitable
         text = b"\n".join(values)
         if text.count(b"\n") != len(values) - 1:
             raise Unsuitable
@@ -87,7 +89,7 @@ def _field(parts: Parts, holds: Callable[[Any], bool]) -> Callable[[list[bytes]]
             found = decoder.decode_lines(text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise Unsuitable from None
-        if len(found) != len(values):  # an empty value is no line
+        if len(found) != len(values):  # each is one object or more: as many objects as values are one each
             raise Unsuitable
         for _ in range(depth):
             found = [None if each is None else each.m for each in found]

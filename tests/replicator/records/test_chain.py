@@ -283,6 +283,7 @@ _VALUES = st.one_of(
     st.sampled_from(
         [b"", b" ", b"7", b"{", b"{}\n", b'{"a":{"n":\n5}}', b'{"a":1}', b'{"a":[{"n":9}]}', b'{"a":{"n":[7]}}']
     ),
+    st.sampled_from([b'{"a":{"n":5}}{"a":{"n":1}}', b'{"a":{"n":5}} ']),
     st.one_of(st.integers(0, 9), st.none(), st.booleans(), st.text("x5", max_size=2)).map(
         lambda leaf: json.dumps({"z": 0, "a": {"n": leaf}}).encode()
     ),
@@ -314,6 +315,25 @@ def test_whole_batches_are_filtered_as_record_by_record(
     if found is not None:
         assert rules.apply(found, other, sieved=True) == whole
         assert (other.filtered, other.unreadable) == (plain.filtered, plain.unreadable)
+
+
+def test_two_values_in_one_and_none_in_another_are_not_taken_for_one_each() -> None:
+    """What a rule cannot read is shipped, however many objects the others make together."""
+    outs = [Out(b"k", value, (), 1000) for value in (b"", b'{"n":50}{"n":1}', b'{"n":50}')]
+    (batch,) = batches(memoryview(encode(outs)))
+    rules = chain({"keep": {"field": "n", "above": 90}})
+    assert rules.sieved(batch, Tally()) is None
+    assert rules.apply(records(batch)) == records(batch)[:2]
+
+
+@pytest.mark.parametrize("rule", [{"mask": ["a.b"], "mask_with": "x"}, {"keep": {"field": "a.b", "equals": 1}}])
+def test_a_value_of_any_depth_is_read_or_counted(rule: dict[str, Any]) -> None:
+    """A list in a list in a list: what is too deep for this program cannot be read, and ends nothing."""
+    tally = Tally()
+    for depth in (10, *range(300, 1500, 20), 100_000):
+        value = b'{"a":' + b"[" * depth + b"]" * depth + b"}"
+        assert len(chain(rule).apply([record(value)], tally)) <= 1
+    assert tally.unreadable
 
 
 def test_batches_of_usual_records_are_filtered_at_once() -> None:
