@@ -41,6 +41,15 @@ def acl_lines(settings: ReplicatorSettings) -> dict[str, list[str]]:
     return {"source": asked, "target": written}
 
 
+def operator_lines(settings: ReplicatorSettings) -> list[str]:
+    """Lines for whoever pauses, resumes or trims: the topic of what is paused, and deletion at the source."""
+    names = settings.topics if not settings.selection.include else ("*",)
+    ends = [settings.source] if settings.down_link is None else [settings.source, settings.target]
+    control = REPLICATION_CONTROL.name
+    steering = [allow(end, operation, "topic", control) for end in ends for operation in ("Create", "Read", "Write")]
+    return steering + [allow(settings.source, "Delete", "topic", name) for name in names]
+
+
 def _line(settings: KafkaSettings, operation: str, resource: Resource, name: str) -> str:
     """For a name and all that begin with it: compacted topics have a writer each."""
     return allow(settings, operation, resource, name, prefix=True)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from headwater.contract import topics
 from headwater.contract.names import Site
 from headwater.transport.kafka_batch import KafkaSettings
+from replicator.fresh.settings import FreshSettings
 from replicator.links.settings import LinkSettings
 from replicator.mm2.naming import Naming
 from replicator.mm2.settings import MirrorSettings, NamingSettings, SelectionSettings, TopicConfigSettings
@@ -20,9 +30,19 @@ GapPolicy = Literal["continue", "halt"]
 Direction = Literal["up", "down"]
 
 
+_TOPIC = re.compile(r"[A-Za-z0-9._-]+")  # Topic.LEGAL_CHARS of Apache Kafka
+_LONGEST_TOPIC = 249  # Topic.MAX_NAME_LENGTH
+
+
 def _once(names: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(names)) != len(names):
         raise ValueError("name each topic once")
+    for name in names:
+        if not _TOPIC.fullmatch(name) or name in {".", ".."}:
+            raise ValueError(
+                f"{name!r} cannot be a topic: Kafka takes letters, digits, dot, underscore and hyphen; "
+                "patterns go into replicator.selection.include"
+            )
     return names
 
 
@@ -58,7 +78,9 @@ class ReplicatorSettings(BaseModel):
         default=(), description="rules: which records of which topics are shipped, and what is changed in them"
     )
     mask_salt: SecretStr | None = Field(
-        default=None, min_length=8, description="salt of the digests that rules mask fields with (a secret)"
+        default=None,
+        min_length=8,
+        description="salt of the digests that rules mask fields with (a secret), at least 8 characters",
     )
     proof: ProofSettings = Field(default=ProofSettings(), description="what is proven beside the data")
     link: LinkSettings = Field(default=LinkSettings(), description="lanes, rates and budgets of the road to the target")
@@ -100,7 +122,11 @@ class ReplicatorSettings(BaseModel):
         if not self.topics and not self.selection.include:
             raise ValueError("name at least one topic, or a pattern")
         names = self.names
+        if names.source == names.target:
+            raise ValueError(f"naming: source and target are both called {names.source!r}; give one of them another")
         for topic in self.topics:
+            if len(names.remote(topic)) > _LONGEST_TOPIC:
+                raise ValueError(f"topics: {names.remote(topic)!r} is longer than Kafka's {_LONGEST_TOPIC} characters")
             if names.is_internal(topic):
                 raise ValueError(f"{topic!r} belongs to a cluster or a link itself")
             if names.came_from_target(topic):
@@ -112,6 +138,29 @@ class ReplicatorSettings(BaseModel):
     @model_validator(mode="after")
     def _rules_apply(self) -> ReplicatorSettings:
         check(self.records, self.topics, has_salt=self.mask_salt is not None, may_be_others=self.may_ship_others)
+        return self
+
+    @model_validator(mode="after")
+    def _contradictions(self) -> ReplicatorSettings:
+        if self.fetch_bytes < self.partition_fetch_bytes:
+            raise ValueError(
+                f"fetch_bytes ({self.fetch_bytes}) is below partition_fetch_bytes ({self.partition_fetch_bytes}): "
+                "one fetch would not hold what a single partition may bring"
+            )
+        for pattern in self.link.fresh_first.topics:
+            alone = FreshSettings(topics=(pattern,))
+            if not self.may_ship_others and not any(map(alone.has, self.topics)):
+                raise ValueError(f"link.fresh_first.topics: {pattern!r} is none that the link ships")
+        return self
+
+    @model_validator(mode="after")
+    def _down_is_a_link(self) -> ReplicatorSettings:
+        """Here, not when the way down begins: what cannot be is said where settings are looked at."""
+        try:
+            _ = self.down_link
+        except ValidationError as error:
+            said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"down.topics: {said}") from error
         return self
 
     @property

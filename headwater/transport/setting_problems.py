@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic_core import ErrorDetails
 
 from headwater.contract.errors import BadSetting
@@ -24,6 +24,7 @@ from headwater.transport.setting_names import (
 
 EXTRA = "extra_forbidden"  # pydantic's words
 NO_LIST = ("tuple_type", "list_type")
+_LENGTHS = ("too_short", "too_long", "string_too_short", "string_too_long")
 _SHOWN = 40  # characters of a word that is none of a choice
 _Place = Sequence[int | str]
 _WORDS = {  # what pydantic says of types, by its own name of the error
@@ -65,12 +66,13 @@ def explanation(wrong: ErrorDetails, model: type[BaseModel], given: Given, more:
         hint = nearest(str(last), inner.model_fields) if inner is not None else "see docs/settings.md for all of them"
         return BadSetting(f"{source}there is no setting {name}", hint=hint)
     if wrong["type"] == "missing":
+        variable = variable_of(given.section, *_before_numbers(place), *_needed(model_at(model, place)))
         # A table of a list cannot be completed by a variable.
         how = f"set {variable}, or put it into headwater.toml" if not _numbers(place) else "put it into headwater.toml"
         return BadSetting(f"the setting {name} is missing", hint=how)
     said, hint = _said(wrong, model, given.section)
-    where = f"it can be set by {variable}" + (", as JSON" if _numbers(place) else "")
-    hint = hint or where
+    if place and not hint:  # no variable sets a whole section
+        hint = f"it can be set by {variable}" + (", as JSON" if _numbers(place) else "")
     return BadSetting(f"{source}the setting {name}: {said}{more}", hint=hint)
 
 
@@ -89,7 +91,20 @@ def _said(wrong: ErrorDetails, model: type[BaseModel], section: str) -> tuple[st
         if dotted in tables and not _numbers(place):
             return "it must be a list of tables", as_list(dotted, _example(tables[dotted]))
         return "it must be a list", f'a list is written as ["a", "b"]; {variable_of(dotted)} takes it as JSON'
+    if kind in _LENGTHS and isinstance(wrong.get("input"), (str, SecretStr)):  # a secret's are "items" to pydantic
+        which = next(name for name in ("min_length", "max_length") if name in wrong["ctx"])
+        count = wrong["ctx"][which]
+        characters = "character" if count == 1 else "characters"
+        return f"it must have at {'least' if which == 'min_length' else 'most'} {count} {characters}", ""
     return _WORDS.get(kind) or _plain(wrong["msg"]), ""
+
+
+def _needed(table: type[BaseModel] | None) -> list[str]:
+    """Names from a table down to the first setting in it that has no default; empty for a plain setting."""
+    for name, field in table.model_fields.items() if table is not None else ():
+        if field.is_required():
+            return [name, *_needed(nested(field.annotation))]
+    return []
 
 
 def _plain(words: str) -> str:

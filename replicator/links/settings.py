@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from headwater.contract import topics
 from replicator.fresh.settings import FreshSettings
@@ -15,7 +16,19 @@ _MOST_LANES = 6
 BULK = "bulk"
 BACKLOG_LANE = "backlog"
 _BACKLOG_WEIGHT = 1 / 19  # a twentieth
-_Clock = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")]
+_HOURS = re.compile(r"(?P<begin>([01][0-9]|2[0-3]):[0-5][0-9])-(?P<end>([01][0-9]|2[0-3]):[0-5][0-9])")
+
+
+def _hours(text: str) -> str:
+    found = _HOURS.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no time of day from and to, as 22:00-06:00")
+    if found["begin"] == found["end"]:
+        raise ValueError(f"{text!r} ends where it begins; without hours bulk is always sent")
+    return text
+
+
+_Clock = Annotated[str, AfterValidator(_hours)]
 
 
 class LaneSettings(BaseModel):
@@ -77,6 +90,16 @@ class LinkSettings(BaseModel):
         description="codec that batches in another one are packed anew with on their way, small ones together; "
         "none: batches keep theirs",
     )
+
+    @model_validator(mode="after")
+    def _lanes_apart(self) -> LinkSettings:
+        names = [lane.name for lane in self.lanes]
+        for name in names:
+            if name in {BULK, BACKLOG_LANE}:
+                raise ValueError(f"lanes: {name!r} is the link's own lane; give yours another name")
+            if names.count(name) > 1:
+                raise ValueError(f"lanes: two are called {name!r}")
+        return self
 
     @property
     def lane_names(self) -> list[str]:

@@ -29,6 +29,7 @@ KEY = typer.Option(None, "--key", help="Its key as text; none where left out.")
 VALUE = typer.Option(None, "--value", help="Its value as text; @file takes a file, - the standard input; none: none.")
 HEADER = typer.Option([], "--header", help="A header, name=value; several times for several.")
 AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
+_LEFT_OUT = 1  # as grep says that nothing fits; 2 is a mistake of whoever asks
 
 
 @app.callback()
@@ -47,7 +48,7 @@ def try_record(
     """Say what the rules of [[replicator.records]] would do with a record, and show what would be shipped.
 
     Nothing is connected to. A record is taken to be the first one of its key, so that every_s lets it pass. Ends with 0
-    where it would be shipped, with 2 where it would be left out.
+    where it would be shipped, with 1 where it would be left out.
 
     Example:  headwater replicate rules test readings --key pump-3 --value '{"values":{"flow":31.2}}' --header line=2
     """
@@ -57,13 +58,15 @@ def try_record(
 
     settings = sources.load("replicator", ReplicatorSettings)
     if not settings.ships(topic):
+        patterns = [f"what {pattern} fits" for pattern in settings.selection.include]
         raise BadInput(
-            f"the link of {settings.site} does not ship {topic!r}", hint=f"it ships {', '.join(settings.topics)}"
+            f"the link of {settings.site} does not ship {topic!r}",
+            hint=f"it ships {', '.join([*settings.topics, *patterns])}",
         )
     found = tried(topic, rules_of(settings.records, topic), salt_of(settings), _record(key, value, header))
     typer.echo(msgspec.json.encode(found).decode() if as_json else _text(found))
     if not found.shipped:
-        raise typer.Exit(BadInput.exit_code)
+        raise typer.Exit(_LEFT_OUT)
 
 
 def _record(key: str | None, value: str | None, header: list[str]) -> Record:

@@ -61,7 +61,18 @@ class Condition(BaseModel):
             raise ValueError("a tombstone has no value, and so no `field`")
         if not self.model_dump(exclude_none=True):
             raise ValueError("name what a record must be: key, header, field or tombstone")
+        self._some_number_fits()
         return self
+
+    def _some_number_fits(self) -> None:
+        lows = [(each, name) for each, name in ((self.above, "above"), (self.at_least, "at_least")) if each is not None]
+        highs = [(each, name) for each, name in ((self.below, "below"), (self.at_most, "at_most")) if each is not None]
+        if lows and highs:
+            (low, above), (high, below) = max(lows), min(highs)
+            if low > high or (low == high and (self.above == low or self.below == high)):
+                raise ValueError(f"no number is {above} {low:g} and {below} {high:g}")
+        if self.equals is not None and (lows or highs):
+            raise ValueError(f"`equals` says it all: leave out {', '.join(name for _, name in lows + highs)}")
 
 
 class RecordRule(BaseModel):

@@ -264,6 +264,7 @@ class Bed:
             f"{prefix}TOPICS": "[" + ",".join(f'"{topic}"' for topic in settings.topics) + "]",
             f"{prefix}POSITION_INTERVAL_S": str(settings.position_interval_s),
             f"{prefix}FETCH_BYTES": str(settings.fetch_bytes),
+            f"{prefix}PARTITION_FETCH_BYTES": str(settings.partition_fetch_bytes),
             f"{prefix}SHARED": str(settings.shared).lower(),
             f"{prefix}RECORDS": json.dumps([rule.model_dump(exclude_defaults=True) for rule in settings.records]),
         }

@@ -29,8 +29,10 @@ from headwater.contract.errors import BadInput, HeadwaterError, Refused
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Cluster, KafkaSettings
 from headwater.transport.kafka_batch.groups import Committed, Groups
-from replicator.acls import acl_lines
+from replicator.acls import acl_lines, operator_lines
 from replicator.operating.observer import Observer
+from replicator.operating.pausing import Pause, paused, say
+from replicator.operating.trimming import trim
 from replicator.running import run_link
 from replicator.settings import ReplicatorSettings
 from replicator.status import link_status
@@ -173,6 +175,31 @@ async def test_the_lines_of_a_link_are_enough_at_once(site: Bed, guarded: Guarde
         for name in (topic, compacted):
             await until(partial(_arrived, site, name, 5), "all is shipped")
         assert not task.done()
+
+
+async def test_the_lines_for_the_operator_are_enough_to_pause_and_trim(site: Bed, guarded: Guarded) -> None:
+    """Beside what the link itself is given; without them both are refused, with the line that is among them."""
+    topic = await site.topic(partitions=1)
+    settings = link(site, guarded, topic)
+    for line in [each for lines in acl_lines(settings).values() for each in lines]:
+        guarded.run(line)
+    await site.fill(topic, 5)
+    async with site.link(settings) as task:
+        await site.shipped(task)
+    given = operator_lines(settings)
+    async with Cluster(settings.source, client_id="tests") as source:
+        with pytest.raises(Refused) as refused:
+            await say(source, site.site, topic, Pause(1), 1)
+        assert refused.value.hint.split("; an administrator gives it with: ")[1] in given
+        with pytest.raises(Refused) as refused:
+            await trim(settings, topic, 0, really=True)
+        assert refused.value.hint.split("; an administrator gives it with: ")[1] in given
+        for line in given:
+            guarded.run(line)
+        await say(source, site.site, topic, Pause(1), 1)
+        assert topic in await paused(source, site.site)
+        (found,) = await trim(settings, topic, 0, really=True)
+        assert (found.records, found.deleted) == (5, True)
 
 
 async def test_the_lines_are_enough_to_follow_groups(site: Bed, guarded: Guarded) -> None:

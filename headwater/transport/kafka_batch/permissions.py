@@ -10,9 +10,11 @@ Resource = Literal["topic", "group", "transactional-id", "cluster"]
 
 
 def principal(settings: KafkaSettings) -> str:
-    """Name under which Kafka knows this user, as far as the settings tell: of a certificate it is the subject."""
+    """Name under which Kafka knows this user, as far as the settings tell: the subject of a certificate or a token."""
     if settings.sasl_mechanism == "GSSAPI":  # of edge/box1@REALM brokers know `edge`, unless they are told otherwise
         return f"User:{(settings.username or '<name of the ticket>').partition('@')[0].partition('/')[0]}"
+    if settings.sasl_mechanism == "OAUTHBEARER":
+        return "User:<subject of the token>"  # which is not read for this: it may not be there yet, or be another later
     if settings.username is not None:
         return f"User:{settings.username}"
     if settings.cert_file is not None:

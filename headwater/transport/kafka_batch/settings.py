@@ -51,6 +51,10 @@ class KafkaSettings(BaseModel):
                 raise ValueError("keytab_file and ccache_file exclude each other")
         elif self.sasl_mechanism and (self.username is None or self.password is None):
             raise ValueError(f"sasl_mechanism {self.sasl_mechanism} needs username and password")
+        if self.sasl_mechanism is None and (self.username is not None or self.password is not None):
+            raise ValueError("username and password have no effect without sasl_mechanism, such as SCRAM-SHA-512")
+        if self.sasl_mechanism != "OAUTHBEARER" and self.token_file is not None:
+            raise ValueError("token_file has no effect without sasl_mechanism = OAUTHBEARER")
         if self.sasl_mechanism != "GSSAPI" and (self.keytab_file or self.ccache_file):
             raise ValueError("keytab_file and ccache_file have no effect without sasl_mechanism = GSSAPI")
         encryption.check_complete(self)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from headwater.contract.errors import BadSetting
+from headwater.contract.errors import BadInput, BadSetting
 from headwater.contract.topics import remote
 from headwater.transport import settings as sources
 from headwater.transport.kafka_batch import Out, encode
@@ -75,9 +75,9 @@ def test_rules_are_tried_without_a_broker(configured: Path) -> None:
     assert (found["record"]["key"], found["record"]["value"]) == ("a", '{"values":{"flow":31}}')
     assert list(found["record"]["headers"]) == ["x", "plant", "hw-source-offset"]
     done = tried("readings-1", "--key", "test-1", "--value", "{}")
-    assert (done.exit_code, "no tests  leaves it out" in done.stdout) == (2, True)
+    assert (done.exit_code, "no tests  leaves it out" in done.stdout) == (1, True)
     done = tried("staff", "--value", "no\tJSON")
-    assert (done.exit_code, "leaves it out (its value is not JSON)" in done.stdout) == (2, True)
+    assert (done.exit_code, "leaves it out (its value is not JSON)" in done.stdout) == (1, True)
     value = configured.with_name("value.json")
     value.write_text('{"who":"Ann","n":1.50}')
     done = tried("staff", "--value", f"@{value}")
@@ -86,6 +86,14 @@ def test_rules_are_tried_without_a_broker(configured: Path) -> None:
     assert '"n":1.50}' in done.stdout
     assert "is not name=value" in str(tried("staff", "--value", "{}", "--header", "x").exception)
     assert "does not ship" in str(tried("other").exception)
+
+
+def test_a_topic_that_no_pattern_fits_is_answered_with_the_patterns(configured: Path) -> None:
+    """There may be no names to list."""
+    configured.write_text(FILE.replace('topics = ["readings-1", "staff"]', 'selection.include = ["lab-.*"]'))
+    refused = tried("nope").exception
+    assert isinstance(refused, BadInput)
+    assert refused.hint == "it ships what lab-.* fits"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,131 @@
+"""What may be set for a link: contradictions are refused in a sentence before anything is connected to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from headwater.contract.errors import BadSetting
+from headwater.transport.settings import load, problems
+from replicator.acls import acl_lines, operator_lines
+from replicator.cli import app
+from replicator.settings import ReplicatorSettings
+
+LINK = """
+[replicator]
+site = "lyon"
+source.brokers = "edge:9092"
+target.brokers = "cloud:9092"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder whose headwater.toml is read."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refusal(folder: Path, text: str) -> BadSetting:
+    """What is said of a file, by a command and by `headwater config check` alike."""
+    (folder / "headwater.toml").write_text(text)
+    with pytest.raises(BadSetting) as refused:
+        load("replicator", ReplicatorSettings)
+    assert [str(each) for each in problems("replicator", ReplicatorSettings)] == [str(refused.value)]
+    return refused.value
+
+
+@pytest.mark.parametrize(
+    ("topic", "why"),
+    [
+        ("lyon.readings", "down.topics: 'lyon.readings' came from lyon: it would go round in circles"),
+        ("cloud.hints", "down.topics: 'cloud.hints' was replicated from cloud already"),
+        ("__consumer_offsets", "down.topics: '__consumer_offsets' belongs to a cluster or a link itself"),
+        ("hints*", "'hints*' cannot be a topic"),
+    ],
+)
+def test_a_way_down_that_cannot_be_is_refused_with_the_settings(folder: Path, topic: str, why: str) -> None:
+    """Every command says so, and none begins a link first."""
+    assert why in str(refusal(folder, LINK + f'down.topics = ["{topic}"]'))
+    done = CliRunner().invoke(app, ["acls"])
+    assert isinstance(done.exception, BadSetting)
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ('naming.source_alias = "cloud"', "naming: source and target are both called 'cloud'"),
+        ('naming.target_alias = "lyon"', "naming: source and target are both called 'lyon'"),
+        ('topics = ["lab/1"]', "'lab/1' cannot be a topic: Kafka takes letters, digits, dot, underscore and hyphen"),
+        ('topics = [".."]', "'..' cannot be a topic"),
+        (f'topics = ["{"t" * 248}"]', "is longer than Kafka's 249 characters"),
+        ('topics = ["t"]\nlink.fresh_first.topics = ["t", "nope"]', "link.fresh_first.topics: 'nope' is none that"),
+        ('link.hours = ["22:00-22:00"]', "'22:00-22:00' ends where it begins"),
+        ('link.hours = ["22-6"]', "'22-6' is no time of day from and to, as 22:00-06:00"),
+        ("fetch_bytes = 8192", "fetch_bytes (8192) is below partition_fetch_bytes (262144)"),
+        ('[[replicator.link.lanes]]\nname = "bulk"\ntopics = ["t"]', "lanes: 'bulk' is the link's own lane"),
+        ('[[replicator.link.lanes]]\nname = "a"\ntopics = ["t"]\n' * 2, "lanes: two are called 'a'"),
+    ],
+)
+def test_contradictions_are_refused_in_a_sentence(folder: Path, more: str, why: str) -> None:
+    """None is left for the link to find out."""
+    assert why in str(refusal(folder, LINK + more))
+
+
+@pytest.mark.parametrize(
+    ("keep", "why"),
+    [
+        ("above = 5, below = 3", "no number is above 5 and below 3"),
+        ("above = 5, at_most = 5", "no number is above 5 and at_most 5"),
+        ("at_least = 5, below = 5", "no number is at_least 5 and below 5"),
+        ("equals = 4, above = 5", "`equals` says it all: leave out above"),
+    ],
+)
+def test_a_condition_that_nothing_fits_is_refused(folder: Path, keep: str, why: str) -> None:
+    """A rule that would leave everything out is a mistake, most likely."""
+    rule = '[[replicator.records]]\ntopics = ["*"]\nkeep = { field = "x", %s }'
+    assert why in str(refusal(folder, LINK + rule % keep))
+    (folder / "headwater.toml").write_text(LINK + rule % "at_least = 5, at_most = 5")
+    assert load("replicator", ReplicatorSettings).records
+
+
+def test_what_fits_is_not_refused(folder: Path) -> None:
+    """Patterns may fit topics that come later; hours may pass midnight; lanes may be named after anything else."""
+    more = 'selection.include = ["lab-.*"]\nlink = { hours = ["22:00-06:00"], fresh_first = { topics = ["nope"] } }\n'
+    (folder / "headwater.toml").write_text(LINK + more + 'down.topics = ["hints"]')
+    found = load("replicator", ReplicatorSettings)
+    assert found.down_link is not None
+    assert found.down_link.way("hints", 0).target == "cloud.hints"
+
+
+def test_hints_can_be_followed(folder: Path) -> None:
+    """What is wrong with a whole section has no variable; a cluster that is missing has one."""
+    assert "HEADWATER_REPLICATOR" not in refusal(folder, LINK + "fetch_bytes = 8192").hint
+    missing = refusal(folder, LINK.replace('target.brokers = "cloud:9092"', ""))
+    assert "replicator.target is missing" in str(missing)
+    assert missing.hint.startswith("set HEADWATER_REPLICATOR__TARGET__BROKERS,")
+
+
+def test_a_short_salt_is_counted_in_characters(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is not shown."""
+    monkeypatch.setenv("HEADWATER_REPLICATOR__MASK_SALT", "salt")
+    assert str(refusal(folder, LINK)).endswith("replicator.mask_salt: it must have at least 8 characters")
+
+
+def test_what_pause_and_trim_need_is_told_apart(folder: Path) -> None:
+    """`acls` has a block for it, with the cloud's part where topics come down."""
+    (folder / "headwater.toml").write_text(LINK + 'topics = ["readings"]\ndown.topics = ["hints"]')
+    settings = load("replicator", ReplicatorSettings)
+    own, found = acl_lines(settings), operator_lines(settings)
+    assert [line.partition("--operation ")[2] for line in found if "edge:9092" in line] == [
+        "Create --topic 'headwater-replication-control'",
+        "Read --topic 'headwater-replication-control'",
+        "Write --topic 'headwater-replication-control'",
+        "Delete --topic 'readings'",
+    ]
+    assert sum("cloud:9092" in line for line in found) == 3
+    assert not any("Delete" in line for lines in own.values() for line in lines)
+    shown = CliRunner().invoke(app, ["acls"]).stdout.splitlines()
+    assert shown[shown.index("# for whoever pauses or trims") + 1 :] == found
