@@ -9,6 +9,7 @@ State = Literal["taken over", "secret", "not needed", "no counterpart"]
 
 _CONNECT = "there is no Kafka Connect: the link keeps its positions at the target itself"
 _TUNING = "batches go across whole, and request sizes follow the link"
+_NOT_ASKED = "security.protocol does not ask for it"
 _ONE_LOOK = "looked at with every checkpoint (mm2.checkpoint_interval_s)"
 
 # The first that fits the key without its cluster or flow; in the order of how special they are.
@@ -32,10 +33,16 @@ _RULES: tuple[tuple[str, State, str], ...] = (
         "heartbeats are shipped where they are written (mm2.publish)",
     ),
     (
+        r"(source\.|target\.)?(producer|consumer|admin)\.(bootstrap|security|sasl|ssl)\..*",
+        "no counterpart",
+        "a cluster has one login for all: write it without `producer`, `consumer` or `admin`",
+    ),
+    (
         r"sasl\.(oauthbearer|kerberos|login)\..*|sasl\.client\.callback.*",
         "no counterpart",
-        "PLAIN and SCRAM are spoken",
+        "PLAIN, SCRAM, OAUTHBEARER (token_file) and Kerberos are spoken, without Java's modules",
     ),
+    (r"sasl\.(mechanism|jaas\.config)|ssl\.(keystore|truststore|key)\..*", "not needed", _NOT_ASKED),
     (r"ssl\.endpoint\.identification\.algorithm", "no counterpart", "names in certificates are always checked"),
     (r"ssl\.(engine|provider|keymanager|trustmanager|secure).*", "no counterpart", "the system's OpenSSL is used"),
     (r"ssl\.(protocol|enabled\.protocols|cipher\.suites)", "not needed", "TLS 1.2 and 1.3 as OpenSSL offers them"),
@@ -53,6 +60,20 @@ _RULES: tuple[tuple[str, State, str], ...] = (
     (r"acks|.*in\.flight.*|enable\.idempotence|compression\..*|retries|.*backoff.*", "not needed", _TUNING),
     (r"clusters|enabled", "not needed", "a link is one flow; another one has settings of its own"),
 )
+
+# Names whose values are words, numbers or classes of Kafka's; what else fits a rule with a * may hold anything.
+_HARMLESS = re.compile(
+    r"clusters|listeners|name|acks|retries|(.*\.)?"
+    r"(ms|bytes|size|records|seconds|factor|partitions|topic|enabled|enable|idempotence|class|type|max|reset|level"
+    r"|support|alias|id|algorithm|protocols?|mechanism|suites|reporters|converter|location)"
+)
+_STRANGERS = re.compile(r"(transforms|predicates|config\.providers)\..*(?<!\.type)(?<!\.class)")
+
+
+def is_harmless(key: str) -> bool:
+    """Whether a setting is known here, and its value may be printed."""
+    known = any(re.fullmatch(pattern, key) for pattern, _, _ in _RULES)
+    return known and _HARMLESS.fullmatch(key) is not None and not _STRANGERS.fullmatch(key)
 
 
 def fate(key: str) -> tuple[State, str]:

@@ -12,8 +12,10 @@ from pydantic import ValidationError
 
 from headwater.contract.errors import BadInput
 from headwater.contract.names import check_site
-from replicator.mm2.importing.book import Book, Ledger, Row
+from replicator.mm2.importing.book import Book, Ledger, Row, shown
 from replicator.mm2.importing.counterparts import fate
+from replicator.mm2.importing.duties import duties
+from replicator.mm2.importing.patterns import HINT, Listed, all_usable, listed, usable
 from replicator.mm2.importing.properties import parse_properties, words
 from replicator.mm2.importing.security import cluster_table
 from replicator.mm2.importing.transforms import Transforms
@@ -22,7 +24,7 @@ from replicator.settings import ReplicatorSettings
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")  # as a pattern it fits itself alone
 _POLICIES = "org.apache.kafka.connect.mirror."
-_ONLY_JAVA = re.compile(r"\\[pPQEGRX]|&&|\(\?<[A-Za-z]")  # what Python's patterns lack or write otherwise
+_UNDONE = re.compile(r"(.*\.)?(transforms(\.[^.]+\.type)?( \(default\))?|(ssl|sasl)\..*)")
 _NO_NAME = re.compile(r"[^a-z0-9-]+")
 Table = dict[str, object]
 
@@ -37,9 +39,10 @@ class Imported(msgspec.Struct, frozen=True):
 
     @property
     def toml(self) -> str:
-        """The settings as a part of headwater.toml."""
+        """The settings as a part of headwater.toml; transforms and logins that are not taken over are comments."""
         lines = [f"# {self.flow}, from a file of MirrorMaker 2"]
         lines += [f"# a secret, for the folder that HEADWATER_SECRETS names: {name}" for name in self.secrets]
+        lines += [_comment(row) for row in self.rows if row.state == "no counterpart" and _UNDONE.fullmatch(row.key)]
         return "\n".join([*lines, *_toml("replicator", self.settings), ""])
 
 
@@ -53,14 +56,15 @@ def import_flow(data: bytes, wanted: str | None = None) -> Imported:
     settings = _names(book, source, target)
     settings |= {end: cluster_table(each, end) for end, each in ends.items()}
     settings |= _topics(book)
-    settings |= _duties(book)
-    _check(settings)
+    settings |= duties(book)
+    aliases = {"source": source, "target": target}
+    _check(settings, aliases)
     settings |= _rules(book, settings)
     if "sync.topic.acls.enabled" not in found and flow + "sync.topic.acls.enabled" not in found:
         book.note("sync.topic.acls.enabled", "true", *fate("sync.topic.acls.enabled"))
     others = [each for each in words(found["clusters"]) if each not in (source, target)]
     ledger.rest((flow, f"{source}.", f"{target}."), tuple(f"{each}." for each in others))
-    _check(settings)
+    _check(settings, aliases)
     return Imported(flow[:-1], settings, ledger.secrets, [ledger.rows[key] for key in sorted(ledger.rows)])
 
 
@@ -72,11 +76,21 @@ def _flow(found: Mapping[str, str], wanted: str | None) -> tuple[str, str]:
     }
     told = ", ".join(flows) or "none"
     if wanted is not None and wanted not in flows:
-        raise BadInput(f"the flow {wanted} is not enabled in this file", hint=f"enabled: {told}")
-    if wanted is None and len(flows) != 1:
-        hint = f"choose one with --flow: {told}" if flows else "it needs lines as `clusters` and `A->B.enabled = true`"
-        raise BadInput(f"{len(flows) or 'no'} flows are enabled in this file; a link is one", hint=hint)
+        raise BadInput(f"the flow {wanted} is not enabled in this file{_seen(found)}", hint=f"enabled: {told}")
+    if wanted is None and len(flows) > 1:
+        message = f"{len(flows)} flows are enabled in this file; a link is one"
+        raise BadInput(message, hint=f"choose one with --flow: {told}")
+    if not flows:
+        hint = "it needs lines as `clusters = A, B` and `A->B.enabled = true`"
+        raise BadInput(f"no flows are enabled in this file{_seen(found)}; a link is one", hint=hint)
     return flows[wanted or told]
+
+
+def _seen(found: Mapping[str, str]) -> str:
+    """The lines that would enable a flow, were they as MirrorMaker asks for."""
+    keys = [key for key in found if key == "clusters" or ("->" in key and key.endswith(".enabled"))]
+    seen = ", ".join(f"{key} = {shown(key, found[key].strip())!r}" for key in keys)
+    return f" ({seen})" if seen else ""
 
 
 def _is_on(value: str | None) -> bool:
@@ -105,64 +119,20 @@ def _names(book: Book, source: str, target: str) -> Table:
 
 
 def _topics(book: Book) -> Table:
-    topics = words(_either(book, "topics", "topics.whitelist", "topics, selection.include") or ".*")
-    names = [each for each in topics if _PLAIN.fullmatch(each)]
-    patterns = _usable(book, "topics", [each for each in topics if each not in names])
+    chosen = listed(book, "topics", "topics.whitelist", "topics, selection.include")
+    if chosen is None:
+        chosen = Listed("topics", (".*",))
+    names = [each for each in chosen.words if _PLAIN.fullmatch(each)]
+    patterns = usable(book, Listed(chosen.key, tuple(each for each in chosen.words if each not in names)))
+    if not names and not patterns:
+        told = ", ".join(map(repr, chosen.words))
+        message = f"{told} cannot be used, and nothing else is to be shipped" if told else "no topic is named"
+        raise BadInput(f"{book.name(chosen.key)}: {message}", hint=HINT)
     selection: Table = {"include": patterns} if patterns else {}
-    excluded = _either(book, "topics.exclude", "topics.blacklist", "selection.exclude")
+    excluded = listed(book, "topics.exclude", "topics.blacklist", "selection.exclude")
     if excluded is not None:
-        selection["exclude"] = _usable(book, "topics.exclude", words(excluded))
+        selection["exclude"] = all_usable(book, excluded)
     return {"topics": names, **({"selection": selection} if selection else {})}
-
-
-def _either(book: Book, key: str, former: str, becomes: str) -> str | None:
-    value = book.take(key, becomes)
-    return value if value is not None else book.take(former, becomes)
-
-
-def _usable(book: Book, key: str, patterns: tuple[str, ...] | list[str]) -> list[str]:
-    """Those of Java's patterns that mean the same in Python; the others are told."""
-    usable = []
-    for pattern in patterns:
-        try:
-            re.compile(pattern)
-            fits = not _ONLY_JAVA.search(pattern)
-        except re.error:
-            fits = False
-        if fits:
-            usable.append(pattern)
-        else:
-            book.note(key, pattern, "no counterpart", "Java's alone: write it as Python's re understands it")
-    return usable
-
-
-def _duties(book: Book) -> Table:
-    """What is written beside the records, and how topics are made."""
-    mm2: Table = {}
-    kinds = ("heartbeats", "checkpoints", "offset-syncs")
-    emitted = [book.take(f"emit.{kind}.enabled", "mm2.publish (all three together)") for kind in kinds]
-    mm2["publish"] = any(each is None or _is_on(each) for each in emitted)
-    mm2["sync_group_offsets"] = _is_on(book.take("sync.group.offsets.enabled", "mm2.sync_group_offsets"))
-    for kind, name in (("heartbeats", "heartbeat_interval_s"), ("checkpoints", "checkpoint_interval_s")):
-        if interval := book.take(f"emit.{kind}.interval.seconds", f"mm2.{name}"):
-            mm2[name] = _seconds(interval, kind)
-    groups = _either(book, "groups", "groups.whitelist", "mm2.groups")
-    if groups is not None:
-        mm2["groups"] = _usable(book, "groups", words(groups))
-    excluded = _either(book, "groups.exclude", "groups.blacklist", "mm2.groups_exclude")
-    if excluded is not None:
-        mm2["groups_exclude"] = _usable(book, "groups.exclude", words(excluded))
-    if where := book.take("offset-syncs.topic.location", "mm2.offset_syncs_at"):
-        mm2["offset_syncs_at"] = where.strip().lower()
-    configs: Table = {"follow": _is_on(book.take("sync.topic.configs.enabled", "topic_configs.follow") or "true")}
-    if interval := book.take("sync.topic.configs.interval.seconds", "topic_configs.refresh_s"):
-        configs["refresh_s"] = _seconds(interval, "topic configs")
-    found: Table = {"mm2": mm2, "topic_configs": configs}
-    copies = book.take("replication.factor", "replication_factor") or "2"
-    if copies.strip() == "-1":
-        book.note("replication.factor", copies, "no counterpart", "name the number of copies: replication_factor")
-        return found
-    return {"replication_factor": _number(copies, "replication.factor"), **found}
 
 
 def _rules(book: Book, settings: Table) -> Table:
@@ -172,22 +142,14 @@ def _rules(book: Book, settings: Table) -> Table:
     return {"records": found} if found else {}
 
 
-def _seconds(text: str, what: str) -> float:
-    return float(max(_number(text, what), 1))
-
-
-def _number(text: str, what: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
-        raise BadInput(f"{what}: {text!r} is not a whole number") from error
-
-
-def _check(settings: Table) -> None:
+def _check(settings: Table, aliases: Mapping[str, str]) -> None:
     """Raise BadInput unless a link would start with these settings, once the secrets are there."""
     tried = json.loads(json.dumps(settings))
-    for end in ("source", "target"):
-        if tried[end].get("sasl_mechanism", "GSSAPI") != "GSSAPI":
+    for end in aliases:
+        how = tried[end].get("sasl_mechanism", "GSSAPI")
+        if how == "OAUTHBEARER":
+            tried[end]["token_file"] = "?"  # noqa: S105  # stands for the one that a hint asks for
+        elif how != "GSSAPI":
             tried[end].setdefault("username", "?")
             tried[end]["password"] = "?"  # noqa: S105  # stands for the one in the file of secrets
     try:
@@ -195,7 +157,15 @@ def _check(settings: Table) -> None:
     except ValidationError as error:
         wrong = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = ".".join(map(str, wrong["loc"])) or "the settings"
-        raise BadInput(f"nothing can be made of this flow: {where}: {wrong['msg']}", hint="correct the file") from None
+        message = wrong["msg"].removeprefix("Value error, ")
+        if where in aliases and message.startswith("brokers: "):
+            where, message = f"{aliases[where]}.bootstrap.servers", message.removeprefix("brokers: ")
+        raise BadInput(f"nothing can be made of this flow: {where}: {message}", hint="correct the file") from None
+
+
+def _comment(row: Row) -> str:
+    told = f"# no counterpart: {row.key} = {row.value} ({row.remark})"
+    return "".join(each if each.isprintable() else "?" for each in told)  # a line feed would end the comment
 
 
 def _toml(name: str, table: Mapping[str, object]) -> list[str]:

@@ -19,7 +19,7 @@ _OPTION = re.compile(r"""(\w[\w.]*)\s*=\s*(?:"((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\]
 def parse_properties(data: bytes) -> dict[str, str]:
     """Values by key, a later line wins; BadInput for an escape that is none."""
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")  # editors put a byte order mark in front
     except UnicodeDecodeError:
         text = data.decode("latin-1")  # what Java reads by itself; what is UTF-8 is hardly ever meant as that
     found = {}

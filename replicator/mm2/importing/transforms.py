@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from replicator.mm2.importing.book import Book
+from replicator.mm2.importing.book import HIDDEN, Book, is_provided, shown
+from replicator.mm2.importing.patterns import HINT, is_understood
 from replicator.mm2.importing.properties import words
 from replicator.mm2.naming import Naming
 
@@ -44,16 +45,21 @@ class Transforms:
     def rules(self) -> list[Table]:
         """A rule for each transform that has a counterpart, in their order; the others are told."""
         found: list[Table] = []
+        with_predicate = False
         aliases = self._book.take("transforms", _BECOMES) or ""
         for alias in words(aliases):
+            before = dict(self._book.ledger.rows)
             try:
                 found.append(self._rule(alias))
+                with_predicate |= self._take(alias, "predicate") is not None
             except _NoCounterpart as why:
+                self._book.ledger.rows = before  # what was looked at for it was not taken over
                 kind = self._book.take(f"transforms.{alias}.type", _BECOMES) or "without a type"
                 self._book.note(f"transforms.{alias}.type", kind, "no counterpart", str(why))
         if aliases and not found:
             self._book.note("transforms", aliases, "no counterpart", "none of them has one")
-        self._book.take("predicates", _BECOMES)
+        if with_predicate:
+            self._book.take("predicates", _BECOMES)
         return found
 
     def _rule(self, alias: str) -> Table:
@@ -74,7 +80,10 @@ class Transforms:
         return rule | only | made
 
     def _take(self, alias: str, key: str) -> str | None:
-        return self._book.take(f"transforms.{alias}.{key}", _BECOMES)
+        value = self._book.take(f"transforms.{alias}.{key}", _BECOMES)
+        if value is not None and is_provided(value):
+            raise _NoCounterpart(f"a config provider's value: write {key} out")
+        return value
 
     def _named(self, alias: str) -> _Named:
         predicate = self._take(alias, "predicate")
@@ -96,10 +105,9 @@ class Transforms:
 
     def _fitting(self, pattern: str, *, negated: bool) -> list[str]:
         """Topics by their names at the site whose names at the target fit a pattern of Java."""
-        try:
-            whole = re.compile(pattern)
-        except re.error as error:
-            raise _NoCounterpart(f"{pattern!r} is not understood: {error}") from error
+        if not is_understood(pattern):
+            raise _NoCounterpart(f"{pattern!r} is not understood: {HINT}")
+        whole = re.compile(pattern)
         found = [each for each in self._topics if bool(whole.fullmatch(self._naming.remote(each))) != negated]
         if self._has_patterns:
             found.append(self._glob(pattern, negated=negated))
@@ -154,7 +162,10 @@ def _insert_header(take: _Take) -> Table:
     name = take("header") or ""
     if name.startswith(_OWN):
         raise _NoCounterpart(f"headers that begin with {_OWN} are Headwater's own")
-    return {"set_headers": {name: take("value.literal") or ""}}
+    value = take("value.literal") or ""
+    if shown(name, value) == HIDDEN:
+        raise _NoCounterpart("its value seems to be a secret: write set_headers where only the link reads it")
+    return {"set_headers": {name: value}}
 
 
 _MAKERS: dict[str, Callable[[_Take], Table]] = {
