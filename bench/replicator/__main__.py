@@ -8,6 +8,7 @@ import os
 import pstats
 import signal
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,13 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     out = console(as_json=as_json)
     busy = os.getloadavg()[0]
-    chosen = CASES if cases == "all" else [BY_NAME[name] for name in cases.split(",") if name]
+    chosen = CASES if cases == "all" else [BY_NAME[name] for name in _named("--cases", cases, BY_NAME)]
+    wanted = _named("--systems", systems, (OURS, LOOP, TUNED, STOCK))
     chosen = [dataclasses.replace(case, records=max(1000, int(case.records * share))) for case in chosen]
     results = Results()
     try:
         with open_bed(out.print) as bed:
-            found = _systems(systems.split(","), results, cprofile, out)
+            found = _systems(wanted, results, cprofile, out)
             for case in chosen:
                 _copy_all(bed, case, found, runs, results, out)
             if extras:
@@ -65,6 +67,16 @@ def main(
         pstats.Stats(str(cprofile)).sort_stats("tottime").print_stats(40)
     if results.faults:
         raise typer.Exit(1)
+
+
+def _named(option: str, given: str, known: Collection[str]) -> list[str]:
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    for name in names:
+        if name not in known:
+            raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}", param_hint=option)
+    if not names:
+        raise typer.BadParameter(f"name some of {', '.join(known)}", param_hint=option)
+    return names
 
 
 def _systems(names: list[str], results: Results, cprofile: Path | None, out: Any) -> list[System]:

@@ -8,8 +8,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from bench.replicator import mirror, runs
+from bench.replicator.__main__ import main
 from bench.replicator.cases import BY_NAME, CASES, USUAL, Case, load
 from bench.replicator.clusters import Bed, open_bed
 from bench.replicator.runs import Run, copy
@@ -44,6 +47,16 @@ def test_each_figure_of_the_issue_is_there_and_refused_without_runs() -> None:
     found = {each.name: each for each in figures(Results())}
     assert len([each for each in found.values() if each.goal is not None]) == 10
     assert all(each.value is None and not each.met for each in found.values())
+
+
+@pytest.mark.parametrize("given", [("--cases", "nope"), ("--systems", "nope,headwater"), ("--cases", ",")])
+def test_a_name_that_is_none_is_answered_with_the_names(given: tuple[str, str]) -> None:
+    """Before anything is started."""
+    app = typer.Typer()
+    app.command()(main)
+    done = CliRunner().invoke(app, given, env={"COLUMNS": "400"})
+    assert done.exit_code == 2
+    assert ("1k_zstd" if given[0] == "--cases" else "mm2 tuned") in done.stderr
 
 
 def test_a_ratio_is_that_of_the_rounds_and_refused_for_a_false_copy() -> None:
