@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from pydantic.fields import FieldInfo
+from typer.testing import CliRunner
 
+from headwater.app.cli import app
 from headwater.app.doctor.kafka import DOCTOR_TOPIC
 from headwater.app.parts import SETTINGS, settings_model
 from headwater.app.values import defaults
@@ -171,6 +174,56 @@ def test_the_settings_of_the_readme_are_settings(tmp_path: Path, monkeypatch: py
         monkeypatch.chdir(tmp_path)
         for part in parts:
             assert load(part, settings_model(part))
+
+
+REPLICATOR = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/replicator.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("given", REPLICATOR[1:], ids=lambda text: text.splitlines()[0].strip("[]"))
+def test_the_settings_of_the_replicators_page_are_settings(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each example starts a link when it is added to the few lines that the page begins with."""
+    least, own = REPLICATOR[0], given.removeprefix("[replicator]\n")
+    for end in re.findall(r"^\[replicator\.(source|target)\]", own, re.MULTILINE):
+        least = re.sub(rf"^{end} = .*\n", "", least, flags=re.MULTILINE)
+    (tmp_path / "headwater.toml").write_text(least + own)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HEADWATER_REPLICATOR__MASK_SALT", "pepper-and-salt")
+    assert load("replicator", settings_model("replicator"))
+
+
+def test_the_trial_of_the_replicators_page_ships_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command below the rules, typed with these rules, ends as the page says."""
+    page = (ROOT / "docs/replicator.md").read_text()
+    (line,) = re.findall(r"^\$ headwater (replicate rules test .*)$", page, re.MULTILINE)
+    (ruled,) = (each for each in REPLICATOR if "[[replicator.records]]" in each)
+    (tmp_path / "headwater.toml").write_text(REPLICATOR[0] + ruled.removeprefix("[replicator]\n"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HEADWATER_REPLICATOR__MASK_SALT", "pepper-and-salt")
+    done = CliRunner().invoke(app, shlex.split(line))
+    assert (done.exit_code, "lets it pass" in done.stdout) == (0, True)
+
+
+def test_links_within_the_pages_lead_somewhere() -> None:
+    """Each `#heading` that a page links to is one of the page it names."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+
+    def headings(page: Path) -> set[str]:
+        found = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+        return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+    links = [
+        (page, name, place)
+        for page in pages
+        for name, place in re.findall(r"\]\(([^)#:]*)#([^)]*)\)", page.read_text())
+    ]
+    assert links
+    assert [
+        (page.name, place)
+        for page, name, place in links
+        if place not in headings((page.parent / name).resolve() if name else page)
+    ] == []
 
 
 def test_no_file_names_a_machine() -> None:
