@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import NamedTuple
 
-from headwater.transport.kafka_batch import Batch, Cluster, Record, records
+from headwater.transport.kafka_batch import Batch, Cluster, Record, codes, records
 from headwater.transport.kafka_batch.reading import walk
 from headwater.transport.kafka_batch.standing import standing
 from replicator.numbering import Stamp, TargetState, foreign
@@ -34,6 +34,26 @@ async def bounds(cluster: Cluster, topic: str, partition: int) -> tuple[int, int
     """First offset of a log, and its high watermark."""
     first = (await cluster.offsets(topic, "earliest"))[partition]
     return first, (await cluster.offsets(topic, "latest"))[partition]
+
+
+async def decided(cluster: Cluster, topic: str, partition: int) -> tuple[int, int, int]:
+    """First offset of a log, the one up to which all transactions are decided, and its high watermark.
+
+    A producer may leave a transaction open for its transaction.timeout.ms; nobody reads what is behind it meanwhile.
+    """
+    first, end = await bounds(cluster, topic, partition)
+    return first, await decided_to(cluster, topic, partition, end), end
+
+
+async def decided_to(cluster: Cluster, topic: str, partition: int, end: int) -> int:
+    """Up to which offset, at most `end`, all transactions are decided. Transient: nobody says so."""
+    asked = {(topic, partition): end}
+    (part,) = await cluster.fetch(asked, max_wait_ms=1, max_bytes=1, partition_max_bytes=1, read_committed=True)
+    if part.error == codes.OFFSET_OUT_OF_RANGE:  # it was cut short since
+        return end
+    cluster.note(topic, part.error)
+    codes.check(part.error, f"reading {topic}[{partition}]", denied=cluster.denied("Read", topic))
+    return min(part.last_stable, end) if part.last_stable >= 0 else end
 
 
 async def look(target: Cluster, way: Way, pid: int, begins: int = 0) -> TargetState:

@@ -39,6 +39,13 @@ async def limits_of(target: Cluster, topic: str) -> Limits:
         return Limits()
 
 
+def by_number(kept: dict[bytes, Record], topic: str, partition: int, engine: str) -> bool:
+    """Whether the batch engine carries a partition, and did so last: then the target's offsets are record numbers."""
+    record = kept.get(standing_key(topic, partition))
+    carried = record and decode(record.value, Standing, f"the standing of {topic}[{partition}]").engine
+    return {engine, carried or engine} == {"batch"}
+
+
 def told(
     found: PartitionStatus, topic: str, kept: dict[bytes, Record], notices: list[Notice], retention_ms: int
 ) -> PartitionStatus:
@@ -73,6 +80,11 @@ def sentences(topic: str, found: PartitionStatus) -> list[str]:
         lines.append(f"{where}: last tried at {at}, and again by itself while the link runs")
     if found.missing:
         lines.append(f"{where}: offsets {found.missing[0]} to {found.missing[1] - 1} were deleted unshipped")
+    if found.lost:
+        again = "the link ships them again when it writes there next or starts anew, if the source still has them"
+        lines.append(f"{where}: the target has lost the last {found.lost} records that it had acknowledged; {again}")
+    if found.undecided:
+        lines.append(f"{where}: {found.undecided} offsets wait for an open transaction of a producer at the source")
     if found.replaced:
         lines.append(f"{where}: the target did not take {_counted(found.replaced)}; something else stands for them")
     if found.filtered:

@@ -1,6 +1,7 @@
 """What did not arrive as it was: one record each in the compacted topic `<site>.gaps.internal`, for everybody to read.
 
-The key is `<topic>/<partition>/<era>/<from>`; a link that says the same again after a crash says it under the same key.
+The key is `<topic>/<partition>/<era>/<from>`, with `/replaced` behind it for a replaced record, which may be the first
+one behind a gap. A link that says the same again after a crash says it under the same key.
 Values are canonical JSON:
 
 | field | meaning |
@@ -49,7 +50,8 @@ class Notice(msgspec.Struct, frozen=True, rename={"first": "from", "last": "to",
     @property
     def key(self) -> bytes:
         """Key of the record."""
-        return f"{self.topic}/{self.partition}/{self.era}/{self.first}".encode()
+        kind = "/replaced" if self.replaced else ""
+        return f"{self.topic}/{self.partition}/{self.era}/{self.first}{kind}".encode()
 
 
 def of_gap(way: Way, gap: Gap, *, halted: bool) -> Notice:

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from headwater.contract import headers
+from headwater.contract.errors import BadInput
 from headwater.transport.kafka_batch import Out, Record
 from replicator import fingerprint
 from replicator.way import Way
@@ -76,3 +77,17 @@ def stands_for(there: Record, here: Record) -> bool:
     return headers.find(there.headers, headers.SOURCE_OFFSET) == headers.number(here.offset) and headers.find(
         there.headers, headers.SOURCE_DIGEST
     ) == fingerprint.digest(here)
+
+
+def plain(record: Record) -> Record:
+    """As it was before its source offset was added behind all its headers, by the engine that goes record by record."""
+    found = record.headers
+    return record._replace(headers=found[:-1]) if found and found[-1][0] == headers.SOURCE_OFFSET else record
+
+
+def source_offset(record: Record) -> int | None:
+    """The source offset that a record of the target names, or None."""
+    try:
+        return headers.find_number(record.headers, headers.SOURCE_OFFSET)
+    except BadInput:
+        return None

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import msgspec
 
 from headwater.contract.errors import BadInput, DataMissing, Refused, Transient, Unreachable
 from headwater.contract.topics import positions
 from headwater.transport.kafka_batch import Cluster, Record, read_compacted
-from headwater.transport.kafka_batch.reading import walk
-from replicator import losses, targets
+from replicator import losses, targets, waits
 from replicator.engine import now_ms
 from replicator.fresh.aside import DEFERRED
 from replicator.fresh.status import standing
@@ -37,7 +36,8 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     with what to do and the exit code of that trouble, `tried`: when it was last tried again, ms since 1970.
     `filtered`: records that rules left out in the link's present life, by rule; `unreadable`: values that they could
     not read, as `<rule>: <why>, <shipped or dropped>`.
-    `safe_to_delete`: source offset behind what is proven.
+    `safe_to_delete`: source offset behind what is proven. `lost`: records that the target had acknowledged and has no
+    more. `undecided`: how many of `lag_records` are behind the begin of an open transaction at the source.
     """
 
     partition: int
@@ -58,6 +58,8 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     filtered: dict[str, int] = {}
     unreadable: dict[str, int] = {}
     tried: int = 0
+    lost: int = 0
+    undecided: int = 0
 
 
 class TopicStatus(msgspec.Struct, frozen=True):
@@ -95,9 +97,9 @@ class LinkStatus(msgspec.Struct, frozen=True):
 
     @property
     def exit_code(self) -> int:
-        """What `headwater replicate status` ends with: the code of a halted partition, or 8 for missing records."""
+        """What `headwater replicate status` ends with: the code of a halted partition, or 8 for lost records."""
         partitions = [each for topic in self.topics for each in topic.partitions]
-        lost = [DataMissing.exit_code for each in partitions if each.missing]
+        lost = [DataMissing.exit_code for each in partitions if each.missing or each.lost]
         return max([each.exit_code for each in partitions] + lost, default=0)
 
 
@@ -130,7 +132,7 @@ async def link_status(settings: ReplicatorSettings) -> LinkStatus:
 
 def is_running(topics: list[TopicStatus], stored_ms: int | None, interval_s: float, at_ms: int) -> bool | None:
     """Whether a replicator ships what waits, by the age of its last word: see `LinkStatus`."""
-    if not any(each.lag_records for topic in topics for each in topic.partitions):
+    if not any(each.lag_records > each.undecided for topic in topics for each in topic.partitions):
         return None
     return stored_ms is not None and at_ms - stored_ms < _SILENT_INTERVALS * interval_s * 1000
 
@@ -173,16 +175,16 @@ async def _topic_status(
         arrived, limits = await target.offsets(name, "latest"), await losses.limits_of(target, name)
     except BadInput:
         arrived, limits = {}, Limits()
-    found = []
-    for partition in range(spec.partitions):
-        position = position_in(kept, topic, partition)
-        log = (firsts[partition], ends[partition])
-        each = await _partition_status(source, topic, partition, log, arrived.get(partition), position)
-        each = msgspec.structs.replace(each, safe_to_delete=safe_offset(kept, topic, partition))
-        found.append(losses.told(each, topic, kept, said, limits.retention_ms))
     compacted = "source" if targets.is_compacted(spec) else "target" if limits.compacted else ""
     stands = [position_in(kept, topic, partition) for partition in range(spec.partitions)]
     engine, why = engine_of(settings, topic, compacted, stands)
+    found = []
+    for partition, position in enumerate(stands):
+        log, has = (firsts[partition], ends[partition]), arrived.get(partition)
+        way, by_number = settings.way(topic, partition), losses.by_number(kept, topic, partition, engine)
+        each = await _partition_status((source, target), way, log, has, position, by_number=by_number)
+        each = msgspec.structs.replace(each, safe_to_delete=safe_offset(kept, topic, partition))
+        found.append(losses.told(each, topic, kept, said, limits.retention_ms))
     differ = await drift(source, target, topic, name) if arrived else {}
     return TopicStatus(topic, name, engine, found, gaps_in(kept, topic), why, differ)
 
@@ -217,26 +219,23 @@ def _refused(topic: str, kept: Kept, said: list[Notice], error: Refused) -> Part
 
 
 async def _partition_status(
-    source: Cluster, topic: str, partition: int, log: tuple[int, int], arrived: int | None, position: Position | None
+    ends: tuple[Cluster, Cluster],
+    way: Way,
+    log: tuple[int, int],
+    arrived: int | None,
+    position: Position | None,
+    *,
+    by_number: bool,
 ) -> PartitionStatus:
     first, end = log
-    if position is None or arrived is None:
-        return PartitionStatus(partition, "not started", arrived or 0, end - first, 0.0, None)
-    at = position.source_next + max(0, arrived - position.target_next)
-    missing = (at, first) if at < first and position.trail else None
-    waiting_since = await _next_record_ms(source, topic, partition, max(at, first), end)
-    lag = 0 if waiting_since is None else end - max(at, first)
-    lag_s = 0.0 if waiting_since is None else max(0.0, (now_ms() - waiting_since) / 1000)
-    state = "records missing" if missing else "behind" if lag else "up to date"
-    return PartitionStatus(partition, state, arrived, lag, lag_s, missing)
-
-
-async def _next_record_ms(source: Cluster, topic: str, partition: int, at: int, end: int) -> int | None:
-    """Time of the first data batch from an offset on, or None if only markers are left."""
-    if at >= end:
-        return None
-    async with aclosing(walk(source, topic, partition, at, end)) as walked:
-        async for batch, is_data in walked:
-            if is_data:
-                return batch.base_timestamp
-    return None
+    if position is None or (arrived is None and not position.target_next):
+        return PartitionStatus(way.partition, "not started", arrived or 0, end - first, 0.0, None)
+    lost = max(position.target_next - (arrived or 0), 0)
+    at = await waits.reached(ends[1], way, position, arrived or 0, by_number=by_number)
+    missing = (at, first) if at < first else None
+    found = await waits.waiting(ends[0], way, max(at, first), end)
+    lag_s = 0.0 if found.since_ms is None else max(0.0, (now_ms() - found.since_ms) / 1000)
+    state = "records missing" if missing or lost else "behind" if found.offsets else "up to date"
+    return PartitionStatus(
+        way.partition, state, arrived or 0, found.offsets, lag_s, missing, lost=lost, undecided=found.undecided
+    )

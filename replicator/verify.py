@@ -9,9 +9,8 @@ from contextlib import aclosing
 
 import msgspec
 
-from headwater.contract import headers
-from headwater.transport.kafka_batch import Cluster, Record, read_compacted
-from replicator import logs, losses, targets
+from headwater.transport.kafka_batch import Cluster, Record
+from replicator import logs, losses, states, targets
 from replicator.fingerprint import canonical
 from replicator.fresh import parts
 from replicator.logs import Start
@@ -33,8 +32,9 @@ _WINDOW = 256  # records looked ahead to find where two logs agree again
 class Comparison(msgspec.Struct, frozen=True):
     """One partition. The digests are SHA-256 over the compared records of each side: equal where they agree.
 
-    `waiting` records are at the source only, behind everything shipped; `skipped` are the target's of former eras. Of
-    the compared ones, `replaced` are there as what stands for them (quarantine.py), with the digest of the source's.
+    `waiting` records are at the source only, behind everything shipped; offsets in open transactions count as such.
+    `skipped` are the target's of former eras, or have been deleted at the source. Of the compared ones, `replaced` are
+    there as what stands for them (quarantine.py), with the digest of the source's.
     `filtered` records of the source were left out by rules; the others are compared as the rules make them.
     `swapped` records stand in another place; `ranges` names what differs, the first thousand of them.
     """
@@ -68,15 +68,16 @@ async def verify_link(settings: ReplicatorSettings) -> list[Comparison]:
         kept = await stored(target, settings.site)
         for topic in await chosen(source, settings):
             spec = await targets.spec_at_source(source, topic)
+            limits = await losses.limits_of(target, settings.names.remote(topic))
+            compacted = targets.is_compacted(spec) or limits.compacted
             for partition in range(spec.partitions):
                 way, position = settings.way(topic, partition), position_in(kept, topic, partition)
                 if position is None:
                     found.append(_nothing_yet(way, f"{way}: nothing was shipped yet"))
                 elif position.ruled is not None:
                     chain = chain_of(settings, topic, [position])
-                    compacted = targets.is_compacted(spec) or (await losses.limits_of(target, way.target)).compacted
                     found.append(await _compare_ruled(source, target, way, position, chain, compacted=compacted))
-                elif targets.is_compacted(spec):
+                elif compacted:
                     found.append(await _compare_states(source, target, way, position))
                 elif (both := parts.streams(kept, settings, way, position)) is not None:
                     found += [await _compare_sides(each.way, await parts.sides(source, target, each)) for each in both]
@@ -118,9 +119,26 @@ def _nothing_yet(way: Way, why: str) -> Comparison:
     return Comparison(way.topic, way.partition, 0, 0, 0, 0, 0, 0, empty, empty, why)
 
 
+async def _compare_states(source: Cluster, target: Cluster, way: Way, position: Position) -> Comparison:
+    got = await states.compare(source, target, way, position)
+    return Comparison(
+        topic=way.topic,
+        partition=way.partition,
+        compared=got.compared,
+        missing=got.missing,
+        doubled=got.doubled,
+        altered=got.altered,
+        waiting=got.waiting,
+        skipped=got.skipped,
+        source_sha256=got.digests[0].hexdigest(),
+        target_sha256=got.digests[1].hexdigest(),
+        remark=got.remark,
+    )
+
+
 async def _compare_logs(source: Cluster, target: Cluster, way: Way, position: Position) -> Comparison:
-    first, end = await logs.bounds(source, way.topic, way.partition)
     kept_from, kept_to = await logs.bounds(target, way.target, way.partition)
+    first, end, written = await logs.decided(source, way.topic, way.partition)  # then: the link may run meanwhile
     if first > position.source_next:
         return _nothing_yet(way, f"{way}: the source has deleted all that the stored position covers")
     start = max(position.source_first, first)
@@ -136,14 +154,14 @@ async def _compare_logs(source: Cluster, target: Cluster, way: Way, position: Po
     async with aclosing(ours), aclosing(theirs):
         await walk.run(ours, theirs)
     lost = max(0, position.target_next - kept_to)  # acknowledged, and not there any more
-    return walk.result(lost, max(0, position.target_first - kept_from))
+    return walk.result(lost, max(0, position.target_first - kept_from), written - end)
 
 
 async def _compare_sides(way: Way, sides: parts.Sides) -> Comparison:
     walk = _Walk(way)
     async with aclosing(sides.ours), aclosing(sides.theirs):
         await walk.run(sides.ours, sides.theirs)
-    return walk.result(sides.lost, sides.skipped)
+    return walk.result(sides.lost, sides.skipped, sides.undecided)
 
 
 class _Walk:
@@ -219,8 +237,8 @@ class _Walk:
     def _differs(self, text: str) -> None:
         self._first = self._first or f"{self._way}: {text}"
 
-    def result(self, lost: int, skipped: int) -> Comparison:
-        """What was found; `lost` records are acknowledged but not at the target."""
+    def result(self, lost: int, skipped: int, undecided: int) -> Comparison:
+        """What was found; `lost` records are acknowledged but not at the target, `undecided` offsets wait, too."""
         lost = min(lost, self._waiting)
         swapped = sum(each.records for each in self._ranges.swapped())
         first = self._first or (f"{self._way}: the last {lost} acknowledged records are not there" if lost else "")
@@ -231,7 +249,7 @@ class _Walk:
             missing=self._missing + lost - swapped,
             doubled=self._doubled - swapped,
             altered=self._altered,
-            waiting=self._waiting - lost,
+            waiting=self._waiting - lost + undecided,
             skipped=skipped,
             source_sha256=self._digests[0].hexdigest(),
             target_sha256=self._digests[1].hexdigest(),
@@ -255,42 +273,3 @@ async def _rest(records: AsyncGenerator[Record, None]) -> int:
     async for _ in records:
         count += 1
     return count
-
-
-async def _compare_states(source: Cluster, target: Cluster, way: Way, position: Position) -> Comparison:
-    """Compacted topics: the newest record of each key."""
-    ours = await read_compacted(source, way.topic, way.partition)
-    theirs = await read_compacted(target, way.target, way.partition)
-    waiting = {key for key, record in ours.items() if record.offset >= position.source_next}
-    missing = ours.keys() - theirs.keys() - waiting
-    digests = (hashlib.sha256(), hashlib.sha256())
-    altered = 0
-    for key in sorted(ours.keys() & theirs.keys() - waiting):
-        here = canonical(ours[key])
-        there = here if stands_for(theirs[key], ours[key]) else canonical(_without_offset(theirs[key]))
-        altered += here != there
-        digests[0].update(here)
-        digests[1].update(there)
-    deleted = {key for key in theirs.keys() - ours.keys() if _source_offset(theirs[key]) < position.source_next}
-    first = next((f"{way}: key {key!r} is missing" for key in sorted(missing)), "")
-    return Comparison(
-        topic=way.topic,
-        partition=way.partition,
-        compared=len(ours.keys() & theirs.keys() - waiting),
-        missing=len(missing),
-        doubled=len(deleted),
-        altered=altered,
-        waiting=len(waiting),
-        skipped=0,
-        source_sha256=digests[0].hexdigest(),
-        target_sha256=digests[1].hexdigest(),
-        remark=first,
-    )
-
-
-def _without_offset(record: Record) -> Record:
-    return record._replace(headers=tuple(pair for pair in record.headers if pair[0] != headers.SOURCE_OFFSET))
-
-
-def _source_offset(record: Record) -> int:
-    return headers.find_number(record.headers, headers.SOURCE_OFFSET) or 0

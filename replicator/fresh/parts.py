@@ -83,19 +83,21 @@ def streams(
 class Sides(NamedTuple):
     """A stream at the source and at the target: their records from the first that both have.
 
-    `lost`: records that were acknowledged and are not at the target any more; `skipped`: those of the target before.
+    `lost`: records that were acknowledged and are not at the target any more; `skipped`: those of the target before;
+    `undecided`: offsets of the source behind the begin of an open transaction.
     """
 
     ours: AsyncGenerator[Record, None]
     theirs: AsyncGenerator[Record, None]
     lost: int
     skipped: int
+    undecided: int
 
 
 async def sides(source: Cluster, target: Cluster, stream: Stream) -> Sides:
     """Both sides of a stream, over all its eras; Transient: a cluster does not answer."""
     way, position = stream.way, stream.position
-    first, end = await logs.bounds(source, way.topic, way.partition)
+    first, end, written = await logs.decided(source, way.topic, way.partition)
     kept_from, kept_to = await logs.bounds(target, way.target, way.partition)
     shipped = within(stream.spans, first, min(position.source_next, end))
     counted = [(await logs.count_on(source, way, Start(start, 0), _END, stop)).count for start, stop in shipped]
@@ -106,6 +108,7 @@ async def sides(source: Cluster, target: Cluster, stream: Stream) -> Sides:
         logs.contents(target, way.target, way.partition, begin, kept_to),
         max(0, position.target_next - kept_to),
         max(0, at_target - kept_from),
+        sum(stop - start for start, stop in within(stream.spans, end, written)),
     )
 
 

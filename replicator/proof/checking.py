@@ -193,6 +193,7 @@ async def check_source(
         async with aclosing(walk(probe, way.topic, way.partition, *entry.source)) as walked:
             outcome = await _against(entry, (each.batch async for each in walked if each.is_data))
         found = [_at_source(way, entry, *each) for each in outcome.differences]
+        found += [_unshipped(way, entry, outcome.more)] if outcome.more else []
         proven += outcome.agreed
         if entry.sha256 and not found and not any(entry.source[0] <= at < entry.source[1] for at in replaced):
             if await _digest_at_source(probe, way, entry) == entry.sha256:
@@ -227,10 +228,17 @@ def _at_source(way: Way, entry: Entry, cell: Wanted, has: int) -> Named:
     return Named(kind, cell.records, (cell.first, cell.end), entry.source, says)
 
 
+def _unshipped(way: Way, entry: Entry, count: int) -> Named:
+    (first, end), shipped = entry.source, entry.target[1]
+    says = f"{way.topic}[{way.partition}]: {count} records of offsets {first} to {end - 1} were never shipped"
+    return Named(DROPPED, count, (shipped, shipped), entry.source, says)
+
+
 class _Outcome(msgspec.Struct):
     agreed: int = 0
     counted: int = 0
     differences: list[tuple[Wanted, int]] = []
+    more: int = 0  # records behind those of the last cell
 
 
 async def _against(entry: Entry, log: AsyncIterator[Batch]) -> _Outcome:
@@ -240,8 +248,7 @@ async def _against(entry: Entry, log: AsyncIterator[Batch]) -> _Outcome:
     for cell, place in zip(_cells(entry), wanted(entry), strict=True):
         have, fold = left, 0
         while have < cell.records and (batch := await anext(log, None)) is not None:
-            first, end = max(batch.base_offset, entry.source[0]), min(batch.last_offset + 1, entry.source[1])
-            have += len([at for at in logs.offsets_of(batch, first) if at < end])
+            have += len(_within(entry, batch))
             fold = folded(fold, stamp_of(batch.raw, len(batch.raw)))
         left = max(have - cell.records, 0)
         if have < cell.records or (cell.exact and (left or fold != cell.fold)):
@@ -249,4 +256,10 @@ async def _against(entry: Entry, log: AsyncIterator[Batch]) -> _Outcome:
         else:
             found.agreed += cell.records
             found.counted += 0 if cell.exact else cell.records
+    found.more = left + sum([len(_within(entry, batch)) async for batch in log])
     return found
+
+
+def _within(entry: Entry, batch: Batch) -> list[int]:
+    """Offsets of a batch's records that are of an entry."""
+    return [at for at in logs.offsets_of(batch, max(batch.base_offset, entry.source[0])) if at < entry.source[1]]

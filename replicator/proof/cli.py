@@ -79,12 +79,14 @@ def _checked_table(found: Sequence[Checked]) -> str:
     return "\n".join([aligned(rows), *(f"{f.kind}: {f.says}" for each in found for f in each.findings)])
 
 
+_COUNTED = ("compared", "missing", "doubled", "swapped", "altered", "waiting", "skipped", "filtered")
+_COMPARED = ("partition", *_COUNTED[:-1], "left out", "source", "target")
+
+
 def _compared_table(found: Sequence[Comparison]) -> str:
-    rows: list[tuple[str, ...]] = [
-        ("partition", "compared", "missing", "doubled", "swapped", "altered", "waiting", "left out", "source", "target")
-    ]
+    rows: list[tuple[str, ...]] = [_COMPARED]
     for each in found:
-        counts = (each.compared, each.missing, each.doubled, each.swapped, each.altered, each.waiting, each.filtered)
+        counts = [getattr(each, name) for name in _COUNTED]
         digests = (each.source_sha256[:12], each.target_sha256[:12])
         rows.append((f"{each.topic}[{each.partition}]", *map(str, counts), *digests))
     lines = [aligned(rows), *(each.remark for each in found if each.remark)]

@@ -11,6 +11,7 @@ from replicator.proof.entry import HEAD_PREFIX, Head
 from replicator.standing import Standing, standing_key
 
 _RECORD = "record"
+_PARTS = 3  # of a head's key; names of topics have no slash
 Heads = dict[tuple[str, int], Head]
 
 
@@ -18,8 +19,9 @@ def heads_in(kept: Mapping[bytes, Record]) -> Heads:
     """By source topic and partition; those that go record by record are left out."""
     found = {}
     for key, record in kept.items():
-        if key.startswith(HEAD_PREFIX):
-            _, topic, partition = key.decode().split("/", 2)
+        parts = key.decode().split("/")
+        if key.startswith(HEAD_PREFIX) and len(parts) == _PARTS:  # `proof/0` is the position of a topic called proof
+            _, topic, partition = parts
             pair, where = (topic, int(partition)), f"{topic}[{partition}]"
             standing = kept.get(standing_key(*pair))
             if standing is None or decode(standing.value, Standing, f"how {where} stands").engine != _RECORD:

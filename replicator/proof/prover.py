@@ -17,7 +17,7 @@ from typing import NamedTuple
 import structlog
 
 from headwater.contract.errors import DataMissing, Transient, Untrusted
-from headwater.transport.kafka_batch import Cluster
+from headwater.transport.kafka_batch import Cluster, SetBack
 from headwater.transport.retry import Voice
 from replicator import logs
 from replicator.engine import Engine, Shipment, now_ms
@@ -162,6 +162,8 @@ class Prover:
             except Untrusted as error:
                 self._doubted[way] = str(error)
                 _log.error("the target differs from what was shipped", way=str(way), why=str(error), hint=error.hint)
+            except SetBack:  # of the journal: the next life reads what it has
+                raise
             except (Transient, DataMissing) as error:
                 if desk.voice.says(str(error)):
                     _log.warning("the proof waits", way=str(way), why=str(error))

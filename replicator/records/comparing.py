@@ -10,14 +10,12 @@ import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from headwater.contract import headers
-from headwater.contract.errors import BadInput
 from headwater.transport.kafka_batch import Cluster, Record
 from replicator import logs
 from replicator.fingerprint import canonical
 from replicator.position import Position, Ruled
 from replicator.proof.ranges import Ranges
-from replicator.quarantine import stands_for
+from replicator.quarantine import plain, source_offset, stands_for
 from replicator.records.chain import Chain
 from replicator.way import Way
 
@@ -44,7 +42,7 @@ class Compared:
 
     def takes(self, theirs: Record) -> int | None:
         """Source offset of a record of the target that is to be found at the source; None: it is skipped or surplus."""
-        at = _source_offset(theirs)
+        at = source_offset(theirs)
         if at is not None and at < self.begin:
             self.skipped += 1
             return None
@@ -56,7 +54,7 @@ class Compared:
     def agrees(self, ours: Record, theirs: Record) -> None:
         """A record of the target with the offset of one that the rules ship."""
         self._last = ours.offset
-        shown = _plain(theirs)
+        shown = plain(theirs)
         if stands_for(theirs, ours):
             self.replaced += 1
             shown = ours
@@ -84,35 +82,23 @@ class Compared:
             self.skipped += 1
             return
         self.doubled += 1
-        self.digests[1].update(canonical(_plain(theirs)))
-        self.ranges.surplus(_plain(theirs), self._last + 1)
+        self.digests[1].update(canonical(plain(theirs)))
+        self.ranges.surplus(plain(theirs), self._last + 1)
         self._say(f"target offset {theirs.offset} is there twice, or is not what the rules ship")
 
     def _say(self, what: str) -> None:
         self.remark = self.remark or f"{self._way}: {what}"
 
 
-def _source_offset(record: Record) -> int | None:
-    try:
-        return headers.find_number(record.headers, headers.SOURCE_OFFSET)
-    except BadInput:
-        return None
-
-
-def _plain(record: Record) -> Record:
-    """As it was before its source offset was added behind all its headers."""
-    found = record.headers
-    return record._replace(headers=found[:-1]) if found and found[-1][0] == headers.SOURCE_OFFSET else record
-
-
 async def compare(
     source: Cluster, target: Cluster, way: Way, position: Position, ruled: Ruled, chain: Chain, *, compacted: bool
 ) -> Compared:
     """Compare what one set of rules has shipped; `chain` must be that of `ruled`."""
-    first, end = await logs.bounds(source, way.topic, way.partition)
+    first, end, written = await logs.decided(source, way.topic, way.partition)
     kept_from, kept_to = await logs.bounds(target, way.target, way.partition)
     start = min(max(ruled.source_since, first), end)
     found = Compared(way, start, compacted=compacted)
+    found.waiting += written - end
     chain.reset(start)
     sure = start == ruled.source_since or not chain.thins
     expected = _expected(source, way, chain, (start, end), found, sure=sure)
