@@ -164,7 +164,7 @@ def _check(settings: Table, aliases: Mapping[str, str]) -> None:
 
 
 def _comment(row: Row) -> str:
-    told = f"# no counterpart: {row.key} = {row.value} ({row.remark})"
+    told = f"# no counterpart: {row.key}{row.value and f' = {row.value}'} ({row.remark})"
     return "".join(each if each.isprintable() else "?" for each in told)  # a line feed would end the comment
 
 

@@ -14,7 +14,8 @@ from replicator.mm2.importing.book import HIDDEN, Book, is_provided, shown
 from replicator.mm2.importing.properties import parse_login
 
 # What Java asks for to open its stores; the commands that make PEM files of them ask for it too.
-_OPENING = ("ssl.keystore.password", "ssl.truststore.password", "sasl.oauthbearer.client.credentials.client.secret")
+_OPENING = ("ssl.keystore.password", "ssl.truststore.password", "ssl.key.password")
+_ISSUER = "sasl.oauthbearer.client.credentials.client.secret"
 # PEM in the file itself (SslConfigs in Apache Kafka 4.3), and the setting that names a file with it.
 _INLINE = {
     "ssl.keystore.key": "key_file",
@@ -36,9 +37,15 @@ def cluster_table(book: Book, end: str) -> dict[str, object]:
         table |= _files(book, end)
     if protocol.startswith("SASL"):
         table |= _login(book, end)
-    for key in (*_OPENING, "ssl.key.password"):
+    for key in _OPENING:
         book.hide(key, "not needed where the file is PEM without a password")
+    book.hide(_ISSUER, "tokens are not fetched from their issuer: token_file", "no counterpart")
     return table
+
+
+def _setting(book: Book, key: str, end: str, name: str) -> str:
+    """A setting of one end, or of both where the line that it is told of is one for all clusters."""
+    return f"source.{name} and target.{name}" if book.name(key) == key else f"{end}.{name}"
 
 
 def _brokers(book: Book, end: str) -> str:
@@ -66,7 +73,7 @@ def _login(book: Book, end: str) -> dict[str, object]:
     if mechanism == "GSSAPI":
         return _kerberos(book, end)
     if mechanism == "OAUTHBEARER":
-        token = f"set {end}.token_file to a file that holds the token"
+        token = f"set {_setting(book, 'sasl.mechanism', end, 'token_file')} to a file that holds the token"
         book.note("sasl.mechanism", mechanism, "no counterpart", f"{token}; it is not fetched from its issuer")
         book.hide("sasl.jaas.config", f"{token}, which whoever fetches it keeps fresh")
         return {"sasl_mechanism": mechanism}
@@ -75,17 +82,18 @@ def _login(book: Book, end: str) -> dict[str, object]:
         book.note("sasl.mechanism", mechanism, "no counterpart", f"logins are by {known}")
         book.hide("sasl.jaas.config", f"there is no login by {mechanism}", "no counterpart")
         return {}
+    user = _setting(book, "sasl.jaas.config", end, "username")
     into = f"the password into the file replicator__{end}__password"
     line = book.secret("sasl.jaas.config", f"{end}.username; {into}") or ""
     login = parse_login(line)
     book.needs_secret(f"replicator__{end}__password")
     table: dict[str, object] = {"sasl_mechanism": mechanism}
     if is_provided(line) and not login.get("username"):
-        _unread(book, f"a config provider's value: write its username out, as {end}.username; {into}")
+        _unread(book, f"a config provider's value: write its username out, as {user}; {into}")
     elif not login.get("username"):
-        _unread(book, f"no username found in it: set {end}.username; {into}")
+        _unread(book, f"no username found in it: set {user}; {into}")
     elif is_provided(login["username"]):
-        _unread(book, f"its username is a config provider's value: write it out, as {end}.username; {into}")
+        _unread(book, f"its username is a config provider's value: write it out, as {user}; {into}")
     else:
         table["username"] = login["username"]
     return table
@@ -123,7 +131,8 @@ def _files(book: Book, end: str) -> dict[str, object]:
     encrypted = book.name("ssl.key.password") is not None
     for key, becomes in _INLINE.items():
         decrypted = " (decrypted: openssl pkey -in FILE -out FILE)" if encrypted and becomes == "key_file" else ""
-        book.hide(key, f"write it to a file{decrypted}, and name that as {end}.{becomes}", "no counterpart")
+        named = _setting(book, key, end, becomes)
+        book.hide(key, f"write it to a file{decrypted}, and name that as {named}", "no counterpart")
     trusted = _pem(book, "truststore", f"{end}.ca_file", "-nokeys")
     if trusted:
         table["ca_file"] = trusted

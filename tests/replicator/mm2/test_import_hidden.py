@@ -79,7 +79,7 @@ def test_a_login_among_the_brokers_is_not_repeated() -> None:
 @pytest.mark.parametrize(
     ("lines", "key", "told"),
     [
-        (["ssl.keystore.key=hush"], "ssl.keystore.key", "source.key_file"),
+        (["ssl.keystore.key=hush"], "ssl.keystore.key", "source.key_file and target.key_file"),
         (["A.ssl.keystore.key=hush", "A.ssl.key.password=p"], "A.ssl.keystore.key", "openssl pkey -in"),
         (["A.ssl.keystore.certificate.chain=hush"], "A.ssl.keystore.certificate.chain", "source.cert_file"),
         (["A.ssl.truststore.certificates=hush"], "A.ssl.truststore.certificates", "source.ca_file"),
