@@ -73,7 +73,8 @@ def explanation(wrong: ErrorDetails, model: type[BaseModel], given: Given, more:
     said, hint = _said(wrong, model, given.section)
     if place and not hint:  # no variable sets a whole section
         hint = f"it can be set by {variable}" + (", as JSON" if _numbers(place) else "")
-    return BadSetting(f"{source}the setting {name}: {said}{more}", hint=hint)
+    what = f"the setting {name}" if place else f"the section [{name}]"
+    return BadSetting(f"{source}{what}: {said}{more}", hint=hint)
 
 
 def _said(wrong: ErrorDetails, model: type[BaseModel], section: str) -> tuple[str, str]:

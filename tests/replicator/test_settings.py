@@ -102,7 +102,8 @@ def test_what_fits_is_not_refused(folder: Path) -> None:
 
 def test_hints_can_be_followed(folder: Path) -> None:
     """What is wrong with a whole section has no variable; a cluster that is missing has one."""
-    assert "HEADWATER_REPLICATOR" not in refusal(folder, LINK + "fetch_bytes = 8192").hint
+    whole = refusal(folder, LINK + "fetch_bytes = 8192")
+    assert (str(whole).startswith("the section [replicator]: fetch_bytes (8192)"), whole.hint) == (True, "")
     missing = refusal(folder, LINK.replace('target.brokers = "cloud:9092"', ""))
     assert "replicator.target is missing" in str(missing)
     assert missing.hint.startswith("set HEADWATER_REPLICATOR__TARGET__BROKERS,")
