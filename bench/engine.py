@@ -111,6 +111,9 @@ class _Target:
         """As an anchor."""
         return position
 
+    async def look(self, _: Way) -> None:
+        """As a journal."""
+
     def purpose(self, _: Way) -> str:
         """As lines."""
         return "write"

@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 from headwater.contract.errors import Defect, HeadwaterError, Refused
 from headwater.transport.kafka_batch import Batch, Fetched, Produced, Record, codes
 from headwater.transport.kafka_batch.batches import HEADER_BYTES, restamped_head
+from headwater.transport.kafka_batch.outbox import Outbox
 from headwater.transport.kafka_batch.routes import FETCH
 from headwater.transport.kafka_batch.topic_ids import topic_id
 from headwater.transport.kafka_batch.wire import Parts
@@ -100,11 +101,13 @@ class BatchEngine:
             or ends.journal.position(way.ledger, way.partition)
             or await self._first_contact(source_id)
         )
-        found, *_ = await asyncio.gather(  # each a few round trips, which add up on a long road
+        purpose = ends.lines.purpose(way)
+        found, _, outbox, _, _ = await asyncio.gather(  # each a few round trips, which add up on a long road
             ends.anchor.locate(way, position, self._pid, source_id, underway.marks(self._acked, self._pipeline)),
             self._fitter.refresh(at_once=self._relearn),
-            ends.target.reach(way.target, way.partition, ends.lines.purpose(way)),
+            ends.target.reach(way.target, way.partition, purpose),
             ends.target.reach(way.target, way.partition, FETCH),  # on which `locate` may look at the last batch
+            ends.journal.look(way),
         )
         if not isinstance(found, Lost):
             position = found
@@ -113,24 +116,25 @@ class BatchEngine:
         if isinstance(found, Lost):
             found = await self._next_era(position, found, source_id)
         self._relearn = False
+        if await ends.target.reach(way.target, way.partition, purpose) is not outbox:
+            # A broker that knows nothing of a producer takes any sequence: a disk from earlier would get a hole.
+            raise Unsettled(f"{way}: the connection ended while its place was looked for")
         underway.settle(self._acked, self._pipeline, found, partial(ends.on_shipped, way))
-        return await self._begin(structs.replace(found, source_id=source_id))
+        return self._begin(structs.replace(found, source_id=source_id), outbox)
 
     async def _set_aside(self, position: Position) -> Lost | None:  # noqa: ARG002  # for those who override it
         """What is left to another stream, so that what is new goes first; see fresh/."""
         return None
 
-    async def _begin(self, position: Position) -> int:
+    def _begin(self, position: Position, outbox: Outbox) -> int:
         """Go on from a position; nothing may be under way."""
         way = self.way
         if self._acked is None or position.count != self._acked.count:
             self._doubts = 0  # records arrived, though nobody said so
         self._acked, self._newest = position, None
         self._era, self._next, self._count = position.era, position.source_next, position.count
-        lines = self._ends.lines
-        outbox = await self._ends.target.reach(way.target, way.partition, lines.purpose(way))
         self._in_vain = self.unacknowledged_bytes
-        self._pipeline = Pipeline(way, outbox, self._judge, self._tell, lines.gate(way))
+        self._pipeline = Pipeline(way, outbox, self._judge, self._tell, self._ends.lines.gate(way))
         return position.source_next
 
     async def _first_contact(self, source_id: str = "") -> Position:

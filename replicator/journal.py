@@ -130,6 +130,15 @@ class Journal:
                     self._pid = drawn.id
             return self._pid
 
+    async def look(self, way: Way) -> None:
+        """Raise SetBack where the positions are older than what this life has stored of a partition's share.
+
+        Who goes on with what it remembers would write into a target that was restored from a copy as if it were not,
+        and the next life, which knows the copy alone, could not make sense of that.
+        """
+        writer = self._writers.get(share_of_key(position_key(way.ledger, way.partition)), self._rest)
+        await writer.look(self._topic, 0)
+
     def position(self, topic: str, partition: int) -> Position | None:
         """What the former life stored of a partition; BadInput if it is not readable."""
         kept = self._kept.get(position_key(topic, partition))

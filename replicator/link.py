@@ -219,6 +219,8 @@ class Link:
             await self._store(journal)
             if time.monotonic() - named > _KEEP_NAME_S:
                 await journal.keep_name()
+                if self._topics is not None:
+                    await self._topics.keep_names()
                 named = time.monotonic()
 
     async def _store(self, journal: Journal) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
@@ -54,7 +55,7 @@ class Topics:
         self._start = start
         self._made = made
         self._guard = guard
-        self._writers: list[Writer] = []
+        self._writers: dict[Way, Writer] = {}  # the newest of each partition
         self._voices: dict[str, Voice] = {}
 
     async def open(self, topic: str) -> None:
@@ -139,10 +140,14 @@ class Topics:
 
     async def _writer(self, name: str, way: Way) -> Writer:
         writer = await Writer.open(self._target, name, {way.target: [way.partition]}, tails={way.target: 1})
-        self._writers.append(writer)
+        self._writers[way] = writer
         return writer
+
+    async def keep_names(self) -> None:
+        """Repeat the fences; once a day, so that Kafka does not forget whom to shut out (seven days)."""
+        await asyncio.gather(*(writer.refence() for writer in self._writers.values()))
 
     async def close(self) -> None:
         """End the writers of the compacted topics; their flows must have ended."""
-        for writer in self._writers:
+        for writer in self._writers.values():
             await writer.close()

@@ -65,6 +65,7 @@ class RecordEngine:
         """Fence the former life at the first call; go on behind the newest source offset found at the target."""
         way, ends = self.way, self._ends
         source_id = await topic_id(ends.probe, way.topic)
+        await ends.journal.look(way)
         if self._writer is None:
             stored = self._position or ends.journal.position(way.topic, way.partition)
             if stored is None:
@@ -113,8 +114,9 @@ class RecordEngine:
         if end == position.target_next:
             return position
         source_offset = headers.find_number(tail[-1].headers, headers.SOURCE_OFFSET)
-        if source_offset is None and end < position.target_next:
-            return position  # copied by another program before this one
+        if source_offset is None and end < position.target_next:  # copied by another program before this one
+            nothing_yet = position.source_next == position.source_first
+            return position if nothing_yet else self._rewound(position, position.source_first, end)
         if source_offset is None:
             raise Refused(
                 f"{self.way} offset {tail[-1].offset}: no header {headers.SOURCE_OFFSET}: somebody else writes to it",

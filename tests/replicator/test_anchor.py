@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
@@ -11,8 +12,10 @@ from msgspec import structs
 
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import encode, restamp
+from headwater.transport.kafka_batch.connection import Connection
+from replicator.anchor import Lost
 from replicator.batch_engine import BatchEngine
-from replicator.position import DOUBLED, RECREATED
+from replicator.position import DOUBLED, RECREATED, Position
 from replicator.running import run_link
 from tests.brokers import Relayed
 from tests.replicator.bed import Bed, numbered, until
@@ -28,7 +31,8 @@ class Guessing(BatchEngine):
         position = ends.journal.position(way.topic, way.partition) or await self._first_contact()
         self._pid = (await ends.target.init_producer_id()).id
         end = (await ends.target.offsets(way.target, "latest"))[way.partition]
-        return await self._begin(structs.replace(position, target_next=end))
+        outbox = await ends.target.reach(way.target, way.partition, ends.lines.purpose(way))
+        return self._begin(structs.replace(position, target_next=end), outbox)
 
 
 async def test_without_the_anchor_records_are_doubled(bed: Bed) -> None:
@@ -135,7 +139,9 @@ async def test_repeats_that_a_forgetful_target_takes_are_named(bed: Bed, running
         async with bed.link(bed.settings()):
             await until(lambda: bed.last_is(topic, 49), "the new records are shipped")
     assert await bed.arrived(topic) == [*range(40), *range(20, 30), *range(40, 50)]
-    assert [(g.cause, g.first, g.end, g.resumed_at) for g in await bed.gaps()] == [(DOUBLED, 40, 50, 40)]
+    (gap,) = await bed.gaps()
+    assert (gap.cause, gap.first, gap.end) == (DOUBLED, 40, 50)
+    assert gap.resumed_at in {40, 50}  # 50 where it has forgotten the producer again, and took the new ones too
 
 
 async def _forgotten(bed: Bed, target: str) -> bool:
@@ -183,3 +189,36 @@ async def test_a_target_that_lost_records_gets_them_again(bed: Bed) -> None:
     await bed.fill(topic, 3)
     await bed.ship()
     await bed.assert_same(topic)
+
+
+async def test_a_connection_that_ends_while_a_place_is_looked_for_makes_it_look_again(bed: Bed, cloud: Relayed) -> None:
+    """Behind it may be a disk from earlier, which would take what comes at the wrong place."""
+    topic = await bed.topic(partitions=1)
+    await bed.fill(topic, 5)
+    looked = 0
+
+    async with cloud.proxy() as road:
+
+        class Unlucky(BatchEngine):
+            """Its first place was found before the road broke."""
+
+            async def _set_aside(self, position: Position) -> Lost | None:
+                nonlocal looked
+                looked += 1
+                if looked == 1:
+                    line = (await self._ends.target.reach(self.way.target, 0)).connection
+                    road.cut()
+                    await until(partial(_is_over, line), "the connection has ended")
+                return await super()._set_aside(position)
+
+        settings = bed.settings().model_copy(update={"target": cloud.relayed})
+        task = asyncio.create_task(run_link(settings, asyncio.Event(), Unlucky))
+        await bed.shipped(task)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert looked == 2
+    assert await bed.arrived(topic) == list(range(5))
+
+
+async def _is_over(connection: Connection) -> bool:
+    return not connection.ready

@@ -14,6 +14,7 @@ from headwater.app.stack.kafka import KafkaService, KafkaTools
 from headwater.app.stack.runner import Runner
 from headwater.contract.topics import COMPACT, remote
 from headwater.transport.kafka_batch import Cluster, KafkaSettings, Out
+from replicator import link
 from tests.replicator.bed import Bed, now_ms, numbers, until
 from tests.services import Broker
 
@@ -91,18 +92,13 @@ async def test_a_target_that_was_restored_from_a_backup_gets_what_it_lacks(far: 
     await far.fill(topic, 30)
     far.produce(state, [Out(b"k%d" % n, b"%d " % n, (), now_ms()) for n in range(20)])
     await far.ship()
-    data = forgetful.runner.folder / forgetful.name / "data"
-    await asyncio.to_thread(forgetful.stop)
-    await asyncio.to_thread(shutil.copytree, data, data.with_name("backup"))
-    await asyncio.to_thread(forgetful.start)
+    backup = await _backup(forgetful)
     await far.fill(topic, 30)
     far.produce(state, [Out(b"k%d" % n, b"%d " % n, (), now_ms()) for n in range(20, 40)])
     await far.ship()
 
     await asyncio.to_thread(forgetful.stop)
-    await asyncio.to_thread(shutil.rmtree, data)
-    await asyncio.to_thread(data.with_name("backup").rename, data)
-    await asyncio.to_thread(forgetful.start)
+    await _restore(forgetful, backup)
     await until(lambda: far.ends_at(topic, 0, 30), "the target is as it was")
     await far.ship()
 
@@ -118,20 +114,69 @@ async def test_a_target_that_is_restored_under_a_running_link_gets_what_it_lacks
     state = await far.topic("state", partitions=1, cleanup_policy=COMPACT["cleanup.policy"])
     far.produce(state, [Out(b"k%d" % n, b"%d " % n, (), now_ms()) for n in range(20)])
     await far.ship()
-    data = forgetful.runner.folder / forgetful.name / "data"
-    await asyncio.to_thread(forgetful.stop)
-    await asyncio.to_thread(shutil.copytree, data, data.with_name("backup"))
-    await asyncio.to_thread(forgetful.start)
+    backup = await _backup(forgetful)
     far.produce(state, [Out(b"k%d" % n, b"%d " % n, (), now_ms()) for n in range(20, 40)])
 
     async with far.link(far.settings()) as task:
         await far.shipped(task)
         await asyncio.to_thread(forgetful.stop)
         far.produce(state, [Out(b"k%d" % n, b"%d " % n, (), now_ms()) for n in range(40, 60)])
-        await asyncio.to_thread(shutil.rmtree, data)
-        await asyncio.to_thread(data.with_name("backup").rename, data)
-        await asyncio.to_thread(forgetful.start)
+        await _restore(forgetful, backup)
         await far.shipped(task)
 
     assert numbers(await far.data(far.target, remote(far.site, state), 0)) == list(range(60))
     assert not await far.gaps()
+
+
+async def test_an_era_that_a_restored_target_has_not_begun_is_begun_again(far: Bed, forgetful: Broker) -> None:
+    """The running link is in an era that the restored positions do not know: none of it is written before they are."""
+    topic = await far.topic(partitions=1)
+    await far.fill(topic, 20)
+    await far.ship()
+    backup = await _backup(forgetful)
+    await far.fill(topic, 20)
+    await far.trim(far.source, topic, 0, 30)
+
+    async with far.link(far.settings(position_interval_s=600.0)) as task:
+        await until(lambda: far.last_is(topic, 39), "a new era is shipped")
+        await asyncio.to_thread(forgetful.stop)
+        await far.fill(topic, 10)
+        await _restore(forgetful, backup)
+        await until(lambda: far.last_is(topic, 49), "it goes on")
+        assert not task.done()
+
+    assert await far.arrived(topic) == [*range(20), *range(30, 50)]
+    assert [(gap.cause, gap.first, gap.end, gap.era) for gap in await far.gaps()] == [("retention", 20, 30, 1)]
+    await far.fill(topic, 5)
+    async with far.link(far.settings()):
+        await until(lambda: far.last_is(topic, 54), "another life goes on")
+
+
+async def test_a_link_that_runs_for_long_is_not_forgotten(far: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who shipped a compacted topic is shut out by name, also when Kafka forgets names that rest."""
+    monkeypatch.setattr(link, "_KEEP_NAME_S", 0.2)
+    state = await far.topic("state", partitions=1, cleanup_policy=COMPACT["cleanup.policy"])
+    far.produce(state, [Out(b"k", b"1 ", (), now_ms())])
+    async with far.link(far.settings()):
+        await until(lambda: far.last_is(state, 1), "its record is shipped")
+        *_, batch = await far.batches(far.target, remote(far.site, state), 0)
+        await _forgotten(far.target, far.site)
+        drawn = await far.target.init_producer_id(f"replicator-{far.site}-{state}-0")
+        assert drawn.id == batch.producer_id
+
+
+async def _backup(target: Broker) -> Path:
+    """Copy its disk while it does not run; where the copy is."""
+    data = target.runner.folder / target.name / "data"
+    await asyncio.to_thread(target.stop)
+    backup = await asyncio.to_thread(shutil.copytree, data, data.with_name("backup"))
+    await asyncio.to_thread(target.start)
+    return Path(backup)
+
+
+async def _restore(target: Broker, backup: Path) -> None:
+    """Bring the copy back to a target that does not run, and start it."""
+    data = backup.with_name("data")
+    await asyncio.to_thread(shutil.rmtree, data)
+    await asyncio.to_thread(backup.rename, data)
+    await asyncio.to_thread(target.start)

@@ -12,14 +12,16 @@ from msgspec import structs
 
 from headwater.contract import headers
 from headwater.contract.errors import Fenced
-from headwater.contract.topics import remote
-from headwater.transport.kafka_batch import Out, Record
+from headwater.contract.topics import gaps, manifest, positions, remote
+from headwater.transport.kafka_batch import Out, Record, encode
+from headwater.transport.kafka_batch.administration import create_topic
+from headwater.transport.retry import retrying
 from replicator.journal import Journal
-from replicator.position import RECREATED, RETENTION
+from replicator.position import FIRST_ERA, RECREATED, RETENTION, Position
 from replicator.running import run_link
 from replicator.way import Way
 from tests.brokers import Relayed
-from tests.replicator.bed import Bed, now_ms, until
+from tests.replicator.bed import Bed, now_ms, numbered, until
 from tests.replicator.silence import configure, notices, reason, standing
 
 COMPACT = {"cleanup_policy": "compact"}
@@ -74,6 +76,24 @@ async def test_what_a_restored_target_has_lost_comes_again(bed: Bed) -> None:
             await until(partial(_has, bed, topic, partition, 17), "what was lost is shipped again")
     for partition in range(2):
         assert source_offsets(await bed.data(bed.target, remote(bed.site, topic), partition)) == [*range(17)]
+
+
+async def test_a_target_that_is_back_at_what_another_program_copied_gets_the_rest_again(bed: Bed) -> None:
+    """Its last record names no source offset: what this link had shipped behind it is gone, and comes again."""
+    topic = await bed.topic("status", partitions=1, **COMPACT)
+    target = remote(bed.site, topic)
+    await bed.fill(topic, 20)
+    await bed.make(bed.target, target, 1, **COMPACT)
+    assert (await bed.target.produce([(target, 0, encode([numbered(n) for n in range(10)]))]))[0].error == 0
+    for spec in (positions(bed.site), gaps(bed.site), manifest(bed.site, -1)):
+        await create_topic(bed.target, spec)
+    journal = await retrying("opening the positions", partial(Journal.open, bed.target, bed.site))
+    ahead = Position(FIRST_ERA, 10, 15, 0, 16)
+    await journal.store([(Way(bed.site, topic, 0), ahead)])
+    await journal.close()
+    async with bed.link(bed.settings()):
+        await until(partial(_has, bed, topic, 0, 20), "the rest is shipped")
+    assert source_offsets(await bed.data(bed.target, target, 0)) == [*[None] * 10, *range(10, 20)]
 
 
 async def test_retention_before_a_compacted_topic_is_read_is_a_gap(bed: Bed) -> None:

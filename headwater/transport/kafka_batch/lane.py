@@ -141,6 +141,11 @@ class Lane:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._give_up(Defect(f"writing to {self._topic}[{self._partition}] broke: {error!r}"))
 
+    async def look(self) -> None:
+        """Ask the leader whether its log has what was acknowledged; SetBack if not, Transient as `Cluster.reach`."""
+        outbox = await self._cluster.reach(self._topic, self._partition)
+        await self._look(outbox.connection)
+
     async def _session(self) -> None:
         """Send everything, oldest first, until something goes wrong. Transient: nothing was written in this session.
 
@@ -198,7 +203,7 @@ class Lane:
             return self._set_back(f"a batch was written at offset {produced.base_offset}")
         self._doubts = 0
         piece = self._unacked.popleft()
-        self._end = produced.base_offset + piece.count
+        self._end = max(self._end, produced.base_offset + piece.count)  # a repeat may come without its offset
         piece.done(produced.base_offset)
         return None
 
