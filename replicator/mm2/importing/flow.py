@@ -172,7 +172,7 @@ def _toml(name: str, table: Mapping[str, object]) -> list[str]:
     """A table and those inside of it; JSON's strings, numbers, lists and keys are TOML's too."""
     plain = {key: value for key, value in table.items() if not isinstance(value, dict) and key != "records"}
     lines = ["", f"[{name}]"]
-    lines += [f"{_key(key)} = {json.dumps(value, ensure_ascii=False)}" for key, value in plain.items()]
+    lines += [f"{_key(key)} = {_json(value)}" for key, value in plain.items()]
     for key, value in table.items():
         if isinstance(value, dict):
             lines += _toml(f"{name}.{key}", value)
@@ -183,4 +183,8 @@ def _toml(name: str, table: Mapping[str, object]) -> list[str]:
 
 
 def _key(name: str) -> str:
-    return name if _PLAIN.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+    return name if _PLAIN.fullmatch(name) else _json(name)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # which TOML has no other way to write

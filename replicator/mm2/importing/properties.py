@@ -27,7 +27,10 @@ def parse_properties(data: bytes) -> dict[str, str]:
         match = _KEY.fullmatch(line)
         if match is None:
             raise BadInput(f"line {number} cannot be read as `key = value`")
-        found[_unescaped(match[1])] = _unescaped(match[2])
+        try:
+            found[_unescaped(match[1])] = _unescaped(match[2])
+        except UnicodeDecodeError as error:
+            raise BadInput(f"line {number} has half of a surrogate pair, which is no character") from error
     return found
 
 
@@ -49,7 +52,8 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _unescaped(text: str) -> str:
-    return _ESCAPE.sub(lambda m: chr(int(m[1], 16)) if m[1] else _CONTROLS.get(m[2], m[2]), text)
+    units = _ESCAPE.sub(lambda m: chr(int(m[1], 16)) if m[1] else _CONTROLS.get(m[2], m[2]), text)
+    return units.encode("utf-16-le", "surrogatepass").decode("utf-16-le")  # Java's escapes are units of UTF-16
 
 
 def parse_login(jaas: str) -> dict[str, str]:

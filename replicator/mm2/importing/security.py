@@ -161,6 +161,8 @@ def _pem(book: Book, store: str, becomes: str, option: str) -> str | None:
     location = book.take(f"ssl.{store}.location", becomes)
     if location is None or is_provided(location):
         return None
+    if not PurePosixPath(location).name:
+        raise BadInput(f"{book.name(f'ssl.{store}.location')} = {location!r} names no file", hint="correct the file")
     if kind == "PEM":
         return location
     made = str(PurePosixPath(location).with_suffix(".pem"))

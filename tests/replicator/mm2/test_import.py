@@ -235,6 +235,16 @@ def test_properties_are_read_as_java_reads_them() -> None:
     expected |= {"k": "=5", "l": "", "m": "", "#n": "o", "z": "2", "o": "a#b", "A->B.topics": "t1, t2", "q": "C:\\xy"}
     assert parse_properties(text.encode()) == {**expected, "r": "=s", "t": "last"}
     assert parse_properties("a=ü".encode("latin-1")) == {"a": "ü"}
+    assert parse_properties(rb"a=\ud83d\ude00") == {"a": "\U0001f600"}
+    with pytest.raises(BadInput, match="line 1 has half of a surrogate pair"):
+        parse_properties(rb"a=\ud83d")
+
+
+def test_any_text_is_toml() -> None:
+    """What a pattern holds is what a link reads, whatever characters it is of."""
+    text = '\x7f\x01"\U0001f600'
+    imported = _minimal(r"topics.exclude=\u007f\u0001\"\ud83d\ude00")
+    assert tomllib.loads(imported.toml)["replicator"]["selection"]["exclude"] == [text]
 
 
 def test_logins_are_read_from_jaas_lines() -> None:
@@ -255,76 +265,3 @@ def test_no_bytes_are_too_strange(data: bytes) -> None:
 def _minimal_with(data: bytes) -> Imported:
     lines = b"clusters=a,b\na.bootstrap.servers=a:1\nb.bootstrap.servers=b:1\na->b.enabled=true\n"
     return import_flow(lines + data)
-
-
-TRANSFORMS = r"""
-transforms=tomb, line, who, fields, heads, plant, whole, cast
-transforms.tomb.type=org.apache.kafka.connect.transforms.Filter
-transforms.tomb.predicate=isTomb
-transforms.line.type=org.apache.kafka.connect.transforms.Filter
-transforms.line.predicate=hasLine
-transforms.line.negate=true
-transforms.who.type=org.apache.kafka.connect.transforms.MaskField$Value
-transforms.who.fields=who,a.b
-transforms.who.replacement=***
-transforms.who.predicate=staff
-transforms.fields.type=org.apache.kafka.connect.transforms.ReplaceField$Value
-transforms.fields.exclude=x,y
-transforms.fields.renames=n:m
-transforms.heads.type=org.apache.kafka.connect.transforms.DropHeaders
-transforms.heads.headers=trace,span
-transforms.heads.predicate=hasLine
-transforms.plant.type=org.apache.kafka.connect.transforms.InsertHeader
-transforms.plant.header=plant
-transforms.plant.value.literal=lyon
-transforms.whole.type=org.apache.kafka.connect.transforms.Filter
-transforms.whole.predicate=staff
-transforms.cast.type=org.apache.kafka.connect.transforms.Cast$Value
-transforms.cast.spec=a:int32
-predicates=isTomb,hasLine,staff
-predicates.isTomb.type=org.apache.kafka.connect.transforms.predicates.RecordIsTombstone
-predicates.hasLine.type=org.apache.kafka.connect.transforms.predicates.HasHeaderKey
-predicates.hasLine.name=line
-predicates.staff.type=org.apache.kafka.connect.transforms.predicates.TopicNameMatches
-predicates.staff.pattern=a\\.staff.*
-"""
-
-
-def test_transforms_become_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that a rule does the same as, with their predicates; the others are told, one by one."""
-    imported = _minimal("a->b.topics=staff-1,readings,staff_.*", *TRANSFORMS.strip().splitlines())
-    found = _loaded(imported, tmp_path, monkeypatch)
-    rules = [rule.model_dump(exclude_defaults=True) for rule in found.records]
-    assert rules == [
-        {"name": "tomb", "topics": ("*",), "drop": {"tombstone": True}},
-        {"name": "line", "topics": ("*",), "keep": {"header": "line"}, "tombstones": "judge"},
-        {"name": "who", "topics": ("staff-1", "staff*"), "mask": ("who", r"a\.b"), "mask_with": "***"},
-        {"name": "fields", "topics": ("*",), "remove_fields": ("x", "y"), "rename_fields": {"n": "m"}},
-        {"name": "heads", "topics": ("*",), "only": {"header": "line"}, "remove_headers": ("trace", "span")},
-        {"name": "plant", "topics": ("*",), "set_headers": {"plant": "lyon"}},
-    ]
-    rows = {row.key: row for row in imported.rows}
-    assert rows["transforms.whole.type"].state == rows["transforms.cast.type"].state == "no counterpart"
-    assert "selection.exclude" in rows["transforms.whole.type"].remark
-    assert rows["transforms.who.fields"].state == rows["predicates.staff.pattern"].state == "taken over"
-    assert rows["transforms.cast.spec"].state == "no counterpart"
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [
-        ["type=org.apache.kafka.connect.transforms.MaskField$Value", "fields=x", "predicate=p", "negate=true"],
-        ["type=org.apache.kafka.connect.transforms.ReplaceField$Value", "include=x"],
-        ["type=org.apache.kafka.connect.transforms.MaskField$Value"],
-        ["type=org.apache.kafka.connect.transforms.InsertHeader", "header=hw-model", "value.literal=x"],
-        ["type=org.apache.kafka.connect.transforms.Filter", "predicate=none"],
-        ["type=org.example.Mine"],
-        [],
-    ],
-)
-def test_transforms_that_no_rule_does_are_told(lines: list[str]) -> None:
-    """No rule is made that would do something else."""
-    predicate = ["predicates.p.type=org.apache.kafka.connect.transforms.predicates.HasHeaderKey", "predicates.p.name=h"]
-    imported = _minimal("transforms=t", *(f"transforms.t.{line}" for line in lines), *predicate)
-    assert "records" not in imported.settings
-    assert {row.key: row.state for row in imported.rows}["transforms"] == "no counterpart"

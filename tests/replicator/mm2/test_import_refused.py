@@ -169,11 +169,12 @@ def test_a_byte_order_mark_is_no_part_of_a_key() -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
+        ("B.security.protocol=SSL\nssl.keystore.location=\nA.bootstrap.servers=a:1", "ssl.keystore.location = ''"),
         ("", "A.bootstrap.servers is missing"),
         ("A.bootstrap.servers=nowhere", "A.bootstrap.servers: 'nowhere' is not host:port"),
     ],
 )
-def test_brokers_are_named_as_in_the_file(line: str, told: str) -> None:
+def test_what_is_wrong_is_named_as_in_the_file(line: str, told: str) -> None:
     """What is missing or wrong is told by its key there, not by that of a setting that it would become."""
     with pytest.raises(BadInput) as caught:
         import_flow("\n".join([BASE[0], *BASE[2:], line]).encode())
