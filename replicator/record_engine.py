@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -50,6 +51,7 @@ class RecordEngine:
         self._position: Position | None = None
         self._fitter = Fitter(way, ends.account.limits(way), ends.clock, dress=_with_offset, codec="lz4")
         ends.lines.governor.sizing.watch(self._fitter.pace)
+        self._gate = ends.lines.gate(way)
         self._corruption = Corruption(way)
 
     @property
@@ -180,6 +182,9 @@ class RecordEngine:
                 else:
                     self._corruption.check(batch, place)
                 held.next = batch.last_offset + 1
+        except asyncio.CancelledError:
+            held.drop(self._anchored().source_next)
+            raise
         finally:
             await self._write(held)
             if held.next > self._anchored().source_next:
@@ -222,7 +227,7 @@ class RecordEngine:
         outs, offsets, size, following = held.taken()
         reached, held.next = held.next, position.source_next  # unless it is written, nothing was passed
         try:
-            base = await writer.write(self.way.target, self.way.partition, outs, most_bytes=NO_LIMIT)
+            base = await self._in_turn(size, writer, outs)
         except Permanent as error:
             code = codes.code_of(error)
             refusal = Produced(self.way.target, self.way.partition, code, -1, str(error))
@@ -244,6 +249,19 @@ class RecordEngine:
             position, source_next=following, target_next=base + len(outs), at=self._ends.clock()
         )
 
+    async def _in_turn(self, size: int, writer: Writer, outs: list[Out]) -> int:
+        """Write when the lane's turn, its hours and its budget allow it."""
+        gate, well = self._gate, False
+        while not gate.takes(size):
+            await gate.turn(size)
+        gate.posted(size)
+        try:
+            base = await writer.write(self.way.target, self.way.partition, outs, most_bytes=NO_LIMIT)
+            well = True
+        finally:
+            gate.answered(well=well)
+        return base
+
 
 class _Held:
     """Pieces that are not written yet. `next` is the source offset behind all that was looked at, or is held."""
@@ -260,6 +278,11 @@ class _Held:
         self._offsets += piece.offsets
         self.size += len(piece.batch.raw)
         self.next = piece.next
+
+    def drop(self, at: int) -> None:
+        """Hold nothing, and be back at the source offset `at`."""
+        self.taken()
+        self.next = at
 
     def taken(self) -> tuple[list[Out], list[int], int, int]:
         """Records, their source offsets, bytes, and the source offset behind them; nothing is held then."""

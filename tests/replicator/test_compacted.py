@@ -56,6 +56,8 @@ async def test_a_compacted_topic_made_again_is_shipped_whole_though_it_has_grown
 
 
 async def _has(bed: Bed, topic: str, partition: int, count: int) -> bool:
+    if not await bed.holds(remote(bed.site, topic), 0, more=True):  # not made yet
+        return False
     return len(await bed.data(bed.target, remote(bed.site, topic), partition)) == count
 
 
