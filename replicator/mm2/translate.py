@@ -19,9 +19,11 @@ from headwater.transport.kafka_batch.reading import judged, walk
 from replicator import logs
 from replicator.fresh.aside import DEFERRED
 from replicator.position import CORRUPT, FIRST_ERA, GAP_PREFIX, RETENTION, UNREADABLE, Gap, Position, decode
+from replicator.quarantine import source_offset
 from replicator.way import Way
 
 _KEPT_PLACES = 1024  # of a partition
+_STEP = 64  # offsets that are read back first
 _SAME_LOG = (RETENTION, CORRUPT, UNREADABLE, DEFERRED)  # gaps after which offsets mean what they meant before
 
 
@@ -40,6 +42,7 @@ class Translator:
         self._target = target
         self._counted: dict[tuple[Way, int], list[_Place]] = {}  # by partition and era
         self._gaps: dict[tuple[Way, int], Gap | None] = {}  # before an era
+        self._began_at: dict[tuple[Way, int], tuple[int, tuple[int, int] | None]] = {}  # an era, and its first record
 
     async def by_count(self, way: Way, position: Position, offset: int) -> int | None:
         """Target offset for a source offset of a partition that is shipped by batches.
@@ -126,12 +129,13 @@ class Translator:
     async def by_header(self, way: Way, position: Position, offset: int) -> int:
         """Target offset for a source offset of a partition that is shipped record by record.
 
-        Each record carries its source offset, and they grow: the first that is not below `offset` is looked for by
-        halving, a fetch of one batch each. Transient: the target does not answer.
+        Each record carries its source offset, and they grow in an era: the first that is not below `offset` is looked
+        for by halving, a fetch of one batch each. Transient: the target does not answer.
         """
         if offset >= position.source_next:
             return position.target_next
         low, high = await logs.bounds(self._target, way.target, way.partition)
+        low = max(low, await self._began(way, position, offset, (low, high)))
         while low < high:
             middle = (low + high) // 2
             found = await self._first_from(way, middle)
@@ -156,3 +160,48 @@ class Translator:
                         return record.offset, source
                 at = max(at, batch.last_offset + 1)
         return None
+
+    async def _began(self, way: Way, position: Position, offset: int, log: tuple[int, int]) -> int:
+        """Target offset from which on source offsets grow: of a source log that was made anew they begin again.
+
+        Where rules say since when they apply, that is known behind it. Else the target is read back to there, once, and
+        again if what is there has changed since.
+        """
+        ruled, key = position.ruled, (way, position.era)
+        if position.era == FIRST_ERA:
+            return log[0]
+        if ruled is not None and ruled.digest and ruled.source_since <= offset:
+            return ruled.target_since
+        known = self._began_at.get(key)
+        if known is None or known[1] != await self._first_from(way, known[0]):
+            end = min(log[1], position.target_next)
+            resumed_at = await self._resumed_at(way, position.era)
+            begins = log[0]
+            if resumed_at is not None:
+                begins = await self._read_back(way, (resumed_at, position.source_next), (log[0], end))
+            known = self._began_at[key] = begins, await self._first_from(way, begins)
+        return known[0]
+
+    async def _resumed_at(self, way: Way, era: int) -> int | None:
+        """Source offset behind the last gap after which offsets mean something else; None without one."""
+        kept = await read_compacted(self._target, positions(way.site).name, 0)
+        prefix = f"{GAP_PREFIX}{way.ledger}/{way.partition}/".encode()
+        told = [record.value for key, record in kept.items() if key.startswith(prefix)]
+        gaps = [decode(value, Gap, f"a gap of {way}") for value in told]
+        anew = [(gap.era, gap.resumed_at) for gap in gaps if gap.cause not in _SAME_LOG]
+        return max(anew)[1] if anew else 0 if len(gaps) < era else None
+
+    async def _read_back(self, way: Way, sources: tuple[int, int], log: tuple[int, int]) -> int:
+        """Offset of the first of the target's last records whose source offsets grow and are in [first, end)."""
+        (since, following), (first, end) = sources, log
+        begins, at, step = end, end, _STEP
+        while at > first:
+            low = max(first, at - step)
+            async with aclosing(logs.contents(self._target, way.target, way.partition, low, at)) as part:
+                found = [(record.offset, source_offset(record)) async for record in part]
+            for there, source in reversed(found):
+                if source is not None and not since <= source < following:
+                    return begins
+                begins, following = there, following if source is None else source
+            at, step = low, step * 2
+        return first

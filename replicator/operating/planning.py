@@ -8,17 +8,21 @@ import msgspec
 
 from headwater.contract.errors import Permanent, Transient
 from headwater.contract.topics import TopicSpec, gaps, manifest, positions
-from headwater.transport.kafka_batch import Cluster
+from headwater.transport.kafka_batch import Cluster, read_tail
 from headwater.transport.kafka_batch.administration import topic_configs
 from headwater.transport.kafka_batch.alterations import all_topics
-from replicator import targets
+from replicator import logs, losses, targets
+from replicator.batch_engine import BatchEngine
 from replicator.engine import now_ms
-from replicator.limits import NAMES, NO_LIMIT, Limits, limits_in
+from replicator.limits import NO_LIMIT, Limits, limits_in
 from replicator.mm2.refresh import chosen, drift
 from replicator.operating.pausing import ALL, paused
-from replicator.records.choosing import PLAIN, chain_of, engine_of
+from replicator.position import PRODUCER_KEY, Identity, decode
+from replicator.quarantine import source_offset
+from replicator.records.choosing import chain_of, engine_of
 from replicator.settings import ReplicatorSettings
 from replicator.status import Kept, open_ends, position_in, stored
+from replicator.way import Way
 
 Action = Literal["create", "ship", "wait", "refuse"]
 _KEPT_RECORD_TIME = "message.timestamp.type"
@@ -130,21 +134,22 @@ async def _planned(
     except Permanent as error:
         return PlannedTopic(topic, name, "refuse", str(error), error.hint)
     stands = [position_in(kept, topic, partition) for partition in range(spec.partitions)]
-    engine, by = engine_of(settings, topic, "source" if targets.is_compacted(spec) else "", stands)
+    is_there = name in there
+    limits = await losses.limits_of(target, name) if is_there else limits_in({**spec.configs, **targets.FAITHFUL})
+    compacted = "source" if targets.is_compacted(spec) else "target" if limits.compacted else ""
+    engine, by = engine_of(settings, topic, compacted, stands)
     leaps = not by and settings.link.fresh_first.has(topic)
     backlog = settings.backlog_way(topic, 0).target if leaps else ""
     common = PlannedTopic(topic, name, "create", engine=engine, by=by, partitions=spec.partitions, backlog=backlog)
-    if name not in there:
-        wanted = limits_in({**spec.configs, **targets.FAITHFUL})
-        return await _with_backlog(source, common, kept, wanted)
+    if not is_there:
+        return await _with_backlog(source, common, kept, limits)
     try:
         common = await _into(source, target, common, spec, there[name])
-        limits = limits_in(await topic_configs(target, name, NAMES))
+        foreign = await _foreign(target, settings, common, kept)
     except Permanent as error:
         return msgspec.structs.replace(common, action="refuse", why=str(error), hint=error.hint)
     if common.action == "refuse":
         return common
-    foreign = await _foreign(target, settings, common, kept)
     return foreign or await _with_backlog(source, common, kept, limits)
 
 
@@ -169,11 +174,30 @@ async def _foreign(
     """Refuse a topic with records that this link has not written."""
     ends = await target.offsets(found.target, "latest")
     for partition, end in ends.items():
-        if end and found.engine != PLAIN and position_in(kept, found.topic, partition) is None:
-            why = f"{settings.way(found.topic, partition)} has {end} records, but no position is stored for it"
+        way, position = settings.way(found.topic, partition), position_in(kept, found.topic, partition)
+        why = ""
+        if end and found.engine != BatchEngine.name:
+            why = await _foreign_tail(target, way, 0 if position is None else position.target_next, kept)
+        elif end and position is None:
+            why = f"{way} has {end} records, but no position is stored for it"
+        if why:
             hint = "the positions topic was deleted, or somebody else made the topic; ship to a new site name"
             return msgspec.structs.replace(found, action="refuse", why=why, hint=hint)
     return None
+
+
+async def _foreign_tail(target: Cluster, way: Way, known: int, kept: Kept) -> str:
+    """What is wrong with the last record of a partition that goes record by record, if it is behind the known ones."""
+    for last in await read_tail(target, way.target, way.partition, 1):
+        if last.offset < known or source_offset(last) is not None:
+            continue
+        first, end = await logs.bounds(target, way.target, way.partition)
+        batch = await logs.last_batch(target, way.target, way.partition, first, end)
+        stored = kept.get(PRODUCER_KEY)
+        ours = stored and decode(stored.value, Identity, "the producer of the link").pid
+        if batch is None or batch.producer_id != ours:  # ours: it went by batches until the target was compacted
+            return f"{way} offset {last.offset} names no offset of the source: somebody else writes to it"
+    return ""
 
 
 async def _with_backlog(source: Cluster, found: PlannedTopic, kept: Kept, limits: Limits) -> PlannedTopic:

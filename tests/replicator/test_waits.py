@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from functools import partial
 
+from headwater.contract import headers
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Record, encode
 from replicator import notices
 from replicator.losses import sentences
 from replicator.notices import of_gap, of_replaced
-from replicator.position import RECREATED, Gap
+from replicator.operating.planning import plan_link
+from replicator.position import RECREATED, Gap, Position, position_key
+from replicator.position import encode as encode_value
+from replicator.proof.cli import _compared_table
+from replicator.proof.entry import Head, head_key
+from replicator.proof.heads import heads_in, safe_offset
 from replicator.quarantine import TOO_LARGE
 from replicator.status import LinkStatus, PartitionStatus, link_status
-from replicator.verify import verify_link
+from replicator.verify import Comparison, verify_link
 from replicator.way import Way
 from tests.replicator.bed import Bed, numbered, until
+from tests.replicator.silence import configure
 
 COMPACT = {"cleanup_policy": "compact", "max_compaction_lag_ms": str(1 << 60)}
 
@@ -111,6 +118,64 @@ async def test_an_open_transaction_takes_neither_status_nor_verify_away(bed: Bed
         (7, 1, True),
     ]
     producer.abort_transaction(10)
+
+
+async def test_a_topic_called_proof_does_not_take_status_away(bed: Bed) -> None:
+    """Its position has a key that looks like a proof's, but for its parts."""
+    way = Way(bed.site, "proof", 0)
+    kept = {position_key("proof", 0): _kept(Position(0, 0, 5, 5, 5)), head_key("proof", 0): _kept(Head(0, 4, 4, "", 1))}
+    assert {pair: head.source_next for pair, head in heads_in(kept).items()} == {(way.topic, 0): 4}
+    assert safe_offset(kept, "proof", 0) == 4
+
+
+def _kept(value: Position | Head) -> Record:
+    return Record(0, 1, b"", encode_value(value))
+
+
+async def test_verify_where_the_target_alone_is_compacted(bed: Bed) -> None:
+    """Records with a source offset of their own, without key, by batches before: what is there agrees, and no more."""
+    topic = await bed.topic(partitions=1)
+    target = remote(bed.site, topic)
+    await bed.fill(topic, 20)
+    await bed.ship()
+    configure(bed.target, target, **COMPACT)
+    chained = [numbered(n)._replace(headers=(("hw-source-offset", headers.number(n + 500)),)) for n in range(20, 25)]
+    await bed.write(topic, 0, encode(chained), encode([numbered(25)._replace(key=None)]))
+    async with bed.link(bed.settings()):
+        await until(lambda: bed.last_is(topic, 25), "all is shipped")
+    (found,) = await verify_link(bed.settings())
+    assert found.agrees
+    assert (found.compared, found.waiting, found.source_sha256) == (8, 0, found.target_sha256)
+    await bed.trim(bed.source, topic, 0, 24)  # of the keys that are left, two are there
+    (found,) = await verify_link(bed.settings())
+    assert (found.compared, found.skipped, found.agrees) == (2, 6, True)
+    forged = numbered(24)._replace(value=b"forged", headers=(("hw-source-offset", headers.number(24)),))
+    assert (await bed.target.produce([(target, 0, encode([forged]))]))[0].error == 0
+    (found,) = await verify_link(bed.settings())
+    assert (found.compared, found.altered) == (2, 1)
+
+
+async def test_plan_knows_what_run_does_with_a_compacted_target(bed: Bed) -> None:
+    """It goes record by record, and is refused where its last record is somebody else's."""
+    topic, foreign = await bed.topic(partitions=1), await bed.topic("other", partitions=1)
+    for each in (topic, foreign):
+        await bed.fill(each, 5)
+        await bed.make(bed.target, remote(bed.site, each), 1, **COMPACT)
+    await bed.target.produce([(remote(bed.site, foreign), 0, encode([numbered(1)]))])
+    first, second = (await plan_link(bed.settings())).topics
+    assert (first.engine, first.action, first.by) == ("record", "ship", "the topic at the target is compacted")
+    assert (second.engine, second.action) == ("record", "refuse")
+    assert "offset 0 names no offset of the source: somebody else writes to it" in second.why
+    async with bed.link(bed.settings(topic)):
+        await until(lambda: bed.last_is(topic, 4), "all is shipped")
+    assert [each.action for each in (await plan_link(bed.settings())).topics] == ["ship", "refuse"]
+
+
+def test_verify_shows_how_many_records_it_did_not_compare() -> None:
+    """Those of former eras, which are at the target still."""
+    one = Comparison("readings", 0, 40, 0, 0, 0, 3, 1234, "a" * 64, "a" * 64)
+    header, row = [line.split() for line in _compared_table([one]).splitlines()[:2]]
+    assert (header[7], row[7]) == ("skipped", "1234")
 
 
 def test_a_record_that_was_replaced_behind_a_gap_is_named_beside_it() -> None:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from msgspec import structs
 
 from headwater.contract.topics import remote
-from headwater.transport.kafka_batch import Out, encode, restamp
+from headwater.transport.kafka_batch import Out, SetBack, encode, restamp
 from replicator.operating.observer import Observer
+from replicator.position import Position
 from replicator.proof import prover
-from replicator.proof.checking import SOURCE, TARGET, UNPROVEN
+from replicator.proof.checking import SOURCE, TARGET, UNPROVEN, check_source
+from replicator.proof.finding import DROPPED
 from replicator.proof.heads import heads_in
+from replicator.proof.settings import ProofSettings
 from replicator.proof.sides import check_side
 from replicator.running import run_link
 from replicator.status import stored
+from replicator.way import Way
 from tests.replicator.bed import Bed, until
+from tests.replicator.proof.test_manifest import entries_of
 
 
 async def test_what_was_shipped_without_a_proof_stays_without(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,3 +75,32 @@ async def test_a_target_that_was_altered_before_it_was_proven_is_doubted(bed: Be
     assert f"{target}[0] offset 30 is not what {topic} has at offset 30" in part.doubted
     heads = heads_in(await stored(bed.target, bed.site))
     assert heads[topic, 0].source_next == 30  # compared, as far as it is the same
+
+
+async def test_records_that_an_entry_left_out_are_named(bed: Bed) -> None:
+    """What the source has in the range of an entry behind all that was shipped of it was never shipped."""
+    topic = await bed.topic(partitions=1)
+    await bed.fill(topic, 40)
+    await bed.ship()
+    (entry,) = await entries_of(bed, topic)
+    await bed.fill(topic, 12)
+    longer = structs.replace(entry, source=(0, 47))
+    found = await check_source(bed.source, bed.settings().way(topic, 0), [longer], 0)
+    assert [(each.kind, each.records, each.found) for each in found.findings] == [(DROPPED, 7, (0, 47))]
+    assert "7 records of offsets 0 to 46 were never shipped" in found.findings[0].says
+    assert (await check_source(bed.source, bed.settings().way(topic, 0), [entry], 0)).agrees
+
+
+class _SetBackJournal:
+    def head(self, way: Way) -> bytes:
+        raise SetBack(f"the log of {way} lacks what it had acknowledged")
+
+
+async def test_a_positions_topic_that_was_set_back_ends_this_life(bed: Bed) -> None:
+    """Its writer writes no more; waiting would never end, and the next life reads what there is."""
+    engine: Any = SimpleNamespace(way=Way(bed.site, "t", 0), position=Position(0, 0, 5, 5, 5))
+    journal: Any = _SetBackJournal()
+    found = prover.Prover(ProofSettings(), bed.site, bed.source, bed.target, journal)
+    found.open(engine)
+    with pytest.raises(SetBack):
+        await found.settle()

@@ -8,15 +8,13 @@ from functools import partial
 from typing import Any
 
 import pytest
-from msgspec import structs
 
 from headwater.contract import topics
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Batch, Out, encode, restamp
 from headwater.transport.kafka_batch.administration import topic_configs
-from replicator.proof.checking import SOURCE, TARGET, Checked, check_source
+from replicator.proof.checking import SOURCE, TARGET, Checked
 from replicator.proof.entry import COMPARED, READ, SHIPPED, Entry
-from replicator.proof.finding import DROPPED
 from replicator.proof.heads import heads_in
 from replicator.proof.manifest import breaks, place, read_manifest
 from replicator.proof.sides import Side, check_side
@@ -177,20 +175,6 @@ async def test_a_source_that_was_altered_is_named(bed: Bed) -> None:
     (found,) = await checked(bed, SOURCE)
     assert (found.proven, len(found.findings)) == (38, 1)
     assert "target offsets 10 to 11" in found.findings[0].says
-
-
-async def test_records_that_an_entry_left_out_are_named(bed: Bed) -> None:
-    """What the source has in the range of an entry behind all that was shipped of it was never shipped."""
-    topic = await bed.topic(partitions=1)
-    await bed.fill(topic, 40)
-    await bed.ship()
-    (entry,) = await entries_of(bed, topic)
-    await bed.fill(topic, 12)
-    longer = structs.replace(entry, source=(0, 47))
-    found = await check_source(bed.source, bed.settings().way(topic, 0), [longer], 0)
-    assert [(each.kind, each.records, each.found) for each in found.findings] == [(DROPPED, 7, (0, 47))]
-    assert "7 records of offsets 0 to 46 were never shipped" in found.findings[0].says
-    assert (await check_source(bed.source, bed.settings().way(topic, 0), [entry], 0)).agrees
 
 
 async def test_batches_that_were_rebuilt_are_counted_at_the_source(bed: Bed) -> None:
