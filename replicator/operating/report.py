@@ -44,7 +44,7 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def exit_code(self) -> int:
-        """That of a halted or doubted partition of either way, 8 for missing records, 5 while a cluster is away."""
+        """That of a halted or doubted partition of either way, 8 where records are gone, 5 while a cluster is away."""
         code = max(LinkStatus(each.site, each.topics).exit_code for each in self.ways)
         if not code and self.is_live and self.process is not None:
             code = self.process.trouble_code

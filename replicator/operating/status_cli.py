@@ -32,8 +32,9 @@ def status(
     """Say how far each topic is: records shipped, records and seconds behind, gaps, replaced, proven.
 
     It asks both clusters; while one is away it answers from what the replicator of this machine told last, says since
-    when, and ends with 5. Ends with 8 where records were deleted at the site before they were shipped, and where a
-    partition stands still with the code of what halted it (docs/exit-codes.md).
+    when, and ends with 5. Ends with 8 where records were deleted at the site before they were shipped or the target has
+    lost what it had acknowledged, and where a partition stands still with the code of what halted it
+    (docs/exit-codes.md).
 
     Example:  headwater replicate status --json
     """
