@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,7 +15,7 @@ from headwater.transport.kafka_batch import encode
 from replicator.operating.observer import Observer
 from replicator.settings import DownSettings, ReplicatorSettings
 from replicator.ways import run_ways
-from tests.replicator.bed import Bed, numbered, numbers, until
+from tests.replicator.bed import PATIENCE_S, Bed, numbered, numbers, until
 
 
 async def test_hints_come_down_while_readings_go_up(bed: Bed) -> None:
@@ -72,11 +73,14 @@ async def test_another_life_of_one_way_ends_both(bed: Bed) -> None:
     running = asyncio.create_task(run_ways(settings, asyncio.Event(), Observer(settings)))
     await until(partial(_has, bed, f"cloud.{hints}", 10), "the hints are at the site")
     async with bed.link(settings.down_link):
-        for first in (10, 20, 30):
-            await _hint(bed, hints, first)
-            await until(partial(_has, bed, f"cloud.{hints}", first + 10), "more hints are at the site")
-        with pytest.raises(Fenced):
-            await asyncio.wait_for(running, 20)
+        async with asyncio.timeout(PATIENCE_S):
+            for first in itertools.count(10, 10):  # it learns of it when it has something to store
+                await _hint(bed, hints, first)
+                await until(partial(_has, bed, f"cloud.{hints}", first + 10), "more hints are at the site")
+                if (await asyncio.wait([running], timeout=0.5))[0]:
+                    break
+    with pytest.raises(Fenced):
+        running.result()
 
 
 async def _waits(observer: Observer) -> bool:
