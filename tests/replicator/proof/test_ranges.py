@@ -23,7 +23,7 @@ async def compared(here: Sequence[int], there: Sequence[int]) -> Comparison:
 
     walk = _Walk(Way("s", "t", 0))
     await walk.run(read(here), read(there))
-    return walk.result(0, 0)
+    return walk.result(0, 0, 0)
 
 
 def said(found: Comparison) -> list[str]:
