@@ -145,7 +145,7 @@ class Topics:
 
     async def keep_names(self) -> None:
         """Repeat the fences; once a day, so that Kafka does not forget whom to shut out (seven days)."""
-        await asyncio.gather(*(writer.refence() for writer in self._writers.values()))
+        await asyncio.gather(*(writer.refence() for writer in self._writers.values() if not writer.is_over))
 
     async def close(self) -> None:
         """End the writers of the compacted topics; their flows must have ended."""

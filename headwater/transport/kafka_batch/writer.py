@@ -109,17 +109,17 @@ class Writer:
             return
         lane.push_section(section, done)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether this life has ended: it was closed, or failed for good."""
+        return self._failure is not None
+
     async def look(self, topic: str, partition: int) -> None:
         """Ask whether the log has what this life had acknowledged; SetBack if not, Transient while nobody answers."""
         await self._lanes[topic, partition].look()
 
     async def refence(self) -> None:
-        """Repeat the empty transaction; once a day keeps Kafka from forgetting the name. Fenced as in `write`.
-
-        Of a life that is over nothing is repeated.
-        """
-        if self._failure is not None:
-            return
+        """Repeat the empty transaction; once a day keeps Kafka from forgetting the name. Fenced as in `write`."""
         try:
             await mark(self._cluster, self.name, self.producer, self._partitions)
         except HeadwaterError as error:
