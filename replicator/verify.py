@@ -20,7 +20,7 @@ from replicator.proof.ranges import Range, Ranges
 from replicator.quarantine import same, stands_for
 from replicator.records.chain import Chain
 from replicator.records.choosing import chain_of
-from replicator.records.comparing import compare
+from replicator.records.comparing import Compared, compare
 from replicator.settings import ReplicatorSettings
 from replicator.status import open_ends, position_in, stored
 from replicator.way import Way
@@ -95,6 +95,16 @@ async def _compare_ruled(
         return _nothing_yet(way, f"{way}: nothing was shipped yet under the rules as they are set now")
     got = await compare(source, target, way, position, ruled, chain, compacted=compacted)
     swapped = sum(each.records for each in got.ranges.swapped())
+    return msgspec.structs.replace(
+        _counted(way, got, swapped),
+        replaced=got.replaced,
+        ranges=got.ranges.found()[:_MOST_RANGES],
+        filtered=got.filtered,
+    )
+
+
+def _counted(way: Way, got: Compared | states.States, swapped: int = 0) -> Comparison:
+    """Counts as they were taken; of what is missing at one place and surplus at another, `swapped` is named as that."""
     return Comparison(
         topic=way.topic,
         partition=way.partition,
@@ -107,10 +117,7 @@ async def _compare_ruled(
         source_sha256=got.digests[0].hexdigest(),
         target_sha256=got.digests[1].hexdigest(),
         remark=got.remark,
-        replaced=got.replaced,
         swapped=swapped,
-        ranges=got.ranges.found()[:_MOST_RANGES],
-        filtered=got.filtered,
     )
 
 
@@ -120,20 +127,7 @@ def _nothing_yet(way: Way, why: str) -> Comparison:
 
 
 async def _compare_states(source: Cluster, target: Cluster, way: Way, position: Position) -> Comparison:
-    got = await states.compare(source, target, way, position)
-    return Comparison(
-        topic=way.topic,
-        partition=way.partition,
-        compared=got.compared,
-        missing=got.missing,
-        doubled=got.doubled,
-        altered=got.altered,
-        waiting=got.waiting,
-        skipped=got.skipped,
-        source_sha256=got.digests[0].hexdigest(),
-        target_sha256=got.digests[1].hexdigest(),
-        remark=got.remark,
-    )
+    return _counted(way, await states.compare(source, target, way, position))
 
 
 async def _compare_logs(source: Cluster, target: Cluster, way: Way, position: Position) -> Comparison:
