@@ -153,13 +153,12 @@ class Bridge:
             sequence += 1
             young[packet_id] = (hash((topic, payload)), place, sequence)
             lane, key, head = way
-            section = lane.section
             blocks = join((head, common, PACKET_ID_BLOCK, packet_id, SEQUENCE_BLOCK, sequence.to_bytes(8, "big")))
-            section.add(key, payload, blocks, now_ms)
+            size = lane.section.add(key, payload, blocks, now_ms)
             lane.places.append(place)
             place += 1
             waiting += 1
-            if section.size > most:
+            if size > most:
                 lane.flush()
         self._place, recogniser.sequence = place, sequence
         if waiting:

@@ -87,8 +87,7 @@ class Far:
             self._logged = None
 
     def _add(self, entries: Mapping[bytes, Entry], since: int) -> None:
-        known = (was for was, _, _ in entries.values())
-        hashes = [hash(was) if isinstance(was, bytes) else was for was in known]
+        hashes = [was if type(was) is int else hash(was) for was, _, _ in entries.values()]
         self._pages.append((max(1, since), b"".join(entries), array("q", hashes)))
 
     def log(self, packet_id: bytes, sequence: int, content: bytes) -> None:

@@ -20,8 +20,11 @@ class Section:
         self.first_ms = 0
         self.newest_ms = 0
 
-    def add(self, key: bytes, value: bytes, headers: bytes, now_ms: int) -> None:
-        """Add a record with time `now_ms`; `key` as `key_block` makes it, `headers` as their number and blocks."""
+    def add(self, key: bytes, value: bytes, headers: bytes, now_ms: int) -> int:
+        """Add a record with time `now_ms`; `key` as `key_block` makes it, `headers` as their number and blocks.
+
+        Bytes so far.
+        """
         if now_ms != self._stamped_ms:
             self._stamp_at(now_ms)
         index, size = self.count, len(value)
@@ -33,6 +36,7 @@ class Section:
         data += SMALL[size] if size < 8192 else varint(size)
         data += body
         self.count = index + 1
+        return len(data)
 
     def _stamp_at(self, now_ms: int) -> None:
         if not self.count:
