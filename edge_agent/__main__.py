@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__":
-    # structlog would load rich to draw tracebacks in boxes: 5 MB in each process of a box that nobody watches.
-    sys.modules["rich"] = None  # type: ignore[assignment]  # how Python is told that a module is not there
-
+    import headwater.transport  # noqa: F401  # before structlog: its reason is there
     from edge_agent.parts import main
 
     sys.exit(main(sys.argv[1:]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
 import typer
 
 from headwater.transport import lifecycle, logs, metrics
@@ -46,6 +45,8 @@ def run(verbose: bool = VERBOSE) -> None:
 
     Example:  headwater replicate run
     """
+    import structlog  # noqa: PLC0415  # behind headwater.transport, which has the reason
+
     from replicator.operating.live import folder_of, served  # noqa: PLC0415  # `--help` must not wait for network code
     from replicator.operating.observer import Observer  # noqa: PLC0415  # as above
     from replicator.ways import run_ways  # noqa: PLC0415  # as above
