@@ -13,7 +13,7 @@ from headwater.transport.kafka_batch import Fetched, SetBack, codes
 from headwater.transport.kafka_batch.batches import first_and_last, whole_bytes
 from headwater.transport.retry import Voice, pauses
 from replicator.corruption import unreadable
-from replicator.engine import Engine
+from replicator.engine import Engine, Unsettled
 from replicator.way import Way
 
 _log = structlog.get_logger(__name__)
@@ -52,6 +52,7 @@ class Flow:
         self._unreadable = 0  # times in a row
         self._halts = Voice(quiet_s=0.0)
         self._damage = "its own broker refuses to read on"
+        self._doubt = ""
         self._arrived: asyncio.Queue[Fetched | None] = asyncio.Queue()
         engine.watch(self._stumble)
 
@@ -115,6 +116,12 @@ class Flow:
             away = Fetched(way.topic, way.partition, codes.NETWORK_EXCEPTION, -1, -1, -1, [], memoryview(b""))
             self.take(self.next_offset, away)
 
+    def doubt(self, why: str) -> None:
+        """The target may have lost what it had acknowledged: it is asked before anything else is shipped."""
+        if self.next_offset is not None:
+            self._doubt = why
+            self._arrived.put_nowait(_FAILED)
+
     def _stumble(self) -> None:
         """Something under way failed while perhaps nothing more was to be shipped."""
         self._arrived.put_nowait(_FAILED)
@@ -165,6 +172,8 @@ class Flow:
         while (fetched := await self._arrived.get()) is not None:
             if fetched is _FAILED:
                 await self.engine.settle()
+                if self._doubt:
+                    raise Unsettled(f"{self.engine.way}: {self._doubt}")
                 continue
             if fetched.error != codes.NONE:
                 self._unreadable += fetched.error in _UNREADABLE
@@ -185,7 +194,7 @@ class Flow:
         finish = False
         while not self._arrived.empty():
             finish |= self._arrived.get_nowait() is None
-        self._waiting = 0
+        self._waiting, self._doubt = 0, ""
         self.next_offset = None if finish else offset
         if finish:
             self._arrived.put_nowait(None)

@@ -139,6 +139,10 @@ class Journal:
         writer = self._writers.get(share_of_key(position_key(way.ledger, way.partition)), self._rest)
         await writer.look(self._topic, 0)
 
+    async def look_at_all(self) -> None:
+        """As `look`, for all that this life may write to the positions topic."""
+        await asyncio.gather(*(writer.look(self._topic, 0) for writer in self._writers.values()))
+
     def position(self, topic: str, partition: int) -> Position | None:
         """What the former life stored of a partition; BadInput if it is not readable."""
         kept = self._kept.get(position_key(topic, partition))

@@ -35,6 +35,7 @@ from replicator.operating.observer import Observer
 from replicator.position import Position
 from replicator.proof.prover import Prover
 from replicator.record_engine import RecordEngine
+from replicator.remaining import Remaining
 from replicator.settings import ReplicatorSettings
 from replicator.sharing.elsewhere import Elsewhere
 from replicator.sharing.shares import Held
@@ -171,6 +172,8 @@ class Link:
         )
         self._spawn(fetch_for(self._flows, self._source, settings, self._wanted))
         self._spawn(self._store_positions(self._journal, lines))
+        every_s, flows = settings.position_interval_s, lambda: self._all_flows
+        self._spawn(Remaining(self._target, self._journal, flows, every_s, lines.worth_s).run())
         guard = guard_of(settings, self._probe, self._target, self._journal)
         export = partial(self._observer.export, self._metrics)
         topics = Topics(settings, ends, self._engine, self._spawn, partial(self._start, ends), export, guard)

@@ -81,7 +81,7 @@ def sentences(topic: str, found: PartitionStatus) -> list[str]:
     if found.missing:
         lines.append(f"{where}: offsets {found.missing[0]} to {found.missing[1] - 1} were deleted unshipped")
     if found.lost:
-        again = "the link ships them again when it writes there next or starts anew, if the source still has them"
+        again = "a link that runs ships them again within a minute, if the source still has them"
         lines.append(f"{where}: the target has lost the last {found.lost} records that it had acknowledged; {again}")
     if found.undecided:
         lines.append(f"{where}: {found.undecided} offsets wait for an open transaction of a producer at the source")

@@ -22,6 +22,7 @@ from replicator.limits import NO_LIMIT
 from replicator.position import FIRST_ERA, RECREATED, RETENTION, TRUNCATED, Gap, Position
 from replicator.records.chain import Chain
 from replicator.records.choosing import PLAIN, RULED
+from replicator.records.lasting import lasting
 from replicator.records.ruling import Ruling
 from replicator.way import Way
 
@@ -68,6 +69,7 @@ class RecordEngine:
         way, ends = self.way, self._ends
         source_id = await topic_id(ends.probe, way.topic)
         await ends.journal.look(way)
+        self._writer = self._writer and await lasting(self._writer, way)
         if self._writer is None:
             stored = self._position or ends.journal.position(way.topic, way.partition)
             if stored is None:

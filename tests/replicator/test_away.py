@@ -128,6 +128,27 @@ async def test_a_target_that_is_restored_under_a_running_link_gets_what_it_lacks
     assert not await far.gaps()
 
 
+async def test_a_target_that_is_restored_while_nothing_is_written_gets_what_it_lacks(
+    far: Bed, forgetful: Broker
+) -> None:
+    """The link has nothing to ship when all of the target, its positions too, is as it was at an earlier moment."""
+    topic = await far.topic(partitions=2)
+    await far.fill(topic, 20)
+    await far.ship()
+    backup = await _backup(forgetful)
+    await far.fill(topic, 20)
+
+    async with far.link(far.settings()) as task:
+        await far.shipped(task)
+        await until(lambda: _stored(far, topic, 40), "positions are stored")
+        await asyncio.to_thread(forgetful.stop)
+        await _restore(forgetful, backup)
+        await far.shipped(task)
+
+    await far.assert_same(topic)
+    assert not await far.gaps()
+
+
 async def test_an_era_that_a_restored_target_has_not_begun_is_begun_again(far: Bed, forgetful: Broker) -> None:
     """The running link is in an era that the restored positions do not know: none of it is written before they are."""
     topic = await far.topic(partitions=1)
@@ -163,6 +184,10 @@ async def test_a_link_that_runs_for_long_is_not_forgotten(far: Bed, monkeypatch:
         await _forgotten(far.target, far.site)
         drawn = await far.target.init_producer_id(f"replicator-{far.site}-{state}-0")
         assert drawn.id == batch.producer_id
+
+
+async def _stored(bed: Bed, topic: str, count: int) -> bool:
+    return (await bed.position(topic)).count == count
 
 
 async def _backup(target: Broker) -> Path:

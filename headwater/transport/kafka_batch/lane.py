@@ -212,12 +212,12 @@ class Lane:
 
         Asked on the connection that the batches leave on: a broker that gets another disk ends it.
         """
-        where = (self._topic, self._partition)
+        where, acknowledged = (self._topic, self._partition), self._end  # more may be while the answer is on its way
         listed = (await connection.request(calls.list_offsets({where: calls.LATEST_MS})))[where]
         self._cluster.note(self._topic, listed.error)
         denied = self._cluster.denied("Describe", self._topic)
         codes.check(listed.error, f"asking where {self._topic}[{self._partition}] ends", denied=denied)
-        if listed.offset < self._end:
+        if listed.offset < acknowledged:
             raise self._set_back(f"the log ends at {listed.offset}")
 
     def _set_back(self, seen: str) -> SetBack:

@@ -1,13 +1,16 @@
-"""How one partition stands, in one round trip: where its log begins and ends, and who wrote to it."""
+"""How partitions stand, in one round trip: where a log begins and ends, and who wrote to it; where many logs end."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from headwater.contract.errors import Transient, Unreachable
 from headwater.transport.kafka_batch import calls, codes, transactions
+from headwater.transport.kafka_batch.calls import TopicPartition
 from headwater.transport.kafka_batch.cluster import Cluster
+from headwater.transport.kafka_batch.connection import Connection
 from headwater.transport.kafka_batch.transactions import ProducerState
 
 
@@ -46,3 +49,31 @@ async def standing(cluster: Cluster, topic: str, partition: int) -> Standing:
         cluster.note(topic, code)
         codes.check(code, f"asking how {topic}[{partition}] stands", denied=cluster.denied(operation, topic))
     return Standing(first.offset, end.offset, producers)
+
+
+async def ends(cluster: Cluster, pairs: Iterable[TopicPartition]) -> dict[TopicPartition, int | None]:
+    """First offset not yet readable of each partition, in one request a leader; None: there is no such partition.
+
+    Those whose leader is away are left out. Unreachable: no broker answers; Refused: this user may not ask.
+    """
+    found: dict[TopicPartition, int | None] = {}
+    led: dict[Connection, list[TopicPartition]] = {}
+    for pair in pairs:
+        try:
+            led.setdefault((await cluster.reach(*pair)).connection, []).append(pair)
+        except Unreachable:
+            raise
+        except Transient as error:
+            if codes.code_of(error) == codes.UNKNOWN_TOPIC_OR_PARTITION:
+                found[pair] = None
+    for connection, asked in led.items():
+        await connection.room()
+        answer = await connection.request(calls.list_offsets(dict.fromkeys(asked, calls.LATEST_MS)))
+        for (topic, partition), listed in answer.items():
+            cluster.note(topic, listed.error)
+            if listed.error == codes.NONE:
+                found[topic, partition] = listed.offset
+            elif not codes.retriable(listed.error):
+                denied = cluster.denied("Describe", topic)
+                raise codes.failure(listed.error, f"asking where {topic}[{partition}] ends", denied=denied)
+    return found
