@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -11,6 +12,7 @@ from headwater.contract.errors import Transient
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.retry import Voice, pauses
 from replicator.flow import Flow
+from replicator.identity import Unwatched, others
 from replicator.settings import ReplicatorSettings
 
 _log = structlog.get_logger(__name__)
@@ -25,17 +27,19 @@ async def fetch_for(
 
     `flows` may grow meanwhile; `wanted` is set when one of them wants more.
     """
-    rest, voice = pauses(), Voice()
+    rest, voice, unwatched = pauses(), Voice(), Unwatched()
     turn = 0
     while True:
         hungry = [flow for flow in flows if flow.hungry]
         if not hungry:
             wanted.clear()
+            unwatched.rejoin((), time.monotonic())
             await wanted.wait()
             continue
         turn = (turn + 1) % len(hungry)
         asked = {(flow.engine.way.topic, flow.engine.way.partition): flow for flow in hungry[turn:] + hungry[:turn]}
         offsets = {pair: flow.next_offset or 0 for pair, flow in asked.items()}
+        joined = unwatched.rejoin(asked, time.monotonic())
         try:
             fetched = await source.fetch(
                 offsets,
@@ -53,9 +57,13 @@ async def fetch_for(
             continue
         rest = pauses()
         voice.waited_s()
+        gone = await others(source, {pair: asked[pair] for pair in joined}) if joined else ()
         for part in fetched:
             pair = (part.topic, part.partition)
-            asked[pair].take(offsets[pair], part)
+            if pair in gone:
+                asked[pair].lost_sight()
+            else:
+                asked[pair].take(offsets[pair], part)
 
 
 def _patience_ms(flows: Sequence[Flow], most: int) -> int:

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from headwater.transport.kafka_batch import Cluster, KafkaSettings, encode
+from replicator.identity import Unwatched
 from replicator.position import RECREATED, TRUNCATED
 from tests.brokers import Relayed
 from tests.replicator.bed import Bed, numbered, until
@@ -24,9 +25,9 @@ async def test_a_topic_made_again_while_nothing_was_fetched_is_shipped_whole(bed
             await bed.write(topic, 0, encode([numbered(n, 500) for n in range(first, first + 20)]))
         go_on.set()
         await until(lambda: _ends_with(bed, topic, list(range(1000, 1200))), "all of the new topic is shipped")
-    assert (await bed.arrived(topic))[0] == 0
     (gap,) = await bed.gaps()
     assert (gap.cause, gap.first, gap.resumed_at) == (RECREATED, 0, 0)
+    assert await bed.arrived(topic) == [*range(gap.end), *range(1000, 1200)], "none is taken for one of the former"
     assert [(said.cause, said.first) for said in await notices(bed)] == [(RECREATED, 0)]
 
 
@@ -42,6 +43,34 @@ async def test_a_topic_made_again_is_shipped_whole_where_the_former_one_had_lost
     async with bed.link(bed.settings()):
         await until(lambda: bed.last_is(topic, 1029), "the new topic is shipped")
     assert await bed.arrived(topic) == [*range(10, 20), *range(1000, 1030)]
+
+
+async def test_a_topic_made_again_behind_an_idle_link_is_told_before_anything_is_in_it(bed: Bed) -> None:
+    """Nothing new has to come for that; what then comes is shipped whole, behind the former one's records."""
+    topic = await bed.topic(partitions=1)
+    await bed.fill(topic, 5)
+    async with bed.link(bed.settings()) as task:
+        await bed.shipped(task)
+        await bed.delete(bed.source, topic)
+        await bed.topic(partitions=1)
+        await until(lambda: _is_told(bed), "it is told")
+        await bed.write(topic, 0, encode([numbered(1000 + n) for n in range(7)]))
+        await until(lambda: bed.last_is(topic, 1006), "the new topic is shipped")
+    assert await bed.arrived(topic) == [*range(5), *range(1000, 1007)]
+    assert [(g.cause, g.first, g.end, g.resumed_at) for g in await bed.gaps()] == [(RECREATED, 0, 5, 0)]
+
+
+def test_what_was_not_fetched_for_a_moment_is_looked_at() -> None:
+    """The id is asked for where a topic could have been made again unseen, and not with each fetch."""
+    unwatched, one, two = Unwatched(), ("t", 0), ("t", 1)
+    assert unwatched.rejoin([one, two], 1.0) == {one, two}
+    assert unwatched.rejoin([one, two], 1.5) == set()
+    assert unwatched.rejoin([one], 1.51) == set()
+    assert unwatched.rejoin([one, two], 1.53) == set(), "it was left out for an instant"
+    assert unwatched.rejoin([two], 1.6) == set()
+    assert unwatched.rejoin([one, two], 2.0) == {one}
+    assert unwatched.rejoin([], 2.1) == set()
+    assert unwatched.rejoin([one, two], 2.2) == {one, two}
 
 
 async def _ends_with(bed: Bed, topic: str, wanted: list[int]) -> bool:
