@@ -10,12 +10,13 @@ from contextlib import aclosing
 import msgspec
 
 from headwater.transport.kafka_batch import Cluster, Record
-from replicator import logs, losses, states, targets
+from replicator import losses, states, targets
 from replicator.fingerprint import canonical
 from replicator.fresh import parts
-from replicator.logs import Start
 from replicator.mm2.refresh import chosen
 from replicator.position import Position
+from replicator.proof.eras import whole
+from replicator.proof.manifest import read_manifest
 from replicator.proof.ranges import Range, Ranges
 from replicator.quarantine import same, stands_for
 from replicator.records.chain import Chain
@@ -25,17 +26,23 @@ from replicator.settings import ReplicatorSettings
 from replicator.status import open_ends, position_in, stored
 from replicator.way import Way
 
+RECORDS = "records"
+KEYS = "newest of each key"
+RULED = "what rules ship"
 _MOST_RANGES = 1000
 _WINDOW = 256  # records looked ahead to find where two logs agree again
+_WIDEST = 20_000  # where they do not within that
+_MOST_BYTES = 32 << 20  # of them
 
 
 class Comparison(msgspec.Struct, frozen=True):
     """One partition. The digests are SHA-256 over the compared records of each side: equal where they agree.
 
     `waiting` records are at the source only, behind everything shipped; offsets in open transactions count as such.
-    `skipped` are the target's of former eras, or have been deleted at the source. Of the compared ones, `replaced` are
-    there as what stands for them (quarantine.py), with the digest of the source's.
+    `skipped` are the target's that the source has no more, of another log, or doubled ones that a gap names. Of the
+    compared ones, `replaced` are there as what stands for them (quarantine.py), with the digest of the source's.
     `filtered` records of the source were left out by rules; the others are compared as the rules make them.
+    `compares` says what: each record, the newest one of each key, or what rules ship.
     `swapped` records stand in another place; `ranges` names what differs, the first thousand of them.
     """
 
@@ -54,6 +61,7 @@ class Comparison(msgspec.Struct, frozen=True):
     swapped: int = 0
     ranges: list[Range] = []
     filtered: int = 0
+    compares: str = RECORDS
 
     @property
     def agrees(self) -> bool:
@@ -62,10 +70,10 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 async def verify_link(settings: ReplicatorSettings) -> list[Comparison]:
-    """Compare all partitions of a link, the common range of each; Unreachable if a cluster is."""
+    """Compare all partitions of a link, over all eras that both sides have of each; Unreachable if a cluster is."""
     found = []
     async with open_ends(settings) as (source, target):
-        kept = await stored(target, settings.site)
+        kept, proof = await stored(target, settings.site), await read_manifest(target, settings.site)
         for topic in await chosen(source, settings):
             spec = await targets.spec_at_source(source, topic)
             limits = await losses.limits_of(target, settings.names.remote(topic))
@@ -82,7 +90,8 @@ async def verify_link(settings: ReplicatorSettings) -> list[Comparison]:
                 elif (both := parts.streams(kept, settings, way, position)) is not None:
                     found += [await _compare_sides(each.way, await parts.sides(source, target, each)) for each in both]
                 else:
-                    found.append(await _compare_logs(source, target, way, position))
+                    entries = proof.get((topic, partition), [])
+                    found.append(await _compare_logs(source, target, whole(kept, entries, way, position)))
     return found
 
 
@@ -92,7 +101,8 @@ async def _compare_ruled(
     """What rules have shipped, against the source's records under the same rules."""
     ruled = position.ruled
     if ruled is None or chain is None or chain.digest != ruled.digest:
-        return _nothing_yet(way, f"{way}: nothing was shipped yet under the rules as they are set now")
+        nothing = _nothing_yet(way, f"{way}: nothing was shipped yet under the rules as they are set now")
+        return msgspec.structs.replace(nothing, compares=RULED)
     got = await compare(source, target, way, position, ruled, chain, compacted=compacted)
     swapped = sum(each.records for each in got.ranges.swapped())
     return msgspec.structs.replace(
@@ -100,6 +110,7 @@ async def _compare_ruled(
         replaced=got.replaced,
         ranges=got.ranges.found()[:_MOST_RANGES],
         filtered=got.filtered,
+        compares=RULED,
     )
 
 
@@ -127,28 +138,15 @@ def _nothing_yet(way: Way, why: str) -> Comparison:
 
 
 async def _compare_states(source: Cluster, target: Cluster, way: Way, position: Position) -> Comparison:
-    return _counted(way, await states.compare(source, target, way, position))
+    counted = _counted(way, await states.compare(source, target, way, position))
+    return msgspec.structs.replace(counted, compares=KEYS)
 
 
-async def _compare_logs(source: Cluster, target: Cluster, way: Way, position: Position) -> Comparison:
-    kept_from, kept_to = await logs.bounds(target, way.target, way.partition)
-    first, end, written = await logs.decided(source, way.topic, way.partition)  # then: the link may run meanwhile
-    if first > position.source_next:
+async def _compare_logs(source: Cluster, target: Cluster, stream: parts.Stream) -> Comparison:
+    way = stream.way
+    if (await source.offsets(way.topic, "earliest"))[way.partition] > stream.position.source_next:
         return _nothing_yet(way, f"{way}: the source has deleted all that the stored position covers")
-    start = max(position.source_first, first)
-    counted = await logs.count_on(source, way, Start(start, 0), 1 << 62, min(position.source_next, end))
-    number = position.count - counted.count  # of the record at `start`
-    at_target = position.target_first + number
-    if at_target < kept_from:
-        behind = await logs.count_on(source, way, Start(start, 0), kept_from - at_target, end)
-        start, at_target = behind.offset, kept_from
-    walk = _Walk(way)
-    ours = logs.contents(source, way.topic, way.partition, start, end)
-    theirs = logs.contents(target, way.target, way.partition, min(at_target, kept_to), kept_to)
-    async with aclosing(ours), aclosing(theirs):
-        await walk.run(ours, theirs)
-    lost = max(0, position.target_next - kept_to)  # acknowledged, and not there any more
-    return walk.result(lost, max(0, position.target_first - kept_from), written - end)
+    return await _compare_sides(way, await parts.sides(source, target, stream))
 
 
 async def _compare_sides(way: Way, sides: parts.Sides) -> Comparison:
@@ -188,10 +186,13 @@ class _Walk:
                 self._ranges.agreed(there[0])
                 self._take(here.popleft(), there.popleft())
                 continue
-            await _fill(here, ours, _WINDOW)
-            await _fill(there, theirs, _WINDOW)
             self._differs(f"source offset {here[0].offset} differs from target offset {there[0].offset}")
-            self._skip(here, there)
+            for size in (_WINDOW, _WIDEST):
+                await _fill(here, ours, size)
+                await _fill(there, theirs, size)
+                if (agreed := _agreement(here, there)) is not None:
+                    break
+            self._skip(here, there, agreed or (min(len(here), len(there)),) * 2)
 
     async def _superfluous(self, there: deque[Record], theirs: AsyncGenerator[Record, None]) -> None:
         """The target goes on where the source has ended."""
@@ -209,17 +210,18 @@ class _Walk:
             digest.update(canonical(record))
         self._compared += 1
 
-    def _skip(self, here: deque[Record], there: deque[Record]) -> None:
-        """Drop as few as possible from both so that the heads agree; one of each if nothing within sight does."""
-        places = {record[1:]: index for index, record in reversed(list(enumerate(here)))}
-        pairs = [(places[r[1:]], index) for index, r in enumerate(there) if r[1:] in places]
-        drop_here, drop_there = min(pairs, key=sum, default=(1, 1))
+    def _skip(self, here: deque[Record], there: deque[Record], dropped: tuple[int, int]) -> None:
+        """Drop so many of each; those that face each other are altered."""
+        drop_here, drop_there = dropped
         both = min(drop_here, drop_there)
-        self._altered += both
         self._missing += drop_here - both
         self._doubled += drop_there - both
         for _ in range(both):
-            self._ranges.altered(here[0], there[0])
+            if same(there[0], here[0]):  # what stands for a record is not found by its content
+                self._ranges.agreed(there[0])
+            else:
+                self._altered += 1
+                self._ranges.altered(here[0], there[0])
             self._take(here.popleft(), there.popleft())
         for _ in range(drop_here - both):
             self._ranges.missing(here[0], there[0].offset if there else -1)
@@ -255,11 +257,24 @@ class _Walk:
 
 
 async def _fill(queue: deque[Record], records: AsyncGenerator[Record, None], size: int) -> None:
-    while len(queue) < size:
+    held = 0 if len(queue) >= size else sum(map(_bytes, queue))
+    while len(queue) < size and held < _MOST_BYTES:
         record = await anext(records, None)
         if record is None:
             return
         queue.append(record)
+        held += _bytes(record)
+
+
+def _bytes(record: Record) -> int:
+    return len(record.key or b"") + len(record.value or b"")
+
+
+def _agreement(here: deque[Record], there: deque[Record]) -> tuple[int, int] | None:
+    """As few as possible of both so that what follows is the same; None: nothing within sight is."""
+    places = {record[1:]: index for index, record in reversed(list(enumerate(here)))}
+    pairs = [(places[r[1:]], index) for index, r in enumerate(there) if r[1:] in places]
+    return min(pairs, key=sum, default=None)
 
 
 async def _rest(records: AsyncGenerator[Record, None]) -> int:

@@ -21,11 +21,17 @@ _END = 1 << 62
 
 
 class Stream(NamedTuple):
-    """One of the two: what it has of the source's log, and where it stands."""
+    """One of the two: what it has of the source's log, and where it stands.
+
+    `doubled`: ranges of the target that a gap names as doubled. `places`: offsets at the source and at the target
+    behind the same record, from old to new; without any, the position is one.
+    """
 
     way: Way
     position: Position
     spans: list[Span]
+    doubled: Sequence[Span] = ()
+    places: Sequence[Span] = ()
 
 
 def parts(kept: Mapping[bytes, Record], topic: str, partition: int) -> tuple[list[Span], list[Span]] | None:
@@ -33,25 +39,27 @@ def parts(kept: Mapping[bytes, Record], topic: str, partition: int) -> tuple[lis
 
     They begin behind the last gap after which offsets or counts mean something else.
     """
-    gaps = _gaps(kept, topic, partition)
-    beside = [each for each in _gaps(kept, topic + BACKLOG, partition) if each.cause not in (DEFERRED, *OTHER_LOG)]
+    gaps = gaps_in(kept, topic, partition)
+    beside = [each for each in gaps_in(kept, topic + BACKLOG, partition) if each.cause not in (DEFERRED, *OTHER_LOG)]
     anew = max((each.era for each in gaps if each.cause in (*OTHER_LOG, DOUBLED)), default=-1)
     begins = next((each.resumed_at for each in gaps if each.era == anew), 0)
     since = [each for each in gaps if each.era > anew]
     aside = [(each.first, each.end) for each in since if each.cause == DEFERRED]
     if not aside:
         return None
-    live = _without([(begins, _END)], ((each.first, each.end) for each in since))
-    return live, _without(aside, ((each.first, each.end) for each in beside if each.cause != DOUBLED))
+    live = without([(begins, _END)], ((each.first, each.end) for each in since))
+    return live, without(aside, ((each.first, each.end) for each in beside if each.cause != DOUBLED))
 
 
-def _gaps(kept: Mapping[bytes, Record], topic: str, partition: int) -> list[Gap]:
+def gaps_in(kept: Mapping[bytes, Record], topic: str, partition: int) -> list[Gap]:
+    """Gaps of a partition that the link has stored, from old to new."""
     prefix = f"{GAP_PREFIX}{topic}/{partition}/".encode()
     found = [decode(record.value, Gap, f"a gap of {topic}") for key, record in kept.items() if key.startswith(prefix)]
     return sorted(found, key=lambda each: each.era)
 
 
-def _without(spans: list[Span], holes: Iterable[Span]) -> list[Span]:
+def without(spans: list[Span], holes: Iterable[Span]) -> list[Span]:
+    """What of the spans is in no hole."""
     for first, end in holes:
         spans = [
             part for span in spans for part in ((span[0], min(span[1], first)), (max(span[0], end), span[1]))
@@ -97,19 +105,38 @@ class Sides(NamedTuple):
 async def sides(source: Cluster, target: Cluster, stream: Stream) -> Sides:
     """Both sides of a stream, over all its eras; Transient: a cluster does not answer."""
     way, position = stream.way, stream.position
-    first, end, written = await logs.decided(source, way.topic, way.partition)
     kept_from, kept_to = await logs.bounds(target, way.target, way.partition)
-    shipped = within(stream.spans, first, min(position.source_next, end))
+    first, end, written = await logs.decided(source, way.topic, way.partition)  # then: the link may run meanwhile
+    known = next((place for place in stream.places if first < place[0] <= end), None)
+    source_at, target_at = known or (position.source_next, position.target_next)
+    shipped = within(stream.spans, first, min(source_at, end))
     counted = [(await logs.count_on(source, way, Start(start, 0), _END, stop)).count for start, stop in shipped]
-    at_target = position.target_next - sum(counted)
-    begin = min(max(at_target, kept_from), kept_to)
+    begins = _back(target_at, sum(counted), stream.doubled)
+    deleted = within(without([(begins, kept_from)], stream.doubled), begins, kept_from)
     return Sides(
-        _contents(source, way, within(stream.spans, first, end), kept_from - at_target),
-        logs.contents(target, way.target, way.partition, begin, kept_to),
+        _contents(source, way, within(stream.spans, first, end), sum(stop - start for start, stop in deleted)),
+        _kept(target, way, without([(min(max(begins, kept_from), kept_to), kept_to)], stream.doubled)),
         max(0, position.target_next - kept_to),
-        max(0, at_target - kept_from),
+        max(0, begins - kept_from) + sum(stop - start for start, stop in within(stream.doubled, begins, kept_to)),
         sum(stop - start for start, stop in within(stream.spans, end, written)),
     )
+
+
+def _back(at: int, count: int, doubled: Sequence[Span]) -> int:
+    """Target offset of the record that is `count` before the one at an offset, doubled ones not counted."""
+    at -= count
+    for first, end in sorted(doubled, reverse=True):
+        if at < end <= at + count:
+            at -= end - first
+            count += end - first
+    return at
+
+
+async def _kept(target: Cluster, way: Way, spans: Sequence[Span]) -> AsyncGenerator[Record, None]:
+    for first, end in spans:
+        async with aclosing(logs.contents(target, way.target, way.partition, first, end)) as found:
+            async for record in found:
+                yield record
 
 
 async def _contents(source: Cluster, way: Way, spans: Sequence[Span], leave_out: int) -> AsyncGenerator[Record, None]:

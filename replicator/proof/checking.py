@@ -16,7 +16,9 @@ from headwater.transport.kafka_batch import Batch, Cluster, records
 from headwater.transport.kafka_batch.reading import walk
 from replicator import logs
 from replicator.fingerprint import canonical
+from replicator.position import Gap
 from replicator.proof.entry import Cell, Entry, folded, stamp_of, unpack
+from replicator.proof.eras import holes
 from replicator.proof.finding import ALTERED, DROPPED, Finding, Seen, Wanted
 from replicator.proof.manifest import breaks
 from replicator.proof.matching import Matching
@@ -26,6 +28,7 @@ CORRUPT = "corrupt"
 UNPROVEN = "unproven"
 TARGET = "target"
 SOURCE = "source"
+_BETWEEN = "they lie between two eras, and neither an entry nor a gap names them"
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -42,7 +45,7 @@ class Checked(msgspec.Struct, frozen=True):
     """One partition of one side. `proven` records agree; `counted` of them by number only, since they were rebuilt.
 
     `unproven`: records behind the last entry. `deleted`: proven records that the log has deleted since.
-    `sha256`: entries whose records agree with their SHA-256, of those that have one.
+    `sha256`: entries whose records agree with their SHA-256, of those that have one. `remark`: why there is no proof.
     """
 
     topic: str
@@ -55,6 +58,7 @@ class Checked(msgspec.Struct, frozen=True):
     deleted: int = 0
     sha256: int = 0
     findings: list[Named] = []
+    remark: str = ""
 
     @property
     def agrees(self) -> bool:
@@ -62,8 +66,8 @@ class Checked(msgspec.Struct, frozen=True):
         return not self.findings
 
 
-async def check_target(target: Cluster, way: Way, entries: Sequence[Entry]) -> Checked:
-    """The target's log against its entries; it needs nothing of the source."""
+async def check_target(target: Cluster, way: Way, entries: Sequence[Entry], gaps: Sequence[Gap] = ()) -> Checked:
+    """The target's log against its entries; it needs nothing of the source. `gaps`: what may lie between two eras."""
     start, end = await logs.bounds(target, way.target, way.partition)
     matching, reader = Matching(), _Reader(target, way, entries)
     for stretch in _stretches(entries):
@@ -75,6 +79,11 @@ async def check_target(target: Cluster, way: Way, entries: Sequence[Entry]) -> C
         async with aclosing(reader.read(min(cells[0].first, end), until)) as log:
             await matching.match(cells, log)
     named = [_named(way, each) for each in matching.findings()] + reader.corrupt + _chain(way, entries)
+    named += [
+        Named(UNPROVEN, hole[1] - hole[0], hole, hole, f"{way}: offsets {hole[0]} to {hole[1] - 1}: {_BETWEEN}")
+        for hole in holes(entries, gaps).target
+        if hole[1] > start
+    ]
     named += await reader.digests(start, named)
     return Checked(
         way.ledger,
@@ -175,17 +184,23 @@ class _Reader:
 
 
 async def check_source(
-    probe: Cluster, way: Way, entries: Sequence[Entry], era: int, replaced: Sequence[int] = ()
+    probe: Cluster,
+    way: Way,
+    entries: Sequence[Entry],
+    since: int,
+    gaps: Sequence[Gap] = (),
+    replaced: Sequence[int] = (),
 ) -> Checked:
-    """The source's log against the entries of the era that it belongs to; it needs nothing of the target's data.
+    """The source's log against the entries of the eras that it belongs to; it needs nothing of the target's data.
 
-    `replaced`: offsets of records for which something else was shipped, so that the SHA-256 is not of them.
+    `since`: the first of these. `gaps`: what may lie between two of them. `replaced`: offsets of records for which
+    something else was shipped, so that the SHA-256 is not of them.
     """
     start, _ = await logs.bounds(probe, way.topic, way.partition)
     proven = counted = deleted = digested = 0
-    named = _chain(way, entries)
+    named = _chain(way, entries) + await _never_shipped(probe, way, entries, gaps)
     for entry in entries:
-        if entry.era != era:
+        if entry.era < since:
             continue
         if entry.source[0] < start or entry.source[0] == entry.source[1]:
             deleted += entry.records
@@ -208,6 +223,22 @@ async def check_source(
     return Checked(
         way.ledger, way.partition, SOURCE, len(entries), proven, counted, 0, deleted, digested, findings=named
     )
+
+
+async def _never_shipped(probe: Cluster, way: Way, entries: Sequence[Entry], gaps: Sequence[Gap]) -> list[Named]:
+    """Records that the source has between two eras, and of which nobody said anything."""
+    start, found = (await logs.bounds(probe, way.topic, way.partition))[0], []
+    between = holes(entries, gaps).source if not way.aside else []  # a backlog has such parts only
+    for (first, end), at in between:
+        kept = logs.contents(probe, way.topic, way.partition, max(first, start), end)
+        async with aclosing(kept):
+            offsets = [record.offset async for record in kept]  # none where only transactions ended there
+        if offsets:
+            span = offsets[0], offsets[-1] + 1
+            says = f"{len(offsets)} records of offsets {span[0]} to {span[1] - 1}: {_BETWEEN}"
+            says = f"{way.topic}[{way.partition}]: {says}"
+            found.append(Named(DROPPED, len(offsets), (at, at), span, says))
+    return found
 
 
 async def _digest_at_source(probe: Cluster, way: Way, entry: Entry) -> str:

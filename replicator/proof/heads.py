@@ -8,9 +8,9 @@ from headwater.transport.kafka_batch import Record
 from replicator.fresh.status import floor_of
 from replicator.position import Position, decode, position_key
 from replicator.proof.entry import HEAD_PREFIX, Head
-from replicator.standing import Standing, standing_key
+from replicator.standing import PREFIX, Standing, standing_key
 
-_RECORD = "record"
+_RECORD = "record"  # and "record: rules"
 _PARTS = 3  # of a head's key; names of topics have no slash
 Heads = dict[tuple[str, int], Head]
 
@@ -24,9 +24,22 @@ def heads_in(kept: Mapping[bytes, Record]) -> Heads:
             _, topic, partition = parts
             pair, where = (topic, int(partition)), f"{topic}[{partition}]"
             standing = kept.get(standing_key(*pair))
-            if standing is None or decode(standing.value, Standing, f"how {where} stands").engine != _RECORD:
+            engine = "" if standing is None else decode(standing.value, Standing, f"how {where} stands").engine
+            if not engine.startswith(_RECORD):
                 found[pair] = decode(record.value, Head, f"the proof of {where}")
     return found
+
+
+def without_proof(kept: Mapping[bytes, Record]) -> list[tuple[str, int]]:
+    """Source topics and partitions that go record by record, of which there is no manifest."""
+    found = []
+    for key, record in kept.items():
+        parts = key.decode().split("/")
+        if key.startswith(PREFIX.encode()) and len(parts) == _PARTS:
+            standing = decode(record.value, Standing, f"how {parts[1]}[{parts[2]}] stands")
+            if standing.engine.startswith(_RECORD):
+                found.append((parts[1], int(parts[2])))
+    return sorted(found)
 
 
 def safe_offset(kept: Mapping[bytes, Record], topic: str, partition: int) -> int | None:

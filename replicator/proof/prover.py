@@ -241,9 +241,8 @@ class Prover:
             await self._skip(way, book, min(first, until), "deleted at the target before it was proven")
             return
         size = 0
-        async with Cluster(
-            self._target.settings, client_id=f"headwater-proof-{self._site}"
-        ) as reader:  # not in a queue
+        name, meter = f"headwater-proof-{self._site}", self._target.meter
+        async with Cluster(self._target.settings, client_id=name, meter=meter) as reader:  # not in a queue
             read = reread(self._probe, reader, way, book, until, compare=compare, fetch_bytes=self._fetch_bytes)
             async with aclosing(read):
                 async for item in read:

@@ -17,12 +17,14 @@ from replicator.cli import app
 from replicator.operating.planning import plan_link
 from replicator.operating.report import report
 from replicator.operating.status_cli import _text as status_text
+from replicator.proof.sides import Side, check_side
 from replicator.settings import ReplicatorSettings
 from replicator.status import link_status
 from replicator.verify import Comparison, verify_link
 from tests.replicator.bed import Bed, now_ms
 from tests.replicator.records.test_shipping import looked_at, reading, rules, there, write
 
+SIDES: tuple[Side, ...] = ("target", "source")
 FILE = """
 [replicator]
 site = "lyon"
@@ -158,6 +160,11 @@ async def test_verify_applies_the_rules_to_the_source(bed: Bed) -> None:
     async with bed.link(link):
         await looked_at(bed, topic, 40)
     assert await compared(link) == {"compared": 20, "filtered": 20}
+    assert [each.compares for each in await verify_link(link)] == ["what rules ship"]
+    for side in SIDES:
+        (unproven,) = await check_side(link, side)
+        assert (unproven.topic, unproven.entries, unproven.proven) == (topic, 0, 0)
+        assert "`headwater replicate verify` compares it" in unproven.remark
     await write(bed, topic, [reading(n) for n in range(40, 50)])
     assert await compared(link) == {"compared": 20, "filtered": 25, "waiting": 5}
     other = bed.settings(topic, **rules({"drop": {"header": "even"}}))
