@@ -15,6 +15,7 @@ from replicator.records.sieve import Sieve, Unsuitable, is_sieve
 from replicator.records.thinning import Thinner
 
 NO_RULES = digest([])
+_NO_DEED = {"name", "topics"}  # these choose nothing but the topics that have the rule
 
 
 class Tally:
@@ -36,12 +37,13 @@ class Tally:
 class Chain:
     """Rules one after the other; what they do depends on the records alone, and on those since `began`.
 
-    `digest` is another one where any rule, their order, or the salt is another.
+    `digest` is another one where what any rule does, their order, or the salt is another; names tell nothing, since one
+    that is not given is the rule's place in the list.
     """
 
     def __init__(self, rules: Sequence[tuple[str, RecordRule]], salt: bytes = b"") -> None:
         self.names = [name for name, _ in rules]
-        said = [[name, rule.model_dump(mode="json", exclude_defaults=True)] for name, rule in rules]
+        said = [rule.model_dump(mode="json", exclude=_NO_DEED, exclude_defaults=True) for _, rule in rules]
         salted = [salt.hex()] if any(rule.needs_salt for _, rule in rules) else []
         self.digest = digest([*said, *salted])
         self._thinner = next((Thinner(rule.every_s) for _, rule in rules if rule.every_s is not None), None)

@@ -19,7 +19,7 @@ from replicator.records import thinning
 from replicator.records.chain import Chain, Tally
 from replicator.records.choosing import chain_of
 from replicator.records.paths import edited, found_at, parts_of
-from replicator.records.settings import RecordRule
+from replicator.records.settings import RecordRule, rules_of
 from replicator.settings import ReplicatorSettings
 
 ENDS = {"source": {"brokers": "a:1"}, "target": {"brokers": "b:1"}}
@@ -232,6 +232,16 @@ def test_another_rule_has_another_digest() -> None:
     found = {chain(*rules).digest for rules in ([], [one], [one, one], [{**one, "mask_with": 1}])}
     assert len({*found, chain(one, salt=b"x").digest}) == 5
     assert chain({"drop": {"key": "a"}}).digest == chain({"drop": {"key": "a"}}, salt=b"x").digest
+
+
+def test_a_rule_is_the_same_wherever_it_stands_in_the_list() -> None:
+    """A rule for other topics before it, a name or more topics change neither what it does nor its digest."""
+    thins = {"topics": ("t",), "every_s": 60.0}
+    lists = ([thins], [{"topics": ("other",), "mask": ("a",), "mask_with": 1}, thins])
+    lists += ([{**thins, "name": "minutes"}], [{**thins, "topics": ("t", "u")}])
+    made = [[RecordRule.model_validate(each) for each in rules] for rules in lists]
+    assert len({Chain(rules_of(rules, "t")).digest for rules in made}) == 1
+    assert len({Chain(rules_of(rules, "u")).digest for rules in made}) == 2
 
 
 def test_paths_are_read() -> None:
