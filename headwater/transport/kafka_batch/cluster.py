@@ -12,6 +12,7 @@ from headwater.contract.errors import BadInput, Transient, Unreachable
 from headwater.transport.kafka_batch import calls, codes, permissions, transactions
 from headwater.transport.kafka_batch.calls import Fetched, FetchLimits, Produced, TopicPartition
 from headwater.transport.kafka_batch.connection import Connection
+from headwater.transport.kafka_batch.meter import Meter
 from headwater.transport.kafka_batch.outbox import Outbox
 from headwater.transport.kafka_batch.road import Road
 from headwater.transport.kafka_batch.routes import FETCH, WRITE, Purpose, Routes
@@ -38,9 +39,9 @@ class Cluster:
     fetch that waits delays the next one, so independent readers use a Cluster each.
     """
 
-    def __init__(self, settings: KafkaSettings, *, client_id: str) -> None:
-        self.settings = settings
-        self._routes = Routes(settings, client_id)
+    def __init__(self, settings: KafkaSettings, *, client_id: str, meter: Meter | None = None) -> None:
+        self.settings, self.meter = settings, meter
+        self._routes = Routes(settings, client_id, meter)
 
     async def connect(self) -> None:
         """Reach one broker and log in; Unreachable, Refused, Untrusted or BadSetting if that is not possible."""

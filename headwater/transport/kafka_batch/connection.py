@@ -23,6 +23,7 @@ from headwater.transport.kafka_batch.answers import awaited
 from headwater.transport.kafka_batch.inbox import Inbox
 from headwater.transport.kafka_batch.kerberos import Errand
 from headwater.transport.kafka_batch.login import Step, authenticate, login
+from headwater.transport.kafka_batch.meter import Meter
 from headwater.transport.kafka_batch.pacing import Pacer
 from headwater.transport.kafka_batch.plain import PlainTransport, connect
 from headwater.transport.kafka_batch.road import Road, road
@@ -59,13 +60,19 @@ class Connection(asyncio.BufferedProtocol):
         self._timers: list[asyncio.TimerHandle] = []
         self._renewal: asyncio.Task[None] | None = None
         self._pacer: Pacer | None = None
+        self._metered: Callable[[], None] | None = None
         self.patience_s = 0.0  # more than the request timeout, where what is under way takes long
 
     @classmethod
     async def open(
-        cls, settings: KafkaSettings, address: tuple[str, int], tls: ssl.SSLContext | None, client_id: str
+        cls,
+        settings: KafkaSettings,
+        address: tuple[str, int],
+        tls: ssl.SSLContext | None,
+        client_id: str,
+        meter: Meter | None = None,
     ) -> Connection:
-        """Connect and log in within `connect_timeout_s`.
+        """Connect and log in within `connect_timeout_s`; `meter` counts what goes over it.
 
         Unreachable: no answer. Untrusted: its certificate or its SCRAM proof is wrong. Refused: see `login`.
         """
@@ -74,12 +81,7 @@ class Connection(asyncio.BufferedProtocol):
         opened = False
         try:
             async with dialling(f"broker {connection.where}", settings.connect_timeout_s):
-                if tls is None:
-                    PlainTransport(await connect(host, port), connection)
-                else:
-                    await connection._loop.create_connection(
-                        lambda: connection, host, port, ssl=tls, server_hostname=host
-                    )
+                await connection._connect(host, port, tls, meter)
                 await connection._log_in(login(settings, connection.where))
             opened = True
         finally:
@@ -87,6 +89,15 @@ class Connection(asyncio.BufferedProtocol):
                 connection.close()
         connection._watch()
         return connection
+
+    async def _connect(self, host: str, port: int, tls: ssl.SSLContext | None, meter: Meter | None) -> None:
+        sock = await connect(host, port)
+        if meter is not None:
+            self._metered = meter.watch(sock)
+        if tls is None:
+            PlainTransport(sock, self)
+        else:
+            await self._loop.create_connection(lambda: self, sock=sock, ssl=tls, server_hostname=host)
 
     @property
     def ready(self) -> bool:
@@ -161,6 +172,8 @@ class Connection(asyncio.BufferedProtocol):
             self._renewal.cancel()
         if self._pacer is not None:
             self._pacer.close()
+        if self._metered is not None:
+            self._metered()
         if self._transport is not None:
             self._transport.abort()
         self._room.set()
@@ -276,16 +289,3 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail everything that waits."""
         self._end(self._unreachable(f"closed the connection{f': {exc}' if exc else ''}"))
-
-
-async def first_reachable(
-    settings: KafkaSettings, addresses: list[tuple[str, int]], tls: ssl.SSLContext | None, client_id: str
-) -> Connection:
-    """Connect to any of `addresses`, in random order; Unreachable names every one that failed."""
-    failures = []
-    for address in random.sample(addresses, len(addresses)):
-        try:
-            return await Connection.open(settings, address, tls, client_id)
-        except Unreachable as error:
-            failures.append(str(error))
-    raise Unreachable("; ".join(failures), hint="check `brokers`, and that one of them runs")

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from headwater.contract.errors import HeadwaterError
 from headwater.transport.kafka_batch import calls, codes
 from headwater.transport.kafka_batch.cluster import Cluster
-from headwater.transport.kafka_batch.connection import Connection, first_reachable
+from headwater.transport.kafka_batch.connection import Connection
+from headwater.transport.kafka_batch.reaching import first_reachable
 from headwater.transport.kafka_batch.settings import KafkaSettings
 from headwater.transport.kafka_batch.wire import Api, Call, Reader, array, compact_string, string
 

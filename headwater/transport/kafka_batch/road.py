@@ -12,19 +12,25 @@ from typing import NamedTuple
 _RTT = struct.Struct("=I")
 _RTT_AT = 68
 _RECEIVED_AT = 128
+_UNSENT_AT = 144
 _SENT_AT = 200
 _PAIR = struct.Struct("=QQ")
 _QUAD = struct.Struct("=Q")
 _BYTES = 216
+_ENDED = 7  # TCP_CLOSE: nothing leaves any more
 
 
 class Road(NamedTuple):
-    """One connection so far, TLS and retransmissions included, IP and TCP headers not; `rtt_s` is smoothed."""
+    """One connection so far, TLS and retransmissions included, IP and TCP headers not; `rtt_s` is smoothed.
+
+    `unsent`: bytes that the kernel holds and still sends, also once the socket is closed.
+    """
 
     rtt_s: float
     sent: int
     resent: int
     received: int
+    unsent: int = 0
 
 
 def road(sock: socket.socket) -> Road | None:
@@ -39,4 +45,5 @@ def road(sock: socket.socket) -> Road | None:
         return None
     sent, resent = _PAIR.unpack_from(info, _SENT_AT)
     (received,) = _QUAD.unpack_from(info, _RECEIVED_AT)
-    return Road(_RTT.unpack_from(info, _RTT_AT)[0] / 1e6, sent, resent, received)
+    unsent = 0 if info[0] == _ENDED else _RTT.unpack_from(info, _UNSENT_AT)[0]
+    return Road(_RTT.unpack_from(info, _RTT_AT)[0] / 1e6, sent, resent, received, unsent)

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from headwater.contract.errors import Transient, Unreachable
 from headwater.transport.kafka_batch import calls, codes, permissions, transactions
 from headwater.transport.kafka_batch.calls import Broker, Leader, TopicMetadata, TopicPartition
-from headwater.transport.kafka_batch.connection import Connection, first_reachable
+from headwater.transport.kafka_batch.connection import Connection
+from headwater.transport.kafka_batch.meter import Meter
 from headwater.transport.kafka_batch.outbox import Outbox
+from headwater.transport.kafka_batch.reaching import first_reachable
 from headwater.transport.kafka_batch.settings import KafkaSettings
 
 # A broker answers the requests of a connection in order, so fetches, which may wait for data, have one of their own.
@@ -21,8 +23,9 @@ WRITE, FETCH = "write", "fetch"
 class Routes:
     """Connections are made when first needed, and made anew after they ended."""
 
-    def __init__(self, settings: KafkaSettings, client_id: str) -> None:
+    def __init__(self, settings: KafkaSettings, client_id: str, meter: Meter | None = None) -> None:
         self.cluster_id = ""
+        self._meter = meter
         self._settings = settings
         self._client_id = client_id
         self._tls = settings.tls_context()
@@ -85,7 +88,7 @@ class Routes:
             self._refuse_if_closed()
             known = [(broker.host, broker.port) for broker in self._brokers.values()]
             addresses = list(dict.fromkeys(self._settings.addresses() + known))
-            self._seed = await first_reachable(self._settings, addresses, self._tls, self._client_id)
+            self._seed = await first_reachable(self._settings, addresses, self._tls, self._client_id, self._meter)
         return self._seed
 
     def _adopt_seed(self) -> None:
@@ -152,7 +155,8 @@ class Routes:
             self._refuse_if_closed()
             if not any(each.connection.ready for (known, _), each in self._lines.items() if known == broker):
                 self._forget_led_by(node)  # whatever becomes of it, leaders may have moved
-            connection = await Connection.open(self._settings, (broker.host, broker.port), self._tls, self._client_id)
+            address = (broker.host, broker.port)
+            connection = await Connection.open(self._settings, address, self._tls, self._client_id, self._meter)
             line = self._lines[broker, purpose] = Outbox(connection, self._settings.request_timeout_s)
             return line
 
