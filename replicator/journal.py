@@ -56,6 +56,7 @@ class Journal:
         self._writers = writers  # by share; one without, where the link is not shared
         self._rest = next(iter(writers.values()))  # writes what belongs to no partition
         self._kept = kept
+        self._read_to = max((record.offset + 1 for record in kept.values()), default=0)
         self.written_bytes = 0  # so far, before they were compressed
         self._pid: int | None = None
         self._drawing = asyncio.Lock()
@@ -112,6 +113,11 @@ class Journal:
             except Fenced:  # another one draws
                 continue
             return
+
+    @property
+    def held(self) -> frozenset[int] | None:
+        """Shares that are this life's; None: the link is not shared."""
+        return None if None in self._writers else frozenset(each for each in self._writers if each is not None)
 
     def owns(self, topic: str, partition: int) -> bool:
         """Whether a partition is this life's to ship."""
@@ -186,6 +192,17 @@ class Journal:
         """What the former life stored under a key, encoded."""
         record = self._kept.get(key)
         return None if record is None else record.value
+
+    @property
+    def stored(self) -> dict[bytes, bytes | None]:
+        """All that former lives stored, encoded."""
+        return {key: record.value for key, record in self._kept.items()}
+
+    async def news(self, cluster: Cluster) -> dict[bytes, bytes | None]:
+        """What anybody has stored since the start, or since the last call, encoded."""
+        fresh = await read_compacted(cluster, self._topic, 0, self._read_to)
+        self._read_to = max((record.offset + 1 for record in fresh.values()), default=self._read_to)
+        return {key: record.value for key, record in fresh.items()}
 
     async def keep(self, values: Mapping[bytes, msgspec.Struct]) -> None:
         """Store further values under keys of their own."""

@@ -81,6 +81,7 @@ class Link:
         self._topics: Topics | None = None
         self._account: Account | None = None
         self._prover: Prover | None = None
+        self._lines: Lines | None = None
         self._flows: list[Flow] = []
         self._asides = Asides(settings, self._spawn, source)
         self._refused: dict[str, Permanent] = {}
@@ -108,6 +109,8 @@ class Link:
             if self._journal is not None:
                 if self._account is not None:
                     await self._account.last_word(self._halts())
+                if self._lines is not None:
+                    await self._lines.close()
                 await self._journal.close()
 
     def _spawn(self, work: Coroutine[Any, Any, Any], flow: Flow | None = None) -> asyncio.Task[Any]:
@@ -150,11 +153,11 @@ class Link:
             prover.floor = self._asides.floor
             self._prover = self._observer.prover = prover
             self._spawn(prover.run())
-        self._observer.far_roads = lambda: {**self._source.roads(), **self._probe.roads()}
         for work in await self._observer.begin(self._probe, self._target, self._wanted.set):
             self._spawn(work)
-        lines = await Lines.open(settings.link, self._target, self._journal, self._observer.down)
-        self._observer.lines = lines
+        observer = self._observer
+        lines = await Lines.open(settings.link, self._target, self._journal, observer.meter, observer.down)
+        self._lines = observer.lines = lines
         if self._prover is not None:
             lines.governor.sizing.watch(self._prover.pace)
         self._spawn(lines.run())

@@ -54,8 +54,10 @@ async def _run_once(
     held: Held | None,
 ) -> Permanent | None:
     client_id = f"headwater-replicator-{settings.site}"
+    near, far = (None, observer.meter) if settings.direction == "up" else (observer.meter, None)
     source, probe, target = (
-        Cluster(end, client_id=client_id) for end in (settings.source, settings.source, settings.target)
+        Cluster(end, client_id=client_id, meter=meter)
+        for end, meter in ((settings.source, near), (settings.source, near), (settings.target, far))
     )
     link = Link(settings, source, probe, target, batch_engine, observer, held)
     try:

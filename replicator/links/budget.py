@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from headwater.transport.kafka_batch.road import Road
 from replicator.links.settings import BudgetSettings
 
-KEY = b"spent"
 _FOR_FIRST = 0.05  # of a budget
 
 
@@ -38,6 +37,14 @@ class Spent(msgspec.Struct, frozen=True):
             size + (self.month_bytes if month == self.month else 0),
         )
 
+    def at(self, now: dt.datetime) -> tuple[int, int, int]:
+        """Bytes in the hour, the day and the month of `now`."""
+        fresh = self.plus(0, now)
+        return fresh.hour_bytes, fresh.day_bytes, fresh.month_bytes
+
+
+_NOTHING: Mapping[bytes, Spent] = MappingProxyType({})
+
 
 class Shut(NamedTuple):
     """Why a lane may not send now, and when it may again (UTC)."""
@@ -47,49 +54,69 @@ class Shut(NamedTuple):
 
 
 class Budget:
-    """Of one link, over its lives: `spent` is stored by whoever runs it."""
+    """Of one link, over its lives: `spent` is what this instance counts, `others` what else is stored, by its keys.
 
-    def __init__(self, settings: BudgetSettings, hours: Sequence[str], spent: Spent | None = None) -> None:
+    Both are kept by books.py. `carried`: the bytes of this process that are in `spent` already.
+    """
+
+    def __init__(
+        self,
+        settings: BudgetSettings,
+        hours: Sequence[str],
+        spent: Spent | None = None,
+        others: Mapping[bytes, Spent] = _NOTHING,
+        carried: int = 0,
+    ) -> None:
         self.spent = spent or Spent()
+        self.others = dict(others)
+        self.carried = carried
         self._settings = settings
         self._hours = [_minutes(each) for each in hours]
-        self._roads: dict[int, int] = {}
+        self._at: dt.datetime | None = None
 
     @property
     def counts(self) -> bool:
         """Whether there is anything to count."""
-        return any(limit is not None for limit in self._limits())
+        return any(limit is not None for limit in self.limits)
 
     @property
     def tightest(self) -> int:
         """The smallest budget, in bytes."""
-        return min((limit for limit in self._limits() if limit is not None), default=0)
+        return min((limit for limit in self.limits if limit is not None), default=0)
 
-    def _limits(self) -> tuple[int | None, ...]:
+    @property
+    def limits(self) -> tuple[int | None, int | None, int | None]:
+        """Of an hour, a day and a month, in bytes; None: no limit."""
         settings = self._settings
         return settings.hour_bytes, settings.day_bytes, settings.month_bytes
 
-    def look(self, roads: Mapping[int, Road], now: dt.datetime) -> None:
-        """Count what went over the connections since the last look, both ways."""
-        fresh = {name: road.sent + road.received for name, road in roads.items()}
-        more = sum(max(count - self._roads.get(name, 0), 0) for name, count in fresh.items())
-        self._roads = fresh
-        self.spent = self.spent.plus(more, now)
+    def look(self, carried: int, now: dt.datetime) -> None:
+        """Count what went over the connections since the last look; `carried`: all so far, both ways (meter.py)."""
+        self.spent = self.spent.plus(carried - self.carried, now)
+        self.carried, self._at = carried, now
+
+    def _used(self, now: dt.datetime) -> tuple[int, int, int]:
+        hours, days, months = zip(*(each.at(now) for each in (self.spent, *self.others.values())), strict=True)
+        return sum(hours), sum(days), sum(months)
 
     @property
     def left(self) -> int | None:
-        """Bytes that may still be spent; None without a budget."""
-        spent = (self.spent.hour_bytes, self.spent.day_bytes, self.spent.month_bytes)
-        left = [limit - used for limit, used in zip(self._limits(), spent, strict=True) if limit is not None]
+        """Bytes that may still be spent by whoever shares the link; None without a budget."""
+        used = self._used(self._at or dt.datetime.now(dt.UTC))
+        left = [limit - each for limit, each in zip(self.limits, used, strict=True) if limit is not None]
         return max(min(left), 0) if left else None
+
+    def is_for_first(self, now: dt.datetime) -> bool:
+        """Whether no more is left than the first lane has for itself."""
+        limits = zip(self.limits, self._used(now), strict=True)
+        return any(limit is not None and used >= limit * (1 - _FOR_FIRST) for limit, used in limits)
 
     def shut(self, lanes: int, now: dt.datetime) -> dict[int, Shut]:
         """Lanes, of so many, that may not send now. The first one has the last twentieth of a budget for itself."""
         found: dict[int, Shut] = {}
         if self._hours and not any(_within(each, now.hour * 60 + now.minute) for each in self._hours):
             found[lanes - 1] = Shut("hours", min(_next(begin, now) for begin, _ in self._hours))
-        spent = (self.spent.hour_bytes, self.spent.day_bytes, self.spent.month_bytes)
-        for limit, used, until in zip(self._limits(), spent, _ends(now), strict=True):
+        for limit, used, until in zip(self.limits, self._used(now), _ends(now), strict=True):
             if limit is None or used < limit * (1 - _FOR_FIRST):
                 continue
             for lane in range(0 if used >= limit else min(1, lanes - 1), lanes):

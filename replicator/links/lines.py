@@ -13,13 +13,14 @@ import structlog
 from headwater.contract.errors import HeadwaterError, Transient
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.kafka_batch.compression import Codec
-from headwater.transport.kafka_batch.road import Road
+from headwater.transport.kafka_batch.meter import Meter
 from headwater.transport.kafka_batch.routes import WRITE
 from replicator.journal import Journal
-from replicator.links.budget import KEY, Budget, Shut, Spent
+from replicator.links.books import Books
+from replicator.links.budget import Budget, Shut
 from replicator.links.governor import SHORT_S, Gate, Governor
 from replicator.links.settings import LinkSettings
-from replicator.position import decode
+from replicator.sharing.shares import SHARES
 from replicator.way import Way
 
 # A broker's receive buffer of 100 KiB a connection (socket.receive.buffer.bytes) is less than a long road holds.
@@ -28,9 +29,9 @@ _LOOK_S = 0.5
 _PROBE_BYTES = 120  # towards the target: a question, and the acknowledgement of its answer, with TCP and IP
 _PROBE_SHARE = 0.01
 _PATIENCE = 4.0
-_STORE_S, _UNSAID = 30.0, 0.02
-_LAST_S = 2.0
 _OWN_SHARE = 0.01
+_LAST_S = 2.0
+_FOR_FIRST = "the budget is used up, but for the first lane"
 _LONGEST_REST_S = 120.0
 
 _log = structlog.get_logger(__name__)
@@ -39,40 +40,44 @@ _log = structlog.get_logger(__name__)
 class Beside(Protocol):
     """What else takes the road and its budget: the way down."""
 
-    def far_roads(self) -> dict[int, Road]:
-        """Its connections to the far end."""
-        ...
-
     def hold(self, why: str) -> None:
         """Have it fetch nothing for this reason, or with an empty one go on."""
         ...
 
 
 class Lines:
-    """Of one link; what goes on `beside` it counts in its budget."""
+    """Of one link, or of the shares of it that this instance has: its rate is divided by them, its budget is common.
 
-    def __init__(self, settings: LinkSettings, target: Cluster, journal: Journal, beside: Beside | None = None) -> None:
+    `meter` counts all that this process has on the road, `beside` the link too.
+    """
+
+    def __init__(
+        self, settings: LinkSettings, target: Cluster, journal: Journal, meter: Meter, beside: Beside | None = None
+    ) -> None:
         self._beside = beside
         self._settings = settings
         self._target = target
-        self._journal = journal
-        stored = journal.kept(KEY)
-        spent = None if stored is None else decode(stored, Spent, f"positions topic, key {KEY.decode()}")
-        self.budget = Budget(settings.budget, settings.hours, spent)
+        self._books = Books(settings, target, journal, meter)
         self.shut: dict[int, Shut] = {}  # by number of a lane
         self._names = settings.lane_names
-        self._stored, self._stored_bytes = time.monotonic(), self.budget.spent.month_bytes
-        self.governor = Governor(settings.weights, most_rate=settings.rate_bytes_s)
+        part = 1.0 if journal.held is None else len(journal.held) / SHARES
+        rate = settings.rate_bytes_s
+        self.governor = Governor(settings.weights, most_rate=None if rate is None else rate * part)
 
     @classmethod
     async def open(
-        cls, settings: LinkSettings, target: Cluster, journal: Journal, beside: Beside | None = None
+        cls, settings: LinkSettings, target: Cluster, journal: Journal, meter: Meter, beside: Beside | None = None
     ) -> Lines:
         """With what the former lives have spent, and a first look at the round trip."""
-        lines = cls(settings, target, journal, beside)
-        lines.keep_to_budget()
+        lines = cls(settings, target, journal, meter, beside)
+        await lines.keep_to_budget()
         await lines.probe()
         return lines
+
+    @property
+    def budget(self) -> Budget:
+        """What the link may cost, and has."""
+        return self._books.budget
 
     @property
     def recompress(self) -> Codec | None:
@@ -96,34 +101,33 @@ class Lines:
 
     async def run(self) -> None:
         """Measure the round trip as often as the link bears it, and have its connections follow; until cancelled."""
-        try:
-            probed = 0.0
-            while True:
-                rate = self.governor.speed.known or 0.0
-                every_s = max(_LOOK_S, _PROBE_BYTES / max(rate * _PROBE_SHARE, 1.0)) if self.governor.paced else 5.0
-                if time.monotonic() - probed >= min(every_s, 5.0):
-                    probed = time.monotonic()
-                    await self.probe()
-                self.follow()
-                await self._keep_books()
-                await asyncio.sleep(_LOOK_S)
-        finally:
-            with suppress(HeadwaterError, TimeoutError):
-                async with asyncio.timeout(_LAST_S):
-                    await self.store()
+        probed = 0.0
+        while True:
+            rate = self.governor.speed.known or 0.0
+            every_s = max(_LOOK_S, _PROBE_BYTES / max(rate * _PROBE_SHARE, 1.0)) if self.governor.paced else 5.0
+            if time.monotonic() - probed >= min(every_s, 5.0):
+                probed = time.monotonic()
+                await self.probe()
+            self.follow()
+            await self.keep_to_budget()
+            await asyncio.sleep(_LOOK_S)
 
-    def keep_to_budget(self) -> None:
-        """Count what was spent, and shut the lanes that may not send now."""
-        now, governor = dt.datetime.now(dt.UTC), self.governor
-        if self.budget.counts:
-            far = {} if self._beside is None else self._beside.far_roads()
-            self.budget.look({**self._target.roads(), **far}, now)
+    async def keep_to_budget(self) -> None:
+        """Count what was spent, shut the lanes that may not send now, and have it written."""
+        now = dt.datetime.now(dt.UTC)
+        self._books.look(now)
+        self._shut_lanes(now)
+        await self._books.keep(now)
+        self._shut_lanes(now)
+
+    def _shut_lanes(self, now: dt.datetime) -> None:
+        governor = self.governor
         bulk = len(self._settings.lanes)
         self.shut = self.budget.shut(bulk + 1, now)
         if bulk in self.shut and len(self._names) > bulk + 1:
             self.shut[bulk + 1] = self.shut[bulk]
         if self._beside is not None:
-            self._beside.hold("the budget is used up" if 0 in self.shut else "")
+            self._beside.hold(_FOR_FIRST if self.budget.is_for_first(now) else "")
         shut = frozenset(self.shut)
         if shut != governor.shut:
             names = [self._names[lane] for lane in sorted(shut)]
@@ -131,21 +135,11 @@ class Lines:
             governor.shut = shut
             governor.changed()
 
-    async def _keep_books(self) -> None:
-        """Store what was spent before a kill could hide a fiftieth of a budget, else twice a minute."""
-        self.keep_to_budget()
-        now, unsaid = time.monotonic(), self.budget.spent.month_bytes - self._stored_bytes
-        if now - self._stored > _STORE_S or unsaid > self.budget.tightest * _UNSAID:
-            try:
-                await self.store()
-            except Transient:
-                return  # the next one says more
-
-    async def store(self) -> None:
-        """Store what was spent, if it is counted; Transient: the target does not take it."""
-        if self.budget.counts:
-            self._stored, self._stored_bytes = time.monotonic(), self.budget.spent.month_bytes
-            await self._journal.keep({KEY: self.budget.spent})
+    async def close(self) -> None:
+        """Write what was spent in the end, for a moment at most; a life that cannot has written it before."""
+        with suppress(HeadwaterError, TimeoutError):
+            async with asyncio.timeout(_LAST_S):
+                await self._books.close(dt.datetime.now(dt.UTC))
 
     def worth_s(self, size: int) -> float:
         """How long to rest after so many bytes of the link's own, so that they take a hundredth of it."""

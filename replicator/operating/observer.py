@@ -20,7 +20,7 @@ from msgspec import structs
 from headwater.contract.errors import HeadwaterError, Permanent
 from headwater.transport import logs
 from headwater.transport.kafka_batch import Cluster
-from headwater.transport.kafka_batch.road import Road
+from headwater.transport.kafka_batch.meter import Meter
 from replicator.batch_engine import BatchEngine
 from replicator.engine import Shipment, now_ms
 from replicator.flow import Flow
@@ -47,10 +47,14 @@ _log = structlog.get_logger(__name__)
 class Observer:
     """Of one life of a link. `prover`, `lines`, `refused` and `opened` are set by the link.
 
-    `failed`: the trouble in which it has ended. `down` watches the way down, if there is one.
+    `failed`: the trouble in which it has ended. `down` watches the way down, if there is one. `meter` counts what both
+    ways have on the road between site and cloud, over all lives of the links in this process.
     """
 
-    def __init__(self, settings: ReplicatorSettings, clock: Callable[[], int] = now_ms) -> None:
+    def __init__(
+        self, settings: ReplicatorSettings, clock: Callable[[], int] = now_ms, meter: Meter | None = None
+    ) -> None:
+        self.meter = meter or Meter()
         self.prover: Prover | None = None
         self.opened = False
         self.lines: Lines | None = None
@@ -59,8 +63,7 @@ class Observer:
         self.settings = settings
         self.failed: Permanent | None = None
         self.refused: Mapping[str, Permanent] = {}
-        self.down = None if settings.down_link is None else Observer(settings.down_link, clock)
-        self.far_roads: Callable[[], dict[int, Road]] = dict  # to the source, set by the link
+        self.down = None if settings.down_link is None else Observer(settings.down_link, clock, self.meter)
         self._held = ""
         self._clock = clock
         self._flows: list[Flow] = []

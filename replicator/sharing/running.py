@@ -79,7 +79,8 @@ async def run_shared(settings: ReplicatorSettings, stop: asyncio.Event, observer
     def run(held: Held, end: asyncio.Event) -> Awaitable[Permanent | None]:
         return run_link(hasty, end, observer=observer, held=held)
 
-    async with Cluster(settings.target, client_id=f"{group_of(settings.site)}-group") as cluster:
+    meter = observer.meter if settings.direction == "up" else None
+    async with Cluster(settings.target, client_id=f"{group_of(settings.site)}-group", meter=meter) as cluster:
         member = Membership(cluster, group_of(settings.site), SHARES)
         assignment = _Assignment(member)
         keeping = asyncio.create_task(assignment.keep())

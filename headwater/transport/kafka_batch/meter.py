@@ -40,3 +40,8 @@ class Meter:
         """Bytes so far."""
         roads = [road(each) for each in self._live]
         return self._ended + sum(each.sent + each.received for each in roads if each is not None)
+
+    @property
+    def ports(self) -> set[int]:
+        """Local ports of the connections that live."""
+        return {each.getsockname()[1] for each in self._live}

@@ -85,10 +85,14 @@ async def read_tail_as(
     return found[-count:] if count else []
 
 
-async def read_compacted(cluster: Cluster, topic: str, partition: int) -> dict[bytes, Record]:
-    """Read a compacted partition whole: the newest record of each key; a null value removes its key."""
+async def read_compacted(cluster: Cluster, topic: str, partition: int, since: int = 0) -> dict[bytes, Record]:
+    """Read a compacted partition: the newest record of each key; a null value removes its key.
+
+    `since`: the offset from which on; a log that does not reach so far is another one, and read whole.
+    """
     first = (await cluster.offsets(topic, "earliest"))[partition]
     last = (await cluster.offsets(topic, "latest"))[partition]
+    first = max(first, since) if since <= last else first
     newest: dict[bytes, Record] = {}
     async for batch, is_data in walk(cluster, topic, partition, first, last):
         for record in checked_records(topic, partition, batch) if is_data else ():

@@ -4,36 +4,52 @@ from __future__ import annotations
 
 import datetime as dt
 
-from headwater.transport.kafka_batch.road import Road
 from replicator.links.budget import Budget, Shut, Spent
 from replicator.links.settings import BudgetSettings
 
 _NOON = dt.datetime(2026, 11, 21, 12, 30, tzinfo=dt.UTC)
 
 
-def _roads(**sent: int) -> dict[int, Road]:
-    return {hash(name): Road(0.1, count, 0, 100) for name, count in sent.items()}
-
-
-def test_bytes_both_ways_count_once_over_connections_that_come_and_go() -> None:
-    """Sent and received of each connection, from its beginning to its end."""
-    budget = Budget(BudgetSettings(day_bytes=10_000), ())
-    budget.look(_roads(a=1000), _NOON)
-    budget.look(_roads(a=1500, b=200), _NOON)
-    budget.look(_roads(b=300), _NOON)
-    assert budget.spent.day_bytes == 1500 + 100 + 300 + 100
+def test_what_was_carried_counts_once() -> None:
+    """Each look counts what is new since the last one, the first what is new since it was last written."""
+    budget = Budget(BudgetSettings(day_bytes=10_000), (), Spent().plus(500, _NOON), carried=1000)
+    for carried in (1200, 1200, 2500):
+        budget.look(carried, _NOON)
+    assert budget.spent.day_bytes == 2000
     assert budget.left == 8000
+
+
+def test_what_others_have_spent_is_spent() -> None:
+    """The budget is the link's: what is stored under any key counts, in its hour, its day and its month."""
+    others = {b"spent-4": Spent().plus(3000, _NOON), b"spent": Spent().plus(2000, _NOON - dt.timedelta(hours=1))}
+    budget = Budget(BudgetSettings(hour_bytes=10_000, day_bytes=20_000), (), Spent().plus(6600, _NOON), others)
+    budget.look(0, _NOON)
+    assert budget.left == 400
+    assert set(budget.shut(3, _NOON)) == {1, 2}
+    budget.others[b"spent-4"] = Spent().plus(3500, _NOON)
+    assert set(budget.shut(3, _NOON)) == {0, 1, 2}
+    later = _NOON + dt.timedelta(hours=1)
+    assert budget.shut(3, later) == {}
+    budget.look(0, later)
+    assert budget.left == 20_000 - 6600 - 3500 - 2000
+
+
+def test_the_way_down_and_bulk_stop_at_the_same_byte() -> None:
+    """What the first lane has for itself is neither for bulk nor for what comes from the cloud."""
+    for used, is_over in ((94_999, False), (95_000, True), (100_000, True)):
+        budget = Budget(BudgetSettings(month_bytes=100_000), (), Spent().plus(used, _NOON))
+        assert (2 in budget.shut(3, _NOON)) == budget.is_for_first(_NOON) == is_over
 
 
 def test_a_new_life_goes_on_counting_and_a_new_day_begins_at_nothing() -> None:
     """What was stored counts until the hour, the day, the month is over."""
     budget = Budget(BudgetSettings(hour_bytes=5000, day_bytes=9000), (), Spent().plus(4000, _NOON))
-    budget.look(_roads(a=900), _NOON)
+    budget.look(1000, _NOON)
     assert budget.left == 0
     assert set(budget.shut(3, _NOON)) == {0, 1, 2}
-    budget.look(_roads(a=900), _NOON + dt.timedelta(hours=1))
+    budget.look(1000, _NOON + dt.timedelta(hours=1))
     assert budget.left == 4000
-    budget.look(_roads(a=900), _NOON + dt.timedelta(days=1))
+    budget.look(1000, _NOON + dt.timedelta(days=1))
     assert budget.left == 5000
 
 

@@ -55,7 +55,7 @@ async def test_what_comes_down_is_paid_from_the_same_budget(bed: Bed) -> None:
 
         await until(paid, "they are paid for")
         await bed.fill(up, 40, size=30_000, batch=1)
-        await until(partial(_waits, observer), "the budget is used up")
+        await until(partial(_waits, observer), "the budget is used up, but for the first lane")
         await _hint(bed, hints, 10)
         await until(partial(_lags, observer), "it is known that something waits")
         assert await _has(bed, f"cloud.{hints}", 10)
@@ -85,7 +85,7 @@ async def test_another_life_of_one_way_ends_both(bed: Bed) -> None:
 
 async def _waits(observer: Observer) -> bool:
     down = observer.snapshot().down
-    return down is not None and down.paused == {"*": "the budget is used up"}
+    return down is not None and down.paused == {"*": "the budget is used up, but for the first lane"}
 
 
 async def _lags(observer: Observer) -> bool:
