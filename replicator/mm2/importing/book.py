@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from replicator.mm2.importing.counterparts import State, fate, is_harmless
+from replicator.mm2.importing.slips import nearest
 
 HIDDEN = "(hidden)"
 # Words beside those of Kafka's own settings are of config providers, schema registries and slips of the pen.
@@ -51,6 +52,8 @@ class Ledger:
             if "->" in bare or bare.startswith(others):
                 state, why = "not needed", "it is of another flow or cluster"
                 bare = _without(others, re.sub(r"^[^.]*->[^.]*\.", "", bare))
+            elif (meant := nearest(key, prefixes)) is not None:
+                state, why = "no counterpart", f"no setting of Kafka or MirrorMaker 2; {meant} is one"
             harmless = is_harmless(bare)
             name = key if harmless or _NAME.fullmatch(key) else f"({len(key)} characters, hidden)"
             self.rows[key] = Row(name, shown(bare, value) if harmless else HIDDEN, state, why)

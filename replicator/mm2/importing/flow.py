@@ -18,6 +18,7 @@ from replicator.mm2.importing.duties import duties
 from replicator.mm2.importing.patterns import HINT, Listed, all_usable, listed, usable
 from replicator.mm2.importing.properties import parse_properties, words
 from replicator.mm2.importing.security import cluster_table
+from replicator.mm2.importing.slips import refuse_plain
 from replicator.mm2.importing.transforms import Transforms
 from replicator.mm2.settings import NamingSettings
 from replicator.settings import ReplicatorSettings
@@ -53,6 +54,8 @@ def import_flow(data: bytes, wanted: str | None = None) -> Imported:
     ledger, flow = Ledger(found), f"{source}->{target}."
     ends = {"source": Book(ledger, (f"{source}.", "")), "target": Book(ledger, (f"{target}.", ""))}
     book = Book(ledger, (flow, ""))
+    others = tuple(f"{each}." for each in words(found["clusters"]) if each not in (source, target))
+    refuse_plain(found, flow, (f"{source}.", f"{target}."), others)
     settings = _names(book, source, target)
     settings |= {end: cluster_table(each, end) for end, each in ends.items()}
     settings |= _topics(book)
@@ -62,8 +65,7 @@ def import_flow(data: bytes, wanted: str | None = None) -> Imported:
     settings |= _rules(book, settings)
     if "sync.topic.acls.enabled" not in found and flow + "sync.topic.acls.enabled" not in found:
         book.note("sync.topic.acls.enabled", "true", *fate("sync.topic.acls.enabled"))
-    others = [each for each in words(found["clusters"]) if each not in (source, target)]
-    ledger.rest((flow, f"{source}.", f"{target}."), tuple(f"{each}." for each in others))
+    ledger.rest((flow, f"{source}.", f"{target}."), others)
     _check(settings, aliases)
     return Imported(flow[:-1], settings, ledger.secrets, [ledger.rows[key] for key in sorted(ledger.rows)])
 

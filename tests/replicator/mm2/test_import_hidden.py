@@ -151,6 +151,9 @@ def test_kerberos_by_a_config_provider_is_not_copied() -> None:
 
 def test_logins_of_single_clients_are_said() -> None:
     """A login for the producer alone is no tuning."""
-    rows = {row.key: row for row in _import("B.producer.security.protocol=SASL_SSL", "sasl.login.class=x").rows}
+    rows = {
+        row.key: row
+        for row in _import("B.producer.security.protocol=SSL", "B.security.protocol=SSL", "sasl.login.class=x").rows
+    }
     assert rows["B.producer.security.protocol"].state == "no counterpart"
     assert "Kerberos" in rows["sasl.login.class"].remark

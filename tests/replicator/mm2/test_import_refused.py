@@ -30,6 +30,56 @@ def test_an_unknown_protocol_is_refused(value: str) -> None:
     assert "PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("A.security.protocl=SSL", "write A.security.protocol"),
+        ("B.security.protokol = sasl_ssl", "write B.security.protocol"),
+        ("B.security.protocl=${env:PROTOCOL}", "write B.security.protocol"),
+        ("A.Security_Protocol=SSL", "write A.security.protocol"),
+        ("securty.protocol=SSL", "write security.protocol"),
+        ("A->B.security.protocl=SSL", "write A.security.protocol or B.security.protocol"),
+        ("AA.security.protocol=SSL", "write A.security.protocol or B.security.protocol"),
+        ("edge.security.protocol=SASL_SSL", "write A.security.protocol or B.security.protocol"),
+        ("B.protocol=SSL", "write A.security.protocol or B.security.protocol"),
+        ("B.producer.security.protocol=SASL_SSL", "write B.security.protocol"),
+        ("A->B.consumer.security.protocol=SSL", "write A.security.protocol or B.security.protocol"),
+    ],
+)
+def test_a_misspelt_protocol_is_refused(line: str, hint: str) -> None:
+    """What seems to ask for encryption, and asks nobody, must not become a plain connection: the right key is named."""
+    with pytest.raises(BadInput) as caught:
+        _import(line)
+    assert line.partition("=")[0].strip() in str(caught.value)
+    assert hint in caught.value.hint
+
+
+def test_protocols_that_are_no_slip_are_taken() -> None:
+    """Nothing is refused that is right, of another cluster, or named by whoever wrote it."""
+    lines = ("A.security.protocol=SSL", "A->C.security.protocol=SSL", "listeners.protocol=SSL", "ssl.protocol=TLSv1.3")
+    assert _import(*lines, "A.consumer.security.protocol=SSL").settings["source"] == {"brokers": "a:1", "tls": True}
+    base = "\n".join(BASE).replace("A,B", "A,B,C")
+    assert import_flow(f"{base}\nC.security.protocl=SSL".encode()).settings["source"] == {"brokers": "a:1"}
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("A.ssl.truststore.loction", "A.ssl.truststore.location"),
+        ("A.sasl.jass.config", "A.sasl.jaas.config"),
+        ("topics.exlude", "topics.exclude"),
+        ("A->B.topics.blacklst", "A->B.topics.blacklist"),
+        ("B.producer.lingerms", "B.linger.ms"),
+        ("replication_factor", "replication.factor"),
+        ("sync.group.offset.enabled", "sync.group.offsets.enabled"),
+    ],
+)
+def test_the_setting_that_was_meant_is_named(key: str, meant: str) -> None:
+    """A key that neither Kafka nor MirrorMaker knows is told with the nearest one that they do."""
+    (row,) = [row for row in _import(f"{key}=x").rows if row.key == key]
+    assert (row.state, row.remark) == ("no counterpart", f"no setting of Kafka or MirrorMaker 2; {meant} is one")
+
+
 def test_protocols_are_known_in_any_case() -> None:
     """As Kafka's clients read them."""
     assert _import("security.protocol= ssl ").settings["target"] == {"brokers": "b:1", "tls": True}

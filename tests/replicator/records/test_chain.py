@@ -237,7 +237,7 @@ def test_another_rule_has_another_digest() -> None:
 def test_a_rule_is_the_same_wherever_it_stands_in_the_list() -> None:
     """A rule for other topics before it, a name or more topics change neither what it does nor its digest."""
     thins = {"topics": ("t",), "every_s": 60.0}
-    lists = ([thins], [{"topics": ("other",), "mask": ("a",), "mask_with": 1}, thins])
+    lists: tuple[list[dict[str, Any]], ...] = ([thins], [{"topics": ("other",), "mask": ("a",), "mask_with": 1}, thins])
     lists += ([{**thins, "name": "minutes"}], [{**thins, "topics": ("t", "u")}])
     made = [[RecordRule.model_validate(each) for each in rules] for rules in lists]
     assert len({Chain(rules_of(rules, "t")).digest for rules in made}) == 1
