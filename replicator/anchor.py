@@ -42,6 +42,7 @@ from headwater.contract.errors import DataMissing, Transient
 from headwater.transport.kafka_batch import Batch, Cluster, Record, records
 from replicator import logs
 from replicator.logs import Counted, Start
+from replicator.misplaced import misplaced
 from replicator.numbering import WRAP, Recount, TargetState, recount, shipped
 from replicator.position import DIVERGED, DOUBLED, RECREATED, RETENTION, TRUNCATED, Mark, Position, thinned
 from replicator.quarantine import same
@@ -93,6 +94,12 @@ class Anchor:
         async with self._one:
             if state.log_end == position.target_first + number:
                 return await _Search(self._probe, self._target, way, position, state, number, made_anew, sent).run()
+            held = await misplaced(self._target, way, position, pid, state, number)
+            if isinstance(held, Position):
+                return await _Search(self._probe, self._target, way, held, state, number, made_anew).run()
+            if held is not None:
+                kept = max(held[0] - position.target_first, 0)
+                return await self._with_repeats(way, position, state, kept, held, made_anew=made_anew)
             start = max(position.target_next, state.log_start)
             counted = recount(position, pid, await logs.stamps(self._target, way, start, state.log_end), str(way))
             if state.log_end < position.target_first + number and counted.strays is None:
@@ -108,9 +115,15 @@ class Anchor:
         if counted.strays is None:  # late batches of the former era came before the first of this one
             position = structs.replace(position, target_next=counted.target_next - counted.number + position.count)
             return await _Search(self._probe, self._target, way, position, state, counted.number, made_anew).run()
+        return await self._with_repeats(way, position, state, counted.number, counted.strays, made_anew=made_anew)
+
+    async def _with_repeats(
+        self, way: Way, position: Position, state: TargetState, number: int, strays: tuple[int, int], *, made_anew: bool
+    ) -> Lost:
+        """A new era behind `number` records, since what came behind them at the target is not what belongs there."""
         emptied = state._replace(log_start=state.log_end)  # offsets and numbers do not agree: nothing to compare
-        found = await _Search(self._probe, self._target, way, position, emptied, counted.number, made_anew).run()
-        return found if isinstance(found, Lost) else Lost(DOUBLED, *counted.strays, found.source_next)
+        found = await _Search(self._probe, self._target, way, position, emptied, number, made_anew).run()
+        return found if isinstance(found, Lost) else Lost(DOUBLED, *strays, found.source_next)
 
 
 class _Search(NamedTuple):
@@ -233,7 +246,7 @@ class _Search(NamedTuple):
         last = await self._last_batch()
         if last is None:
             return True
-        return same(records(last)[-1], _before(counted.last, counted.offset))
+        return same(records(last)[-1], logs.last_before(counted.last, counted.offset))
 
     async def _last_batch(self) -> Batch | None:
         """The target's batch that ends with the last record of this era, or None if it has been deleted."""
@@ -242,7 +255,8 @@ class _Search(NamedTuple):
         try:
             return await logs.last_batch(self.target, way.target, way.partition, self.state.log_start, end)
         except DataMissing as error:  # the leader has it, its replicas have not
-            raise Transient(f"{way}: waiting for offset {end - 1}: {error}") from error
+            waits = f"{way}: the leader has records up to offset {end - 1}, its replicas have not ({error})"
+            raise Transient(f"{waits}; if that lasts, bring the replicas of {way.target} into sync") from error
 
     async def _part(self, known: Start | None, first: int, end: int) -> Position | Lost:
         """The source has another log than before: find where the two part, from the last place that they share."""
@@ -281,8 +295,3 @@ class _Search(NamedTuple):
             trail=trail,
             at=position.at,
         )
-
-
-def _before(batch: Batch, offset: int) -> Record:
-    """The last record of a batch before `offset`."""
-    return [record for record in records(batch) if record.offset < offset][-1]

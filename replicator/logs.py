@@ -134,6 +134,11 @@ def offsets_of(batch: Batch, at: int) -> range | list[int]:
     return [record.offset for record in records(batch) if record.offset >= at]
 
 
+def last_before(batch: Batch, offset: int) -> Record:
+    """The last record of a batch before an offset."""
+    return [record for record in records(batch) if record.offset < offset][-1]
+
+
 async def contents(cluster: Cluster, topic: str, partition: int, start: int, end: int) -> AsyncGenerator[Record, None]:
     """Data records with offsets [start, end)."""
     if start >= end:

@@ -39,6 +39,7 @@ class Remaining:
         self._every_s, self._worth_s = _INTERVALS * interval_s, worth_s
         self._reached: dict[Way, int] = {}  # where the target ended, as acknowledged, at the last look
         self._unknown: set[Way] = set()
+        self._short: dict[Way, tuple[int, int | None]] = {}  # what was found at the last look
         self._written = 0
 
     async def run(self) -> None:
@@ -67,13 +68,19 @@ class Remaining:
         self._written = self._journal.written_bytes
         found = await ends(self._target, idle)
         unknown = {idle[pair] for pair, end in found.items() if end is None}
+        short: dict[Way, tuple[int, int | None]] = {}
         for pair, end in found.items():
             way = idle[pair]
             if end is None and way not in self._unknown:  # a broker that has just started may not know it yet
                 continue
             if (end or 0) < reached[way]:
-                what = "there is no such topic any more" if end is None else f"its log ends at {end}"
-                _log.warning("the target was set back", way=str(way), acknowledged=reached[way], found=what)
-                flows[way].doubt(f"{what}, what was acknowledged ends at {reached[way]}")
-        self._unknown = unknown
+                short[way] = reached[way], end
+                if self._short.get(way) != short[way]:  # else an era without records, which begins where the log is
+                    self._doubt(flows[way], *short[way])
+        self._unknown, self._short = unknown, short
         return len(idle)
+
+    def _doubt(self, flow: Flow, reached: int, end: int | None) -> None:
+        what = "there is no such topic any more" if end is None else f"its log ends at {end}"
+        _log.warning("the target was set back", way=str(flow.engine.way), acknowledged=reached, found=what)
+        flow.doubt(f"{what}, what was acknowledged ends at {reached}")

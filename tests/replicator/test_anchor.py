@@ -191,6 +191,70 @@ async def test_a_target_that_lost_records_gets_them_again(bed: Bed) -> None:
     await bed.assert_same(topic)
 
 
+async def test_a_target_that_was_emptied_and_filled_again_by_a_killed_life_is_understood(bed: Bed) -> None:
+    """The stored position is of the former log, which was longer: the era is all there, at other offsets."""
+    topic = await bed.topic(partitions=1)
+    target = remote(bed.site, topic)
+    await bed.fill(topic, 20)
+    await bed.ship()
+    await bed.fill(topic, 20)
+    await bed.trim(bed.source, topic, 0, 30)
+    async with bed.link(bed.settings()):
+        await until(lambda: bed.holds(target, 30), "a new era is shipped")
+    await bed.delete(bed.target, target)
+    await bed.make(bed.target, target, 1)
+    again = encode([numbered(n) for n in range(30, 40)], producer_id=await bed.producer(), epoch=1, sequence=0)
+    assert (await bed.target.produce([(target, 0, again)]))[0].error == 0
+    await bed.fill(topic, 10)
+    async with bed.link(bed.settings()):
+        await until(lambda: bed.holds(target, 20), "it goes on")
+    assert await bed.arrived(topic) == [*range(30, 50)]
+    assert len(await bed.gaps()) == 1
+    await bed.fill(topic, 5)
+    async with bed.link(bed.settings()):
+        await until(lambda: bed.holds(target, 25), "another life goes on")
+
+
+async def test_what_lands_in_an_emptied_target_is_named_and_all_is_shipped_again(bed: Bed) -> None:
+    """A batch that was under way while the target lost its log: its number says more than the log has, for good."""
+    topic = await bed.topic(partitions=1)
+    target = remote(bed.site, topic)
+    await bed.fill(topic, 40)
+    await bed.ship()
+    await bed.delete(bed.target, target)
+    await bed.make(bed.target, target, 1)
+    await bed.fill(topic, 10)
+    late = (await bed.batches(bed.source, topic, 0))[-1]
+    batch = restamp(late, producer_id=await bed.producer(), epoch=0, sequence=40)
+    assert (await bed.target.produce([(target, 0, batch)]))[0].error == 0
+    async with bed.link(bed.settings()):
+        await until(lambda: bed.holds(target, 60), "all is shipped again")
+    assert await bed.arrived(topic) == [*range(40, 50), *range(50)]
+    assert [(gap.cause, gap.first, gap.end) for gap in await bed.gaps()] == [(DOUBLED, 0, 10)]
+
+
+@pytest.mark.usefixtures("forgetful")
+async def test_what_lands_behind_the_cut_end_of_a_target_is_found(bed: Bed) -> None:
+    """A target that lost its end, and had forgotten the producer, took what was under way: a hole, found by halves."""
+    topic = await bed.topic(partitions=1)
+    target = remote(bed.site, topic)
+    await bed.fill(topic, 60)
+    await bed.ship()
+    pid = await bed.producer()
+    await bed.delete(bed.target, target)
+    await bed.make(bed.target, target, 1)
+    batches = await bed.batches(bed.source, topic, 0)
+    for number in (0, 1, 2, 5):
+        if number == 5:
+            await until(lambda: _forgotten(bed, target), "the target has forgotten the producer")
+        batch = restamp(batches[number], producer_id=pid, epoch=0, sequence=10 * number)
+        assert (await bed.target.produce([(target, 0, batch)]))[0].error == 0
+    async with bed.link(bed.settings()):
+        await until(lambda: bed.holds(target, 70), "what the hole lacked is shipped")
+    assert await bed.arrived(topic) == [*range(30), *range(50, 60), *range(30, 60)]
+    assert [(gap.cause, gap.first, gap.end) for gap in await bed.gaps()] == [(DOUBLED, 30, 40)]
+
+
 async def test_a_connection_that_ends_while_a_place_is_looked_for_makes_it_look_again(bed: Bed, cloud: Relayed) -> None:
     """Behind it may be a disk from earlier, which would take what comes at the wrong place."""
     topic = await bed.topic(partitions=1)
