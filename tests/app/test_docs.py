@@ -85,8 +85,8 @@ def metrics_page() -> str:
         "        names[m.name] = getattr(collector, '_labelnames', None) or getattr(m, '_labelnames', ())\n"
         "for m in sorted(REGISTRY.collect(), key=lambda m: m.name):\n"
         "    suffix = '_total' if m.type == 'counter' else ''\n"
-        "    labels = ', '.join(f'`{name}`' for name in names[m.name])\n"
-        "    row = f'| `{m.name}{suffix}` | {m.type} |{labels and ' ' + labels} | {m.documentation} |'\n"
+        "    labels = ', '.join(f'`{name}`' for name in names[m.name]) or '-'\n"
+        "    row = f'| `{m.name}{suffix}` | {m.type} | {labels} | {m.documentation} |'\n"
         "    print(row) if m.name.startswith(('headwater_', exporting.MM2)) else None\n"
     )
     rows = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
