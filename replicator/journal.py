@@ -57,6 +57,7 @@ class Journal:
         self._rest = next(iter(writers.values()))  # writes what belongs to no partition
         self._kept = kept
         self._read_to = max((record.offset + 1 for record in kept.values()), default=0)
+        self.former: Held = ()  # shares of those who shared the link until now, if it is not shared any more
         self.written_bytes = 0  # so far, before they were compressed
         self._pid: int | None = None
         self._drawing = asyncio.Lock()
@@ -93,7 +94,9 @@ class Journal:
         for former in await asyncio.gather(*map(writer, range(SHARES))):
             await former.close()
         await journal.keep({SHARED_KEY: Shared(shared=False)})
-        return cls(topic, gaps_topic, proof_topic, whole, await read_compacted(cluster, topic, 0))
+        journal = cls(topic, gaps_topic, proof_topic, whole, await read_compacted(cluster, topic, 0))
+        journal.former = range(SHARES)
+        return journal
 
     @classmethod
     async def _draw(cls, cluster: Cluster, topic: str, gaps_topic: str, proof_topic: str, writer: _Opens) -> None:

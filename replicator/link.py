@@ -182,7 +182,8 @@ class Link:
         topics = Topics(settings, ends, self._engine, self._spawn, partial(self._start, ends), export, guard)
         topics.beside = self._asides.flows
         self._topics = topics
-        for work in publish.works(settings, self._probe, self._target, topics, guard, self._metrics, held=self._held):
+        both, shares = (self._probe, self._target), (self._held, self._journal.former)
+        for work in publish.works(settings, *both, topics, guard, self._metrics, *shares):
             self._spawn(work)
         await targets.say_what_is_missing(self._probe, settings.topics)
         self._refused = self._observer.refused = topics.refused

@@ -1,16 +1,20 @@
 """Follows the source's consumer groups: checkpoints for MirrorMaker's tools, and their offsets set at the target.
 
-What is translated, and how exactly, is in translate.py. The checkpoints topic has one writer, which is fenced, so that
-a late checkpoint of a dead life never replaces a newer one.
+What is translated, and how exactly, is in translate.py. Checkpoints are written by a fenced writer, so that a late one
+of a dead life never replaces a newer one; where the link is shared each share has one (as in journal.py), since who is
+asleep may have held any of the shares that another instance has now.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import structlog
 
-from headwater.contract.errors import BadInput, DataMissing, Refused
+from headwater.contract.errors import BadInput, DataMissing, Fenced, Refused
 from headwater.contract.topics import COMPACT, TopicSpec
 from headwater.transport.kafka_batch import Cluster, Out, TopicPartition, Writer, read_compacted
 from headwater.transport.kafka_batch.administration import create_topic
@@ -23,8 +27,11 @@ from replicator.mm2.translate import Translator
 from replicator.position import Position
 from replicator.record_engine import RecordEngine
 from replicator.settings import ReplicatorSettings
-from replicator.sharing.shares import Held
+from replicator.sharing.shares import Held, share_of
 from replicator.way import BACKLOG
+
+if TYPE_CHECKING:
+    from replicator.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 Carried = dict[TopicPartition, tuple[Engine, Position]]
@@ -33,7 +40,7 @@ Carried = dict[TopicPartition, tuple[Engine, Position]]
 class Follower:
     """Of one link; `flows` by topic may grow meanwhile, and `beside`, those of backlogs (fresh/).
 
-    `held`: the shares of this instance of a shared link.
+    `held`: the shares of this instance of a shared link; `former`: the shares of those who shared it before.
     """
 
     def __init__(
@@ -44,8 +51,10 @@ class Follower:
         flows: Mapping[str, Sequence[Flow]],
         held: Held | None = None,
         beside: Sequence[Flow] = (),
+        former: Held = (),
+        metrics: Metrics | None = None,
     ) -> None:
-        self._settings = settings
+        self._settings, self._metrics = settings, metrics
         self._mm2 = settings.mm2
         self._source = source
         self._target = target
@@ -53,9 +62,9 @@ class Follower:
         self._beside = beside
         self._here, self._there = Groups(source), Groups(target)
         self._translator = Translator(source, target)
-        # A dot, which no site has: not the name of the writer of a compacted topic.
-        self._writer_name = f"replicator-{settings.site}.mm2" + (f"-share-{min(held)}" if held else "")
-        self._writer: Writer | None = None
+        self._shares: list[int | None] = [None] if held is None else [*sorted(held)]
+        self._others: list[int | None] = [*former] if held is None else [None]  # who may sleep, and is shut out
+        self._writers: dict[int | None, Writer] = {}
         self._checkpoints: dict[bytes, Checkpoint] = {}  # by record key, as last written
         self._syncs: dict[bytes, OffsetSync] = {}
         self._set: dict[str, dict[TopicPartition, Committed]] = {}  # by group, as last set at the target
@@ -75,14 +84,24 @@ class Follower:
         copies = self._settings.replication_factor
         await create_topic(self._target, TopicSpec(topic, 1, COMPACT), replication_factor=copies)
         await self.close()
-        self._writer = await Writer.open(self._target, self._writer_name, {topic: [0]})
+        await asyncio.gather(*map(self._shut_out, self._others))
+        opened = await asyncio.gather(*map(self._open, self._shares))
+        self._writers = dict(zip(self._shares, opened, strict=True))
         kept = await read_compacted(self._target, topic, 0)
         self._checkpoints = {key: read_checkpoint(key, record.value) for key, record in kept.items()}
 
+    async def _open(self, share: int | None) -> Writer:
+        # A dot, which no site has: not the name of the writer of a compacted topic.
+        name = f"replicator-{self._settings.site}.mm2" + ("" if share is None else f"-share-{share}")
+        return await Writer.open(self._target, name, {self._settings.names.checkpoints: [0]})
+
+    async def _shut_out(self, share: int | None) -> None:
+        with suppress(Fenced):  # another instance does so at the same time
+            await (await self._open(share)).close()
+
     async def close(self) -> None:
-        """End the writer."""
-        if self._writer is not None:
-            await self._writer.close()
+        """End the writers."""
+        await asyncio.gather(*(writer.close() for writer in self._writers.values()))
 
     async def step(self) -> None:
         """Say where each partition and each group is now."""
@@ -113,15 +132,15 @@ class Follower:
 
     async def _follow(self, group: str, carried: Carried) -> None:
         try:
-            stands = await self._here.committed(group)
+            stands, seen_ms = await self._here.committed(group), now_ms()
             found = [
                 each
                 for (topic, partition), committed in stands.items()
                 for pair in ((topic, partition), (topic + BACKLOG, partition))
                 if pair in carried and (each := await self._checkpoint(group, committed, *carried[pair]))
             ]
-            if self._writer is not None:
-                await self._write_checkpoints(self._writer, found, carried)
+            if self._writers:
+                await self._write_checkpoints(found, carried, seen_ms)
             if self._mm2.sync_group_offsets:
                 await self._set_offsets(group, found)
         except Refused as error:
@@ -144,16 +163,22 @@ class Follower:
             return None
         return Checkpoint(group, way.target, way.partition, committed.offset, offset, committed.metadata)
 
-    async def _write_checkpoints(self, writer: Writer, found: Sequence[Checkpoint], carried: Carried) -> None:
-        ends = {(each.way.target, each.way.partition): position.target_next for each, position in carried.values()}
-        news = [
-            each for each in found if _is_news(self._checkpoints.get(each.key), each, ends[each.topic, each.partition])
-        ]
-        if news:
-            now = now_ms()
-            outs = [Out(each.key, each.value, (), now) for each in news]
-            await writer.write(self._settings.names.checkpoints, 0, outs)
-            self._checkpoints |= {each.key: each for each in news}
+    async def _write_checkpoints(self, found: Sequence[Checkpoint], carried: Carried, seen_ms: int) -> None:
+        places = {(each.way.target, each.way.partition): (each.way, at.target_next) for each, at in carried.values()}
+        topic, now = self._settings.names.checkpoints, now_ms()
+        outs: dict[Writer, list[Out]] = {}
+        news: dict[bytes, Checkpoint] = {}
+        for each in found:
+            way, end = places[each.topic, each.partition]
+            if _is_news(self._checkpoints.get(each.key), each, end):
+                share = None if None in self._writers else share_of(way.ledger, way.partition)
+                outs.setdefault(self._writers[share], []).append(Out(each.key, each.value, (), now))
+                news[each.key] = each
+        await asyncio.gather(*(writer.write(topic, 0, each) for writer, each in outs.items()))
+        self._checkpoints |= news
+        if self._metrics is not None:
+            for each in news.values():
+                self._metrics.on_checkpoint(self._settings.names, each, seen_ms, now_ms())
 
     async def _set_offsets(self, group: str, found: Sequence[Checkpoint]) -> None:
         """Move a group at the target forward to where it stands at the source, unless it has members there."""

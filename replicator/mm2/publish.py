@@ -51,11 +51,13 @@ def works(
     guard: Guard | None,
     metrics: Metrics | None,
     held: Held | None = None,
+    former: Held = (),
 ) -> list[Coroutine[Any, Any, None]]:
     """What is to be done beside a link, each until it is cancelled: changes, circles, heartbeats, groups.
 
     What cannot be done now is logged and tried again, and the link goes on. Fenced: another life has begun. Refused: a
-    topic goes round in circles. `held`: the shares of this instance, where several share the link.
+    topic goes round in circles. `held`: the shares of this instance, where several share the link; `former`: the shares
+    of those who shared it before.
     """
     mm2, flows = settings.mm2, topics.flows
     found = [Refresh(settings, source, target, topics).run(metrics)]
@@ -64,9 +66,8 @@ def works(
     if mm2.publish:
         found.append(_again("heartbeats", _Heartbeats(source, settings.names), mm2.heartbeat_interval_s))
     if mm2.publish or mm2.sync_group_offsets:
-        found.append(
-            _again("groups", Follower(settings, source, target, flows, held, topics.beside), mm2.checkpoint_interval_s)
-        )
+        follower = Follower(settings, source, target, flows, held, topics.beside, former, metrics)
+        found.append(_again("groups", follower, mm2.checkpoint_interval_s))
     return found
 
 

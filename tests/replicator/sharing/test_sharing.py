@@ -80,6 +80,7 @@ async def test_a_link_that_is_not_shared_any_more_shuts_out_those_who_share_it(b
         with pytest.raises(Fenced):
             await shared.publish([(position_key("t", _partition_of(1)), b"x")])
         await whole.publish([(position_key("t", _partition_of(1)), b"x")])
+        assert set(whole.former) == set(range(SHARES))  # for those who write elsewhere by shares
         again = await Journal.open(bed.target, bed.site, {1})
         await again.close()
         with pytest.raises(Fenced):
