@@ -7,6 +7,9 @@ from collections.abc import Callable
 from prometheus_client import Counter, Gauge
 
 from replicator.engine import Shipment
+from replicator.mm2.formats import Checkpoint
+from replicator.mm2.naming import Naming
+from replicator.operating.figures import Window
 from replicator.position import Gap
 from replicator.records.chain import Tally
 from replicator.settings import Direction
@@ -33,12 +36,22 @@ _LAG_S = Gauge("headwater_replicator_lag_seconds", "Age of what waits at the sou
 _HALTED = Gauge("headwater_replicator_halted_partitions", "Partitions that cannot go on by themselves", _PLACE)
 _DRIFT = Gauge("headwater_replicator_config_drift", "Configurations of the target's topic that differ", _PLACE)
 
+# MirrorCheckpointMetrics of Apache Kafka, as jmx_exporter names it; see operating/exporting.py.
+_MIRROR_CHECKPOINT = "kafka_connect_mirror_mirrorcheckpointconnector_checkpoint_latency_ms"
+_PLACE_OF_A_GROUP = ["source", "target", "group", "topic", "partition"]
+_SAYS = "From a group's offset being seen at the source to its checkpoint at the target"
+_CHECKPOINT = Gauge(_MIRROR_CHECKPOINT, _SAYS, _PLACE_OF_A_GROUP)
+_CHECKPOINT_MIN = Gauge(f"{_MIRROR_CHECKPOINT}_min", f"{_SAYS}, least", _PLACE_OF_A_GROUP)
+_CHECKPOINT_MAX = Gauge(f"{_MIRROR_CHECKPOINT}_max", f"{_SAYS}, most", _PLACE_OF_A_GROUP)
+_CHECKPOINT_AVG = Gauge(f"{_MIRROR_CHECKPOINT}_avg", f"{_SAYS}, on average", _PLACE_OF_A_GROUP)
+
 
 class Metrics:
     """Of one link: `site` and the direction that it ships in. Several may be in one process."""
 
     def __init__(self, site: str, direction: Direction) -> None:
         self._site, self._direction = site, direction
+        self._checkpoints: dict[tuple[str, ...], Window] = {}
 
     def _of(self, topic: str) -> tuple[str, str, str]:
         return self._site, topic, self._direction
@@ -70,6 +83,15 @@ class Metrics:
     def on_void(self, way: Way, records: int) -> None:
         """Count records that the target will not keep."""
         _VOID.labels(*self._of(way.topic)).inc(records)
+
+    def on_checkpoint(self, names: Naming, written: Checkpoint, seen_ms: int, now: int) -> None:
+        """Say how long a checkpoint took; least, most and average are over 30 to 60 s, up to the newest one."""
+        place = (names.source, names.target, written.group, written.topic, str(written.partition))
+        window = self._checkpoints.setdefault(place, Window())
+        window.add(now - seen_ms, now)
+        gauges = (_CHECKPOINT, _CHECKPOINT_MIN, _CHECKPOINT_MAX, _CHECKPOINT_AVG)
+        for gauge, value in zip(gauges, window.extremes(now), strict=True):
+            gauge.labels(*place).set(value)
 
     def on_refused(self, topic: str) -> None:
         """Say that a topic cannot even begin, for now."""

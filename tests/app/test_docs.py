@@ -87,7 +87,7 @@ def metrics_page() -> str:
         "    suffix = '_total' if m.type == 'counter' else ''\n"
         "    labels = ', '.join(f'`{name}`' for name in names[m.name]) or '-'\n"
         "    row = f'| `{m.name}{suffix}` | {m.type} | {labels} | {m.documentation} |'\n"
-        "    print(row) if m.name.startswith(('headwater_', exporting.MM2)) else None\n"
+        "    print(row) if m.name.startswith(('headwater_', 'kafka_connect_mirror_')) else None\n"
     )
     rows = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     return (

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import structlog
 from confluent_kafka import Consumer, Producer
+from prometheus_client import REGISTRY
 
 from headwater.contract.errors import BadInput
 from headwater.contract.topics import remote
@@ -23,6 +24,7 @@ from replicator.sharing.shares import SHARES
 from tests.replicator.bed import Bed, numbered, put, until
 
 PROTOCOLS = pytest.mark.parametrize("protocol", ["classic", "consumer"])  # the second one is that of KIP-848
+_LATENCY = "kafka_connect_mirror_mirrorcheckpointconnector_checkpoint_latency_ms"
 QUICK = {"checkpoint_interval_s": 0.1, "heartbeat_interval_s": 0.1}
 
 
@@ -215,7 +217,7 @@ async def test_mirrormakers_records_are_written(bed: Bed) -> None:
     await bed.fill(topic, 10)
     group, site = f"g-{bed.site}", bed.site
     await _commit(bed, group, {(topic, 0): 4, (topic, 1): 10})
-    async with bed.link(_following(bed, publish=True)):
+    async with bed.link(_following(bed, publish=True).model_copy(update={"metrics_port": 0})):
         await until(lambda: bed.holds(f"{site}.{topic}", 10), "all is shipped")
         await until(lambda: bed.holds(f"{site}.heartbeats", 1, more=True), "heartbeats are shipped")
         await until(lambda: _stands_at(bed, group, topic, 10, 1), "the group stands at the target")
@@ -227,6 +229,10 @@ async def test_mirrormakers_records_are_written(bed: Bed) -> None:
         Checkpoint(group, f"{site}.{topic}", 0, 7, 7),
         Checkpoint(group, f"{site}.{topic}", 1, 10, 10),
     }
+    place = {"source": site, "target": "cloud", "group": group, "topic": f"{site}.{topic}", "partition": "0"}
+    took: list[Any] = [REGISTRY.get_sample_value(f"{_LATENCY}{of}", place) for of in ("_min", "_avg", "_max")]
+    assert None not in took
+    assert 0 <= took[0] <= took[1] <= took[2] < 10_000
 
 
 async def _beats(bed: Bed) -> bool:
