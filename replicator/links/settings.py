@@ -77,12 +77,16 @@ class LinkSettings(BaseModel):
     fresh_first: FreshSettings = Field(
         default=FreshSettings(), description="topics whose new records go before their backlog, after an outage"
     )
-    rate_bytes_s: int | None = Field(default=None, ge=1 << 10, description="most bytes a second to the target")
+    rate_bytes_s: int | None = Field(
+        default=None, ge=1 << 10, description="most bytes a second to the target, of all instances of the link together"
+    )
     hours: tuple[_Clock, ...] = Field(
         default=(), description="times of day (UTC, 22:00-06:00) in which bulk is sent; none: always"
     )
     budget: BudgetSettings = Field(
-        default=BudgetSettings(), description="most bytes in a while; the first lane has the last twentieth for itself"
+        default=BudgetSettings(),
+        description="most bytes in a while, of all instances of the link and both ways together; "
+        "the first lane has the last twentieth for itself",
     )
 
     recompress: Literal["zstd", "lz4"] | None = Field(
