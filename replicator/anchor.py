@@ -30,7 +30,6 @@ say. What came behind the hole counts as repeats, and all of it is shipped again
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import NamedTuple
@@ -39,18 +38,17 @@ import structlog
 from msgspec import structs
 
 from headwater.contract.errors import DataMissing, Transient
-from headwater.transport.kafka_batch import Batch, Cluster, Record, records
+from headwater.transport.kafka_batch import Batch, Cluster, records
 from replicator import logs
 from replicator.logs import Counted, Start
 from replicator.misplaced import misplaced
 from replicator.numbering import WRAP, Recount, TargetState, recount, shipped
 from replicator.position import DIVERGED, DOUBLED, RECREATED, RETENTION, TRUNCATED, Mark, Position, thinned
 from replicator.quarantine import same
+from replicator.twins import twin
 from replicator.way import Way
 
 _log = structlog.get_logger(__name__)
-_TWIN_RECORDS = 16  # as many equal records in a row are the same records
-_MARKERS = 1000  # offsets that hold no records, generously
 
 
 class Lost(NamedTuple):
@@ -213,24 +211,11 @@ class _Search(NamedTuple):
         """Retention has passed `start`: was all that it deleted shipped? The target's last records tell."""
         beyond = self.number - start.count  # records shipped after `start`: no more of them can be left
         if beyond:
-            twin = await self._twin(first, min(end, first + 2 * beyond + _MARKERS))
-            if twin is not None:
-                return self._at(Counted(twin, self.number, None))
+            last = await self._last_batch()
+            found = None if last is None else await twin(self.probe, self.way, last, first, end, beyond)
+            if found is not None:
+                return self._at(Counted(found, self.number, None))
         return Lost(RETENTION, start.offset + self.number - start.count, first, first)
-
-    async def _twin(self, first: int, end: int) -> int | None:
-        """Offset behind the source records that equal the last ones of the target, if they are there."""
-        last = await self._last_batch()
-        if last is None:
-            return None
-        wanted = records(last)[-_TWIN_RECORDS:]
-        seen: deque[Record] = deque(maxlen=len(wanted))  # fewer at the start of the log: deleted ones
-        async with aclosing(logs.contents(self.probe, self.way.topic, self.way.partition, first, end)) as found:
-            async for record in found:
-                seen.append(record)
-                if all(map(same, wanted[-len(seen) :], seen)):
-                    return record.offset + 1
-        return None
 
     async def _is_sent(self, counted: Counted) -> bool:
         """Whether it is this life that sent so much, and the source still has the last batch of it."""

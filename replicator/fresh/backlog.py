@@ -22,18 +22,16 @@ from msgspec import structs
 from headwater.contract.errors import Defect, Fenced, Permanent, Refused
 from headwater.transport.kafka_batch import SetBack
 from headwater.transport.retry import retrying
-from replicator import logs
 from replicator.anchor import Lost
 from replicator.engine import Ends
 from replicator.flow import Flow
 from replicator.fresh.aside import DEFERRED, Aside, Range, aside_key
 from replicator.fresh.engines import BacklogEngine, FreshEngine, Store
 from replicator.fresh.flow import BacklogFlow
+from replicator.fresh.landed import landed_to
 from replicator.fresh.looking import waiting
 from replicator.fresh.notices import of_range
 from replicator.fresh.settings import FreshSettings
-from replicator.logs import Start
-from replicator.numbering import recount
 from replicator.position import FIRST_ERA, LAST_ERA, Gap, Position, decode
 from replicator.way import Way
 
@@ -179,7 +177,9 @@ class Backlog:
         newest, position = self.aside.unsettled, self.fresh.position
         if newest is None or position is None or position.era < newest.era or not position.count:
             return
-        first = await self._first(newest, position.target_first)
+        first = newest.first
+        if newest.before is not None:
+            first = await landed_to(self._ends, self._live, newest.before, position.target_first, newest.end)
         async with self._one:
             if self.aside.unsettled != newest:
                 return
@@ -194,27 +194,6 @@ class Backlog:
             await self._ends.journal.store([], [gap], {self._key: aside})
             self.aside = aside
         self._changed.set()
-
-    async def _first(self, newest: Range, target_end: int) -> int:
-        """Source offset behind the former era's last record at the target, which ends there at `target_end`."""
-        before, ends = newest.before, self._ends
-        if before is None:
-            return newest.first
-        log_first, _ = await logs.bounds(ends.target, self._live.target, self._live.partition)
-        if log_first > before.target_next:  # deleted since: nobody has written in between that we know of
-            number = before.count + target_end - before.target_next
-        else:
-            pid = await ends.journal.producer_id(ends.target)
-            stamps = await logs.stamps(ends.target, self._live, before.target_next, target_end)
-            former = [stamp for stamp in stamps if stamp.epoch <= before.era]
-            number = recount(before, pid, former, str(self._live)).number
-        if number <= before.count:
-            return before.source_next
-        first, _ = await logs.bounds(ends.probe, self._live.topic, self._live.partition)
-        if first > before.source_next:  # never behind what is not at the target
-            return before.source_next + number - before.count
-        start = Start(before.source_next, before.count)
-        return (await logs.count_on(ends.probe, self._live, start, number, newest.end)).offset
 
     # the backlog stream
 

@@ -24,7 +24,7 @@ from replicator.proof.sides import check_side
 from replicator.settings import ReplicatorSettings
 from replicator.status import link_status
 from replicator.verify import verify_link
-from tests.replicator.bed import Bed, numbered, numbers, replicator, until
+from tests.replicator.bed import Bed, numbered, numbers, put, replicator, until
 
 SLOW = 40_000  # bytes a second
 SIZE = 400
@@ -150,9 +150,7 @@ async def test_what_a_dead_life_had_under_way_is_not_shipped_beside_too(bed: Bed
     await fill(bed, topic, 0, 50)
     await bed.ship()
     await fill(bed, topic, 50, 450)
-    now = dt.datetime.now(dt.UTC)
-    shut = f"{now + dt.timedelta(hours=2):%H:%M}-{now + dt.timedelta(hours=3):%H:%M}"  # nothing leaves today
-    async with bed.link(settings(bed, drain_s=0.1, hours=(shut,))):
+    async with bed.link(settings(bed, drain_s=0.1, hours=(shut(),))):
         await until(lambda: _era(bed, topic, 1), "the leap is stored")
     assert len(await live(bed, topic)) == 50
     late = (await bed.batches(bed.source, topic, 0))[5:8]
@@ -166,6 +164,45 @@ async def test_what_a_dead_life_had_under_way_is_not_shipped_beside_too(bed: Bed
     assert await live(bed, topic) == [*range(80), *range(490, 500)]
     assert [(each.first, each.last) for each in await deferrals(bed)] == [(80, 489)]
     assert [each.agrees for each in await verify_link(settings(bed))] == [True, True]
+
+
+@pytest.mark.parametrize(("gone", "source_gone"), [(70, 0), (80, 0), (70, 65)])
+async def test_what_landed_late_is_known_where_the_target_has_deleted_it(bed: Bed, gone: int, source_gone: int) -> None:
+    """The target's retention took some or all of what a dead life had under way: it is not shipped beside too."""
+    topic = await bed.topic(partitions=1)
+    await fill(bed, topic, 0, 50)
+    await bed.ship()
+    await commit(bed, topic, 50, 10)  # its marker takes offset 60
+    await fill(bed, topic, 60, 440)
+    async with bed.link(settings(bed, drain_s=0.1, hours=(shut(),))):
+        await until(lambda: _era(bed, topic, 1), "the leap is stored")
+    target = remote(bed.site, topic)
+    for number, batch in enumerate((await bed.batches(bed.source, topic, 0))[5:8]):
+        sent = restamp(batch, producer_id=await bed.producer(), epoch=0, sequence=50 + 10 * number)
+        assert (await bed.target.produce([(target, 0, sent)]))[0].error == 0
+    await bed.trim(bed.target, target, 0, gone)
+    if source_gone:
+        await bed.trim(bed.source, topic, 0, source_gone)
+    async with bed.link(settings(bed, None)):
+        await until(lambda: _has(backlog(bed, topic), 489), "all is shipped")
+        await until(lambda: _filled(bed), "the range is filled")
+    assert await backlog(bed, topic) == list(range(80, 490))
+    assert await live(bed, topic) == [*range(gone, 80), *range(490, 500)]
+    assert [gap for gap in await bed.gaps() if gap.cause != DEFERRED] == []
+
+
+async def commit(bed: Bed, topic: str, first: int, count: int) -> None:
+    """Write numbered records in a transaction."""
+    producer = bed.transactional(f"txn-{bed.site}")
+    producer.begin_transaction()
+    put(producer, topic, [numbered(n, 0) for n in range(first, first + count)])
+    producer.commit_transaction(10)
+
+
+def shut() -> str:
+    """Hours in which the link may send, none of them now."""
+    now = dt.datetime.now(dt.UTC)
+    return f"{now + dt.timedelta(hours=2):%H:%M}-{now + dt.timedelta(hours=3):%H:%M}"
 
 
 async def test_records_that_were_deleted_before_their_turn_are_a_gap_of_the_backlog(bed: Bed) -> None:
