@@ -117,7 +117,8 @@ async def sides(source: Cluster, target: Cluster, stream: Stream) -> Sides:
         _contents(source, way, within(stream.spans, first, end), sum(stop - start for start, stop in deleted)),
         _kept(target, way, without([(min(max(begins, kept_from), kept_to), kept_to)], stream.doubled)),
         max(0, position.target_next - kept_to),
-        max(0, begins - kept_from) + sum(stop - start for start, stop in within(stream.doubled, begins, kept_to)),
+        max(0, begins - kept_from)
+        + sum(stop - start for start, stop in within(stream.doubled, max(begins, kept_from), kept_to)),
         sum(stop - start for start, stop in within(stream.spans, end, written)),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headwater.contract.topics import positions, remote
-from headwater.transport.kafka_batch import Out, Record, encode
+from headwater.transport.kafka_batch import Out, Record, encode, restamp
 from replicator.fresh.parts import Span
 from replicator.position import DOUBLED, RECREATED, RETENTION, Gap, Position, gap_key, position_key
 from replicator.position import encode as stored_as
@@ -71,11 +71,33 @@ async def test_a_hole_between_two_eras_is_named(bed: Bed) -> None:
     assert (here.proven, named.kind, named.records, named.found) == (60, "dropped", 400, (30, 430))
 
 
-async def _begin_era(bed: Bed, topic: str, position: Position) -> None:
-    """Store a position as a link does that is wrong."""
-    said = Out(position_key(topic, 0), stored_as(position), (), 1)
-    (answer,) = await bed.target.produce([(positions(bed.site).name, 0, encode([said]))])
+async def _begin_era(bed: Bed, topic: str, position: Position, *gaps: Gap) -> None:
+    """Store a position, as a link does that is wrong unless a gap says why."""
+    said = [Out(gap_key(each), stored_as(each), (), 1) for each in gaps]
+    said.append(Out(position_key(topic, 0), stored_as(position), (), 1))
+    (answer,) = await bed.target.produce([(positions(bed.site).name, 0, encode(said))])
     assert answer.error == 0
+
+
+async def test_what_a_gap_names_is_not_missed_and_not_too_much(bed: Bed) -> None:
+    """Records that retention took, and doubled ones at the target, are skipped on either side; the rest is compared."""
+    topic = await bed.topic(partitions=1)
+    target = remote(bed.site, topic)
+    await bed.fill(topic, 30)
+    await bed.ship()
+    repeated = restamp((await bed.batches(bed.source, topic, 0))[1], producer_id=-1, epoch=-1, sequence=-1)
+    assert (await bed.target.produce([(target, 0, repeated)]))[0].error == 0
+    gaps = [Gap(topic, 0, DOUBLED, 30, 40, 30, 1, 1), Gap(topic, 0, RETENTION, 30, 35, 35, 2, 1)]
+    await _begin_era(bed, topic, Position(2, 35, 35, 0, 40), *gaps)
+    await bed.fill(topic, 20)
+    async with bed.link(bed.settings()):
+        await until(lambda: bed.holds(target, 55), "the newest era is shipped")
+    for trimmed, compared, skipped in ((0, 45, 10), (5, 40, 10), (33, 15, 7), (42, 13, 0)):
+        await bed.trim(bed.target, target, 0, trimmed)
+        (found,) = await verify_link(bed.settings())
+        assert (found.compared, found.skipped, found.agrees, found.waiting) == (compared, skipped, True, 0)
+        (there,) = await check_side(bed.settings(), "target")
+        assert there.findings == []
 
 
 async def test_what_was_altered_in_a_former_era_is_named(bed: Bed) -> None:
