@@ -129,6 +129,14 @@ async def test_a_log_that_went_back_behind_the_fence_gets_nothing(cluster: Clust
     assert await written(cluster, topic) == []
 
 
+async def test_looking_while_records_are_written_sees_no_loss(cluster: Cluster, topic: str) -> None:
+    """An answer that was overtaken by acknowledgements is no log that was set back."""
+    async with await Writer.open(cluster, f"w-{topic}", {topic: [0]}) as writer:
+        for _ in range(60):
+            works = [work for _ in range(5) for work in (writer.look(topic, 0), writer.write(topic, 0, outs(0, 1)))]
+            await asyncio.gather(*works)
+
+
 async def test_sequences_wrap(cluster: Cluster, topic: str) -> None:
     """Behind 2^31 - 1 sequences begin again at 0, also in the middle of a batch."""
     failures: list[HeadwaterError] = []
