@@ -46,7 +46,7 @@ chaos: setup
 
 lock:
 	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: pip install uv, or UV=/path/to/uv' >&2; exit 1; }
-	$(COMPILE) $(if $(UPGRADE),--upgrade) -c lock/constraints.txt --extra decoders --extra report --extra stack --extra dev -o lock/dev.txt
+	$(COMPILE) $(if $(UPGRADE),--upgrade) -c lock/constraints.txt --extra decoders --extra train --extra report --extra stack --extra dev -o lock/dev.txt
 	$(COMPILE) -c lock/dev.txt -o lock/edge.txt
 	cp lock/kafka-jars.txt headwater/app/stack/kafka-jars.txt
 	@! grep -nE 'https?://' lock/dev.txt lock/edge.txt || { echo 'a lock names an index' >&2; exit 1; }

@@ -1,0 +1,1 @@
+"""Remaining life on NASA's C-MAPSS sets, under every protocol, beside what needs no model."""

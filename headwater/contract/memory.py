@@ -1,0 +1,198 @@
+"""Features with memory: what the readings of an asset say about its life since the last overhaul.
+
+One reading stands for one cycle of work (a flight, a batch, an hour). For each:
+
+1. The regime is that whose centre is nearest to the settings, each over its span.
+2. Each sensor, less the regime's mean and over its scale, is cut to `clip` either way; what is missing counts as the
+   mean. The regime's map makes a few latent values of it: a linear estimate of what the sensors say without noise.
+3. Features of the window: for each of `means` the mean of so many of the last latents (of those that there are), and
+   the slope of the longest of them, in ten cycles.
+4. Features of the life, where `is_lifelong`: for each of `baselines` the mean of the first so many latents, frozen
+   after them; and of the cycles n since overhaul n / 100, log(n / 100), and how much of the first baselines there is.
+
+Trainer and edge run the same code: the trainer steps all assets side by side, the edge one. Every lane is summed in the
+same order whatever stands beside it, so both have the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from headwater.contract.canonical import digest
+from headwater.contract.errors import BadInput
+
+Floats = npt.NDArray[np.float64]
+Vectors = npt.NDArray[np.float32]
+_AGE = 100.0  # cycles
+_SLOPE = 10.0  # cycles
+_MOST = 1_000
+
+
+class Regime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One way of running: centre of the settings, mean and scale of the sensors, map [sensors][latents]."""
+
+    centre: tuple[float, ...]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    map: tuple[tuple[float, ...], ...]
+
+
+class MemorySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that decides the features. `setting_scale`: what counts as a distance of one, in a setting's unit."""
+
+    settings: tuple[str, ...]
+    sensors: tuple[str, ...]
+    setting_scale: tuple[float, ...]
+    regimes: tuple[Regime, ...]
+    means: tuple[int, ...] = (1, 5, 10, 20, 30)
+    baselines: tuple[int, ...] = (10, 20, 40, 80)
+    clip: float = 6.0
+    is_lifelong: bool = True
+    v: int = 1
+
+    def check(self) -> None:
+        """Raise BadInput unless this agent can compute these features."""
+        if self.v != 1:
+            raise BadInput(f"features with memory of version {self.v}, this agent knows 1")
+        latents = self.latents
+        if not (1 <= latents <= len(self.sensors) <= 256 and self.means and len(self.settings) <= 16):
+            raise BadInput(f"{len(self.sensors)} sensors, {latents} latents, {len(self.means)} means: out of bounds")
+        if not all(1 <= count <= _MOST for count in (*self.means, *self.baselines)):
+            raise BadInput(f"means and baselines are 1 to {_MOST:,} cycles")
+        if len(set(self.settings + self.sensors)) != len(self.settings) + len(self.sensors):
+            raise BadInput("a channel is named twice in the features with memory")
+        _check_row("spans of the settings", self.setting_scale, len(self.settings), positive=True)
+        _check_row("the clip", (self.clip,), 1, positive=True)
+        for number, regime in enumerate(self.regimes):
+            _check_row(f"centre of regime {number}", regime.centre, len(self.settings))
+            _check_row(f"mean of regime {number}", regime.mean, len(self.sensors))
+            _check_row(f"scale of regime {number}", regime.scale, len(self.sensors), positive=True)
+            if len(regime.map) != len(self.sensors):
+                raise BadInput(f"map of regime {number} does not fit {len(self.sensors)} sensors")
+            for row in regime.map:
+                _check_row(f"map of regime {number}", row, latents)
+
+    @property
+    def latents(self) -> int:
+        """How many latent values there are."""
+        return len(self.regimes[0].map[0]) if self.regimes and self.regimes[0].map else 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features in vector order."""
+        parts = [f"mean{count}" for count in self.means] + [f"slope{max(self.means)}"]
+        if self.is_lifelong:
+            parts += [f"first{count}" for count in self.baselines]
+        names = [f"{part}.{latent}" for part in parts for latent in range(self.latents)]
+        if self.is_lifelong:
+            names += ["age", "log_age", *(f"settled{count}" for count in self.baselines)]
+        return tuple(names)
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON, the name of these features in manifests and headers."""
+        return digest(self)
+
+
+def _check_row(of: str, row: Sequence[float], width: int, *, positive: bool = False) -> None:
+    if len(row) != width or not np.isfinite(row).all() or (positive and not all(x > 0 for x in row)):
+        raise BadInput(f"{of}: {width} finite{' positive' if positive else ''} numbers are needed")
+
+
+class Memory:
+    """The state of some assets side by side, `lanes` of them, all at their overhaul to begin with."""
+
+    def __init__(self, spec: MemorySpec, lanes: int = 1) -> None:
+        spec.check()
+        self._spec = spec
+        self._centres = np.array([each.centre for each in spec.regimes]) / spec.setting_scale
+        self._mean = np.array([each.mean for each in spec.regimes])
+        self._scale = np.array([each.scale for each in spec.regimes])
+        self._map = np.array([each.map for each in spec.regimes])
+        self._weights = _weights(spec.means)
+        self._firsts = np.array(spec.baselines)
+        self.cycles = np.zeros(lanes, dtype=np.int64)  # since overhaul
+        self._recent = np.zeros((lanes, max(spec.means), spec.latents))  # the newest first
+        self._firsts_of = np.zeros((lanes, len(spec.baselines), spec.latents))
+
+    def overhaul(self, lane: int = 0) -> None:
+        """Forget all of one asset: it is as new."""
+        for part in (self.cycles, self._recent, self._firsts_of):
+            part[lane] = 0
+
+    def step(self, settings: Floats, sensors: Floats) -> Vectors:
+        """Take the next reading of the first n lanes; their vectors float32 [n, features].
+
+        Settings [n, settings] and sensors [n, sensors] are in their own units; NaN for a sensor that is missing.
+        """
+        n, spec = len(sensors), self._spec
+        latents = self._latents(settings, sensors)
+        recent = self._recent[:n]
+        recent[:, 1:] = recent[:, :-1].copy()
+        recent[:, 0] = latents
+        self.cycles[:n] += 1
+        cycles = self.cycles[:n]
+        weights = self._weights[np.minimum(cycles, len(self._weights) - 1)]
+        window = (weights[:, :, :, None] * recent[:, None]).sum(axis=2)
+        if not spec.is_lifelong:
+            return np.asarray(window.reshape(n, -1), dtype=np.float32)
+        there = np.minimum(cycles[:, None], self._firsts)
+        firsts = self._firsts_of[:n]
+        firsts += np.where((there == cycles[:, None])[..., None], (latents[:, None] - firsts) / there[..., None], 0.0)
+        age = cycles / _AGE
+        parts = (
+            window.reshape(n, -1),
+            firsts.reshape(n, -1),
+            np.stack((age, np.log(age)), axis=1),
+            there / self._firsts,
+        )
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def _latents(self, settings: Floats, sensors: Floats) -> Floats:
+        spec = self._spec
+        far = settings[:, None] / spec.setting_scale - self._centres
+        regime = np.argmin((far * far).sum(axis=2), axis=1)
+        z = np.clip((sensors - self._mean[regime]) / self._scale[regime], -spec.clip, spec.clip)
+        z = np.where(np.isnan(z), 0.0, z)
+        return np.asarray((z[:, :, None] * self._map[regime]).sum(axis=1))
+
+    def snapshot(self, lane: int = 0) -> dict[str, Any]:
+        """The whole state of one asset as JSON-able values; floats read back to the same bits."""
+        return {
+            "cycles": int(self.cycles[lane]),
+            "recent": self._recent[lane].tolist(),
+            "firsts": self._firsts_of[lane].tolist(),
+        }
+
+    def restore(self, snapshot: Mapping[str, Any], lane: int = 0) -> None:
+        """Take over a state that `snapshot` gave under the same specification; BadInput for another shape."""
+        places = {"recent": self._recent, "firsts": self._firsts_of}
+        try:
+            found = {name: np.array(snapshot[name], dtype=np.float64) for name in places}
+            cycles = int(snapshot["cycles"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInput(f"not a state of features with memory: {error}") from error
+        if cycles < 0 or any(found[name].shape != part[lane].shape for name, part in places.items()):
+            raise BadInput("a state of other features with memory")
+        for name, part in places.items():
+            part[lane] = found[name]
+        self.cycles[lane] = cycles
+
+
+def _weights(means: Sequence[int]) -> Floats:
+    """By how many cycles there are (up to the longest mean): weights [means + 1, longest] of the newest first."""
+    longest = max(means)
+    found = np.zeros((longest + 1, len(means) + 1, longest))
+    for there in range(1, longest + 1):
+        for row, count in enumerate(means):
+            used = min(count, there)
+            found[there, row, :used] = 1 / used
+        if there > 1:
+            place = -np.arange(there, dtype=np.float64)
+            place -= place.mean()
+            found[there, -1, :there] = _SLOPE * place / (place * place).sum()
+    return found

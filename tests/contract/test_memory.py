@@ -1,0 +1,137 @@
+"""Features with memory: the same bits at the edge and in the trainer, through kills, and refused where they are not."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from msgspec import structs
+
+from headwater.contract.errors import BadInput
+from headwater.contract.memory import Memory, MemorySpec, Regime
+
+RNG = np.random.default_rng(4)
+LANES, CYCLES, SENSORS, LATENTS = 7, 130, 5, 2
+
+
+def spec(*, is_lifelong: bool = True) -> MemorySpec:
+    """Two regimes, told apart by one setting."""
+    regimes = [
+        Regime(
+            (float(number),),
+            tuple(RNG.normal(size=SENSORS)),
+            tuple(RNG.uniform(1, 2, SENSORS)),
+            tuple(tuple(row) for row in RNG.normal(size=(SENSORS, LATENTS))),
+        )
+        for number in range(2)
+    ]
+    return MemorySpec(("load",), tuple("abcde"), (1.0,), tuple(regimes), is_lifelong=is_lifelong)
+
+
+def readings() -> list[tuple[np.ndarray, np.ndarray]]:
+    """By cycle the settings and sensors of all lanes."""
+    return [(RNG.integers(0, 2, (LANES, 1)) + 0.1, RNG.normal(size=(LANES, SENSORS)) * 3) for _ in range(CYCLES)]
+
+
+@pytest.mark.parametrize("is_lifelong", [True, False])
+def test_one_asset_alone_gets_the_bits_of_many_side_by_side(is_lifelong: bool) -> None:
+    """What the trainer computes for a fleet is what the edge computes for one, to the last bit."""
+    of = spec(is_lifelong=is_lifelong)
+    fleet, alone = Memory(of, LANES), [Memory(of) for _ in range(LANES)]
+    for settings, sensors in readings():
+        together = fleet.step(settings, sensors)
+        assert together.shape == (LANES, len(of.names))
+        for lane, one in enumerate(alone):
+            assert one.step(settings[lane : lane + 1], sensors[lane : lane + 1]).tobytes() == together[lane].tobytes()
+
+
+def test_a_state_that_was_stored_goes_on_with_the_same_bits() -> None:
+    """A snapshot through JSON, restored in another process, loses nothing; another shape is refused."""
+    of = spec()
+    first = Memory(of)
+    for number, (settings, sensors) in enumerate(readings()):
+        stored = json.loads(json.dumps(first.snapshot()))
+        second = Memory(of, 2)
+        second.restore(stored, lane=0)
+        says = first.step(settings[:1], sensors[:1])
+        if number % 10 == 0:
+            assert second.step(settings[:1], sensors[:1]).tobytes() == says.tobytes()
+    for broken in ({}, {**stored, "recent": [[1.0]]}, {**stored, "cycles": -1}, {**stored, "firsts": "x"}):
+        with pytest.raises(BadInput):
+            Memory(of).restore(broken)
+
+
+def test_the_names_say_what_the_numbers_are() -> None:
+    """Means, slope, first means and age of a sensor that climbs by one a cycle are what their names promise."""
+    of = structs.replace(
+        spec(),
+        regimes=(Regime((0.0,), (0.0,), (1.0,), ((1.0,),)),),
+        sensors=("a",),
+        clip=1e9,
+        baselines=(3,),
+        means=(1, 4),
+    )
+    memory = Memory(of)
+    for cycle in range(1, 11):
+        says = memory.step(np.zeros((1, 1)), np.array([[float(cycle)]]))
+    found = dict(zip(of.names, says[0].tolist(), strict=True))
+    assert found == pytest.approx(
+        {
+            "mean1.0": 10,
+            "mean4.0": 8.5,
+            "slope4.0": 10,
+            "first3.0": 2,
+            "age": 0.1,
+            "log_age": np.log(0.1),
+            "settled3": 1,
+        }
+    )
+
+
+def test_what_is_missing_counts_as_usual_and_what_is_wild_is_cut() -> None:
+    """A sensor without a value says nothing; one beyond all bounds says no more than the clip allows."""
+    of = spec()
+    usual = np.array([of.regimes[0].mean])
+    settings = np.zeros((1, 1))
+    missing, wild, cut = usual.copy(), usual.copy(), usual.copy()
+    missing[0, 2], wild[0, 2] = np.nan, 1e300
+    cut[0, 2] += of.clip * of.regimes[0].scale[2]
+    assert Memory(of).step(settings, missing).tobytes() == Memory(of).step(settings, usual).tobytes()
+    assert np.allclose(Memory(of).step(settings, wild), Memory(of).step(settings, cut))
+
+
+def test_after_an_overhaul_it_is_as_new() -> None:
+    """Nothing of the former life is left in that lane, and everything in the others."""
+    of, seen = spec(), readings()
+    memory, untouched = Memory(of, LANES), Memory(of, LANES)
+    for settings, sensors in seen[:50]:
+        memory.step(settings, sensors)
+        untouched.step(settings, sensors)
+    memory.overhaul(3)
+    says, others = memory.step(*seen[50]), untouched.step(*seen[50])
+    fresh = Memory(of).step(seen[50][0][3:4], seen[50][1][3:4])
+    assert says[3].tobytes() == fresh[0].tobytes()
+    assert np.delete(says, 3, axis=0).tobytes() == np.delete(others, 3, axis=0).tobytes()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"v": 2},
+        {"regimes": ()},
+        {"means": ()},
+        {"means": (0,)},
+        {"baselines": (2_000,)},
+        {"clip": 0.0},
+        {"clip": float("nan")},
+        {"setting_scale": (0.0,)},
+        {"sensors": ("a", "a", "c", "d", "e")},
+        {"sensors": ("a", "b", "c", "d", "load")},
+        {"sensors": ("a", "b", "c", "d")},
+    ],
+)
+def test_a_specification_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
+    """Before anything is computed with it."""
+    with pytest.raises(BadInput):
+        Memory(structs.replace(spec(), **wrong))
