@@ -14,10 +14,12 @@ from rich.console import Console
 from rich.progress import track
 
 from bench.cmapss import verdict, yardsticks
-from bench.cmapss.protocols import HEADLINE, MOST, PROTOCOLS, Answer, Protocol, Task, answer, partners
+from bench.cmapss.edge import cost
+from bench.cmapss.protocols import HEADLINE, MOST, PROTOCOLS, Answer, Protocol, Task, answer, fleet, partners
 from bench.cmapss.verdict import Results
 from bench.figures import as_json as to_json
 from bench.figures import console, figures_table
+from cloud_trainer.life.export import export
 from cloud_trainer.life.histories import Floats
 from cloud_trainer.life.intervals import calibrate
 from headwater.contract.errors import BadInput, HeadwaterError
@@ -78,6 +80,7 @@ def _run(data: Path, named: Sequence[str], seeds: int, workers: int, *, quick: b
                 out.print(_told(each, results))
         if not quick:
             _compare(results, data, there, pool)
+    _cost(results, data)
     return results
 
 
@@ -126,6 +129,17 @@ def _compare(results: Results, data: Path, there: Sequence[str], pool: ProcessPo
         for name, by_subset in found.items():
             for subset, predicted in by_subset.items():
                 results.yardsticks.setdefault(name, {})[subset] = [predicted]
+
+
+def _cost(results: Results, data: Path) -> None:
+    """Of the headline's first network, once nothing else runs."""
+    for each in results.answers:
+        task = each.task
+        if each.model is None or task.protocol != HEADLINE or task.seed:
+            continue
+        tested = fleet(data, "test", task.asked[:1])
+        model = export(each.model.network)
+        results.costs[task.asked[0]] = cost(each.model.spec, model, tested, each.model.predict(tested))
 
 
 def _path(given: Path, name: str, subsets: Sequence[str]) -> Path:

@@ -16,7 +16,7 @@ import numpy as np
 
 from cloud_trainer.life import training
 from cloud_trainer.life.histories import Fleet, Floats, History
-from cloud_trainer.life.training import LifeRecipe
+from cloud_trainer.life.training import LifeModel, LifeRecipe
 from headwater.transport import cmapss
 
 MOST = 125.0
@@ -62,6 +62,7 @@ class Answer:
     predicted: dict[str, Floats]
     left: dict[str, Floats]
     seconds: float
+    model: LifeModel | None = None
 
 
 def partners(subset: str, there: Sequence[str]) -> tuple[str, ...]:
@@ -92,4 +93,4 @@ def answer(folder: Path, task: Task) -> Answer:
     predicted = {
         name: np.array([says[-1] for says in model.predict(fleet(folder, "test", [name]))]) for name in task.asked
     }
-    return Answer(task, predicted, {}, time.perf_counter() - began)
+    return Answer(task, predicted, {}, time.perf_counter() - began, model)

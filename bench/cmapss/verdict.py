@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from rich.table import Table
 
+from bench.cmapss.edge import Cost
 from bench.cmapss.protocols import HEADLINE, MOST, PROTOCOLS, Answer, Protocol
 from bench.figures import NONE, table
 from cloud_trainer.life.histories import Floats
@@ -46,6 +47,7 @@ class Results:
         self.yardsticks: dict[str, dict[str, list[Floats]]] = {}
         self.intervals: dict[str, Intervals] = {}
         self.seconds: dict[str, float] = {}
+        self.costs: dict[str, Cost] = {}
 
     def predicted(self, name: str, subset: str) -> list[Floats]:
         """Predictions by seed of a protocol or yardstick for the test engines of a set."""
@@ -104,7 +106,23 @@ def figures(results: Results) -> list[Figure]:
         found.append(
             figure(f"cmapss.seconds_{subset.lower()}", results.seconds.get(subset), "s", 60, note="training, all seeds")
         )
-    return found
+    return found + _costs(results)
+
+
+def _costs(results: Results) -> list[Figure]:
+    costs = list(results.costs.values())
+    runtime = costs[0].runtime if costs else "not measured"
+
+    def worst(name: str, unit: str, goal: float) -> Figure:
+        values = [float(getattr(each, name)) for each in costs]
+        return figure(f"cmapss.{name}", round(max(values), 6) if values else None, unit, goal, note=runtime)
+
+    return [
+        worst("bytes", "bytes", 24 * 1024),
+        worst("network_us", "µs", 5),
+        worst("cycle_us", "µs", 50),
+        worst("off", "cycles", 1e-3),
+    ]
 
 
 def _error(results: Results, protocol: Protocol, subset: str) -> Figure:
