@@ -61,7 +61,11 @@ class Unwatched:
 
 
 async def others(source: Cluster, flows: Mapping[TopicPartition, Flow]) -> set[TopicPartition]:
-    """Those whose topic is not the one any more that they ship, asked behind a fetch; none where nobody answers."""
+    """Those whose topic is not the one any more that they ship, asked behind a fetch; all where nobody answers.
+
+    What was fetched may then be of another topic: they anchor again, which asks for the id before anything is shipped
+    and waits, in growing pauses, for whoever answers.
+    """
     shipped = {pair: flow.engine.position.source_id for pair, flow in flows.items() if flow.engine.position}
     known = {pair: each for pair, each in shipped.items() if each}
     if not known:
@@ -69,5 +73,5 @@ async def others(source: Cluster, flows: Mapping[TopicPartition, Flow]) -> set[T
     try:
         now = await topic_ids(source, sorted({topic for topic, _ in known}))
     except (Transient, Permanent):
-        return set()
+        return set(known)
     return {pair for pair, each in known.items() if now.get(pair[0]) != each}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 from headwater.transport.kafka_batch import Cluster, KafkaSettings, encode
-from replicator.identity import Unwatched
-from replicator.position import RECREATED, TRUNCATED
+from replicator.flow import Flow
+from replicator.identity import Unwatched, others
+from replicator.position import RECREATED, TRUNCATED, Position
 from tests.brokers import Relayed
 from tests.replicator.bed import Bed, numbered, until
 from tests.replicator.silence import held_back, notices, places, segments
@@ -71,6 +74,18 @@ def test_what_was_not_fetched_for_a_moment_is_looked_at() -> None:
     assert unwatched.rejoin([one, two], 2.0) == {one}
     assert unwatched.rejoin([], 2.1) == set()
     assert unwatched.rejoin([one, two], 2.2) == {one, two}
+
+
+async def test_where_nobody_tells_the_id_nothing_that_was_fetched_is_taken() -> None:
+    """It may be of a topic that was made again: those that ship a topic with an id look at it before they go on."""
+
+    def ships(source_id: str) -> Flow:
+        engine = SimpleNamespace(position=Position(0, 0, 10, 10, 10, source_id=source_id))
+        return cast("Flow", SimpleNamespace(engine=engine))
+
+    away = Cluster(KafkaSettings(brokers="127.0.0.1:1", connect_timeout_s=1.0), client_id="tests")
+    flows = {("t", 0): ships("0a"), ("u", 0): ships("0b"), ("made before Kafka 2.8", 0): ships("")}
+    assert await others(away, flows) == {("t", 0), ("u", 0)}
 
 
 async def _ends_with(bed: Bed, topic: str, wanted: list[int]) -> bool:
