@@ -16,26 +16,50 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
+import structlog
 
 from headwater.contract.errors import Fenced
 from headwater.contract.topics import gaps, manifest, positions
 from headwater.transport.kafka_batch import Cluster, Out, Record, Writer, read_compacted
+from headwater.transport.retry import pauses
 from replicator.notices import Notice
 from replicator.position import PRODUCER_KEY, Gap, Identity, Position, decode, encode, gap_key, position_key
 from replicator.proof.entry import HEAD_PREFIX, Head, head_key
 from replicator.sharing.shares import SHARES, Held, share_of, share_of_key, writer_name
 from replicator.way import Way
 
+_log = structlog.get_logger(__name__)
+_MOST_PAUSE_S = 30.0
 SHARED_KEY = b"shared"
 NOTHING: Mapping[bytes, msgspec.Struct] = MappingProxyType({})
 _Opens = Callable[[int | None], Awaitable[Writer]]
 
 
 class Shared(msgspec.Struct, frozen=True):
-    """Whether the link was shared by those who wrote last."""
+    """Whether the link was shared by those who wrote last. `ending`: somebody is about to take all of it."""
 
     shared: bool = True
+    ending: bool = False
     v: int = 1
+
+
+def _is_shared(topic: str, kept: Mapping[bytes, Record]) -> bool:
+    """Whether shares may be opened as they are: the producer id is drawn, and nobody has all of the link."""
+    record = kept.get(SHARED_KEY)
+    if record is None or PRODUCER_KEY not in kept:
+        return False
+    said = decode(record.value, Shared, f"{topic}, key shared")
+    return said.shared and not said.ending
+
+
+async def _read_on(
+    cluster: Cluster, topic: str, kept: Mapping[bytes, Record], opened: Sequence[Writer] = ()
+) -> dict[bytes, Record]:
+    """What is stored now, by what was read before `opened` were: a slow road carries it once."""
+    end = max((record.offset + 1 for record in kept.values()), default=0)
+    if any(each.markers[topic, 0] < end for each in opened):  # another log by now
+        return await read_compacted(cluster, topic, 0)
+    return {**kept, **await read_compacted(cluster, topic, 0, end)}
 
 
 class Journal:
@@ -76,21 +100,20 @@ class Journal:
 
         if held is None:
             return await cls._of_all(cluster, topic, gaps_topic, proof_topic, writer)
-        await cls._draw(cluster, topic, gaps_topic, proof_topic, writer)
-        shares = sorted(held)
-        writers: dict[int | None, Writer] = dict(
-            zip(shares, await asyncio.gather(*(writer(share) for share in shares)), strict=True)
-        )
-        return cls(topic, gaps_topic, proof_topic, writers, await read_compacted(cluster, topic, 0))
+        return await cls._of_shares(cluster, (topic, gaps_topic, proof_topic), writer, sorted(held))
 
     @classmethod
     async def _of_all(cls, cluster: Cluster, topic: str, gaps_topic: str, proof_topic: str, writer: _Opens) -> Journal:
-        """Open what is not shared; where it was, whoever has a share of it is shut out too."""
+        """Open what is not shared; where it was, whoever has a share of it is shut out too.
+
+        That is announced before: who opens a share meanwhile is either shut out, or reads it and shuts out this life.
+        """
         whole: dict[int | None, Writer] = {None: await writer(None)}
         journal = cls(topic, gaps_topic, proof_topic, whole, await read_compacted(cluster, topic, 0))
         kept = journal._kept.get(SHARED_KEY)
         if kept is None or not decode(kept.value, Shared, f"{topic}, key shared").shared:
             return journal
+        await journal.keep({SHARED_KEY: Shared(ending=True)})
         for former in await asyncio.gather(*map(writer, range(SHARES))):
             await former.close()
         await journal.keep({SHARED_KEY: Shared(shared=False)})
@@ -99,23 +122,49 @@ class Journal:
         return journal
 
     @classmethod
-    async def _draw(cls, cluster: Cluster, topic: str, gaps_topic: str, proof_topic: str, writer: _Opens) -> None:
-        """Have the one producer id stored before a share is opened; of several instances one draws it.
+    async def _of_shares(
+        cls, cluster: Cluster, topics: tuple[str, str, str], writer: _Opens, shares: Sequence[int]
+    ) -> Journal:
+        """Open shares. Where the link is shared already, nobody but their former holders is shut out.
 
-        Whoever has all of the link is shut out, and finds that it is shared if it begins again.
+        What is stored is looked at again behind the fences of the shares: see `_of_all`.
         """
+        topic, rest = topics[0], None
+        kept = await read_compacted(cluster, topic, 0)
         while True:
+            began = time.monotonic()
             try:
-                only = await writer(None)
-                journal = cls(topic, gaps_topic, proof_topic, {None: only}, await read_compacted(cluster, topic, 0))
-                try:
-                    await journal.producer_id(cluster)
-                    await journal.keep({SHARED_KEY: Shared()})
-                finally:
-                    await journal.close()
-            except Fenced:  # another one draws
+                if not _is_shared(topic, kept):
+                    await cls._draw(cluster, topics, writer, kept)
+            except Fenced as error:
+                rest = rest or pauses(2 * (time.monotonic() - began), _MOST_PAUSE_S)  # the other needs as long
+                pause = next(rest)
+                _log.info("another instance opens the link too", why=str(error), pause_s=round(pause, 2))
+                await asyncio.sleep(pause)
+                kept = await _read_on(cluster, topic, kept)
                 continue
-            return
+            opened = await asyncio.gather(*(writer(share) for share in shares))
+            kept = await _read_on(cluster, topic, kept, opened)
+            if _is_shared(topic, kept):
+                return cls(*topics, dict(zip(shares, opened, strict=True)), kept)
+            await asyncio.gather(*(each.close() for each in opened))
+
+    @classmethod
+    async def _draw(
+        cls, cluster: Cluster, topics: tuple[str, str, str], writer: _Opens, kept: Mapping[bytes, Record]
+    ) -> None:
+        """Have the one producer id stored, and that the link is shared, before a share is opened; one instance does it.
+
+        Whoever has all of the link is shut out, and finds that it is shared if it begins again. Fenced: another one
+        draws, or opens all of the link.
+        """
+        only = await writer(None)
+        try:
+            journal = cls(*topics, {None: only}, await _read_on(cluster, topics[0], kept, [only]))
+            await journal.producer_id(cluster)
+            await journal.keep({SHARED_KEY: Shared()})
+        finally:
+            await only.close()
 
     @property
     def held(self) -> frozenset[int] | None:

@@ -7,17 +7,19 @@ import signal
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
+from typing import Literal
 
 import pytest
 
 from headwater.contract.errors import Fenced
-from headwater.contract.topics import remote
-from headwater.transport.kafka_batch import KafkaSettings
+from headwater.contract.topics import positions, remote
+from headwater.transport.kafka_batch import Cluster, KafkaSettings
+from headwater.transport.kafka_batch.transactions import Producer
 from replicator.acls import acl_lines
-from replicator.journal import Journal
+from replicator.journal import SHARED_KEY, Journal, Shared
 from replicator.position import position_key
 from replicator.settings import DownSettings, ReplicatorSettings
-from replicator.sharing.shares import SHARES, share_of, share_of_key
+from replicator.sharing.shares import SHARES, share_of, share_of_key, writer_name
 from tests.replicator.bed import Bed, replicator, until
 
 MOVED_WITHIN_S = 10.0
@@ -85,6 +87,100 @@ async def test_a_link_that_is_not_shared_any_more_shuts_out_those_who_share_it(b
         await again.close()
         with pytest.raises(Fenced):
             await whole.publish([(position_key("t", _partition_of(1)), b"x")])
+    finally:
+        await shared.close()
+        await whole.close()
+
+
+async def test_an_instance_that_joins_shuts_nobody_out_of_what_is_shared_already(bed: Bed) -> None:
+    """The name of the whole link is fenced by the first instance ever; the next ones read what it stored."""
+    await bed.topic(partitions=1)
+    await bed.ship()
+    first = await Journal.open(bed.target, bed.site, {0})
+    try:
+        before = await bed.target.init_producer_id(writer_name(bed.site))
+        second = await Journal.open(bed.target, bed.site, {1})
+        await second.close()
+        after = await bed.target.init_producer_id(writer_name(bed.site))
+        assert after.epoch == before.epoch + 1  # by this question alone
+        assert await second.producer_id(bed.target) == await first.producer_id(bed.target)
+        await first.publish([(position_key("t", _partition_of(0)), b"x")])
+    finally:
+        await first.close()
+
+
+class _Slow(Cluster):
+    """Takes its time for the positions, as a long road does."""
+
+    async def offsets(self, topic: str, end: Literal["earliest", "latest"]) -> dict[int, int]:
+        if topic == self.slow:
+            await asyncio.sleep(0.25)
+        return await super().offsets(topic, end)
+
+    slow = ""
+
+
+async def test_two_instances_that_begin_at_once_on_a_slow_road_both_open(bed: Bed) -> None:
+    """Who is shut out by the other one's start waits and reads what that one stored, instead of shutting it out."""
+    await bed.topic(partitions=1)
+    await bed.ship()
+    opened: list[Journal] = []
+
+    async def instance(held: set[int], wait_s: float) -> None:
+        await asyncio.sleep(wait_s)
+        cluster = _Slow(bed.target.settings, client_id="slow")
+        cluster.slow = positions(bed.site).name
+        async with cluster:
+            opened.append(await Journal.open(cluster, bed.site, held))
+            await opened[-1].close()
+
+    async with asyncio.timeout(15.0):
+        await asyncio.gather(instance({0, 1}, 0.0), instance({2, 3}, 0.3))
+    assert {journal.held for journal in opened} == {frozenset({0, 1}), frozenset({2, 3})}
+
+
+class _Late(Cluster):
+    """Somebody takes all of the link just before the first share is opened here."""
+
+    whole: Journal | None = None
+    bed: Bed
+
+    async def init_producer_id(self, transactional_id: str | None = None) -> Producer:
+        if self.whole is None and transactional_id == writer_name(self.bed.site, 0):
+            self.whole = await Journal.open(self.bed.target, self.bed.site)
+        return await super().init_producer_id(transactional_id)
+
+
+async def test_who_takes_all_of_a_link_while_a_share_is_opened_is_shut_out(bed: Bed) -> None:
+    """An instance that read that the link is shared looks again when it has its shares, and finds who came between."""
+    await bed.topic(partitions=1)
+    await bed.ship()
+    await (await Journal.open(bed.target, bed.site, {0})).close()
+    cluster = _Late(bed.target.settings, client_id="late")
+    cluster.bed = bed
+    async with cluster:
+        shared = await Journal.open(cluster, bed.site, {0})
+        assert cluster.whole is not None
+        try:
+            with pytest.raises(Fenced):
+                await cluster.whole.publish([(position_key("t", _partition_of(0)), b"x")])
+            await shared.publish([(position_key("t", _partition_of(0)), b"x")])
+        finally:
+            await shared.close()
+            await cluster.whole.close()
+
+
+async def test_an_announced_end_of_sharing_is_not_taken_for_sharing(bed: Bed) -> None:
+    """Whoever is about to take all of the link, and has not shut out the shares yet, is shut out by who opens one."""
+    await bed.topic(partitions=1)
+    await bed.ship()
+    await (await Journal.open(bed.target, bed.site, {0})).close()
+    whole = await Journal.open(bed.target, bed.site)
+    await whole.keep({SHARED_KEY: Shared(ending=True)})
+    shared = await Journal.open(bed.target, bed.site, {0})
+    try:
+        with pytest.raises(Fenced):
+            await whole.keep({SHARED_KEY: Shared(shared=False)})
     finally:
         await shared.close()
         await whole.close()
