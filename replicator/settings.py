@@ -32,6 +32,7 @@ Direction = Literal["up", "down"]
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]+")  # Topic.LEGAL_CHARS of Apache Kafka
 _LONGEST_TOPIC = 249  # Topic.MAX_NAME_LENGTH
+_INT32 = 2**31 - 1  # bytes are told a broker in an int32
 
 
 def _once(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -95,13 +96,20 @@ class ReplicatorSettings(BaseModel):
     )
     replication_factor: int = Field(default=1, ge=1, le=9, description="copies of each topic made at the target")
     fetch_wait_s: float = Field(default=0.5, gt=0, le=10, description="longest wait for new records in one fetch")
-    fetch_bytes: int = Field(default=1 << 20, ge=1 << 12, description="most that one fetch brings of all partitions")
-    partition_fetch_bytes: int = Field(default=256 << 10, ge=1 << 12, description="most that one fetch brings of each")
-    backlog_bytes: int = Field(
-        default=512 << 10, ge=1 << 12, description="a partition with this much waiting to be shipped is not fetched"
+    fetch_bytes: int = Field(
+        default=1 << 20, ge=1 << 12, le=_INT32, description="most that one fetch brings of all partitions"
     )
-    position_interval_s: float = Field(default=5.0, gt=0, description="time between stored positions")
-    drain_s: float = Field(default=10.0, ge=0, description="time to ship what is held after a request to stop")
+    partition_fetch_bytes: int = Field(
+        default=256 << 10, ge=1 << 12, le=_INT32, description="most that one fetch brings of each"
+    )
+    backlog_bytes: int = Field(
+        default=512 << 10,
+        ge=1 << 12,
+        le=_INT32,
+        description="a partition with this much waiting to be shipped is not fetched",
+    )
+    position_interval_s: float = Field(default=5.0, gt=0, le=3600, description="time between stored positions")
+    drain_s: float = Field(default=10.0, ge=0, le=3600, description="time to ship what is held after a request to stop")
     metrics_port: int | None = Field(default=None, ge=0, le=65535, description="port of the Prometheus metrics, if any")
     metrics_address: str = Field(
         default="127.0.0.1",

@@ -1,15 +1,16 @@
-"""Files that survive a power cut."""
+"""Files that survive a power cut, and those that somebody names."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from headwater.contract.errors import Conflict, Permanent
+from headwater.contract.errors import BadInput, Conflict, Permanent
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # by the disk, a quota, a limit of file size
 
@@ -35,6 +36,28 @@ def replace_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         if isinstance(error, OSError):
             raise file_error(error, path) from error
         raise
+
+
+def read_named(path: Path, most_bytes: int = 1 << 20) -> bytes:
+    """Content of a file that was named on a command line, 1 MiB at most.
+
+    BadInput, in words, where it cannot be read, is larger, or is no regular file: a device may never end, and a pipe
+    waits for somebody to write.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise BadInput(f"{path} cannot be read: it is no regular file", hint="name a file, or copy it into one")
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                found = file.read(most_bytes + 1)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in its name
+        raise BadInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(found) > most_bytes:
+        raise BadInput(f"{path} cannot be read: it is larger than {most_bytes:,} bytes", hint="is it the right file?")
+    return found
 
 
 def sync_folder(folder: Path) -> None:

@@ -16,7 +16,10 @@ class FreshSettings(BaseModel):
         default=(), description="topics by their names at the site, * is any text; compacted ones are left as they are"
     )
     after_s: float = Field(
-        default=60.0, gt=0, description="age of the oldest record that waits, from which on the new ones go first"
+        default=60.0,
+        gt=0,
+        le=2_592_000,
+        description="age of the oldest record that waits, from which on the new ones go first",
     )
 
     def has(self, topic: str) -> bool:

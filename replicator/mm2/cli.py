@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import typer
 
-from headwater.contract.errors import BadInput, Refused
+from headwater.contract.errors import Refused
 from headwater.transport import settings as sources
+from headwater.transport.files import read_named
 from replicator.settings import ReplicatorSettings
 from replicator.tables import aligned
 
@@ -32,11 +33,7 @@ def import_mm2(file: Path = FILE, flow: str | None = FLOW, as_json: bool = AS_JS
     """
     from replicator.mm2.importing.flow import import_flow  # noqa: PLC0415  # `--help` must not wait for it
 
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{file} cannot be read: {error.strerror}") from error
-    found = import_flow(data, flow)
+    found = import_flow(read_named(file), flow)
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
         return

@@ -13,6 +13,7 @@ from replicator.mm2.naming import Naming
 NEVER_BY_PATTERN = (r"mm2.*\.internal", r".*\.replica", "__.*")
 # DefaultGroupFilter.GROUPS_EXCLUDE_DEFAULT
 NO_GROUPS_OF_TOOLS = ("console-consumer-.*", "connect-.*", "__.*")
+LONGEST_S = 604_800  # of a time between two looks or heartbeats: a week
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -96,7 +97,7 @@ class TopicConfigSettings(BaseModel):
         description="set at the target what the source changes; otherwise a difference is only reported, so that the "
         "cloud may keep records longer than a site",
     )
-    refresh_s: float = Field(default=60.0, gt=0, description="time between comparisons")
+    refresh_s: float = Field(default=60.0, gt=0, le=LONGEST_S, description="time between comparisons")
 
 
 class MirrorSettings(BaseModel):
@@ -113,8 +114,10 @@ class MirrorSettings(BaseModel):
     groups_exclude: tuple[Pattern, ...] = Field(
         default=NO_GROUPS_OF_TOOLS, description="but none that one of these fits"
     )
-    heartbeat_interval_s: float = Field(default=5.0, gt=0, description="time between heartbeats")
-    checkpoint_interval_s: float = Field(default=10.0, gt=0, description="time between looks at the consumer groups")
+    heartbeat_interval_s: float = Field(default=5.0, gt=0, le=LONGEST_S, description="time between heartbeats")
+    checkpoint_interval_s: float = Field(
+        default=10.0, gt=0, le=LONGEST_S, description="time between looks at the consumer groups"
+    )
     offset_syncs_at: Literal["source", "target"] = Field(
         default="source", description="cluster of the offset syncs (MirrorMaker's offset-syncs.topic.location)"
     )

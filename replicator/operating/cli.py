@@ -13,6 +13,7 @@ import typer
 
 from headwater.contract.errors import BadInput, Refused
 from headwater.transport import settings as sources
+from replicator.operating.options import counted
 from replicator.settings import ReplicatorSettings
 from replicator.tables import aligned
 
@@ -25,10 +26,12 @@ AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
 TOPIC = typer.Argument("*", metavar="[TOPIC]", help="A topic of the site; all of the link where none is named.")
 WHY = typer.Option("", "--why", help="For whoever asks later why nothing comes.")
 ONLY = typer.Option(None, "--topic", help="Only this topic.")
-KEEP = typer.Option(24.0, "--keep-hours", min=0.0, help="Records younger than this stay in any case.")
+KEEP = typer.Option(
+    24.0, "--keep-hours", min=0.0, max=876_000.0, callback=counted, help="Records younger than this stay in any case."
+)
 REALLY = typer.Option(False, "--yes", help="Delete; without it nothing is changed.")
 ONCE = typer.Option(False, "--once", help="Print it once, as without a terminal.")
-INTERVAL = typer.Option(1.0, "--interval", min=0.1, help="Seconds between two looks.")
+INTERVAL = typer.Option(1.0, "--interval", min=0.1, max=3600.0, callback=counted, help="Seconds between two looks.")
 
 
 def add_to(app: typer.Typer) -> None:

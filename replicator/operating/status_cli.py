@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from headwater.transport import settings as sources
+from replicator.operating.options import counted
 from replicator.settings import ReplicatorSettings
 from replicator.tables import aligned, bytes_text, span_text
 
@@ -22,7 +23,7 @@ AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
 CHECK = typer.Option(False, "--check", help="For monitoring: end with 5 too where something waits and nobody ships it.")
 LOCAL = typer.Option(False, "--local", help="Ask only the replicator of this machine, no cluster; 5 where none runs.")
 MOST_LAG = typer.Option(
-    None, "--max-lag", min=0.0, help="With --check: end with 5 where a record waits for longer (s)."
+    None, "--max-lag", min=0.0, callback=counted, help="With --check: end with 5 where a record waits for longer (s)."
 )
 
 

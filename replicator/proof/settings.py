@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class ProofSettings(BaseModel):
@@ -15,5 +15,14 @@ class ProofSettings(BaseModel):
         default=False, description="SHA-256 of the records in each entry too; unpacks every batch, which costs CPU"
     )
     interval_s: float = Field(
-        default=60.0, gt=0, description="an entry is written after this time, or as soon as it costs at most 0.2 %"
+        default=60.0,
+        gt=0,
+        le=86_400,
+        description="an entry is written after this time, or as soon as it costs at most 0.2 %",
     )
+
+    @model_validator(mode="after")
+    def _contradictions(self) -> ProofSettings:
+        if self.sha256 and not self.enabled:
+            raise ValueError("sha256 = true without a manifest to be in (enabled = false): drop one of the two")
+        return self

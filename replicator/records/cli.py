@@ -12,6 +12,7 @@ import typer
 
 from headwater.contract.errors import BadInput
 from headwater.transport import settings as sources
+from headwater.transport.files import read_named
 from replicator.settings import ReplicatorSettings
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ KEY = typer.Option(None, "--key", help="Its key as text; none where left out.")
 VALUE = typer.Option(None, "--value", help="Its value as text; @file takes a file, - the standard input; none: none.")
 HEADER = typer.Option([], "--header", help="A header, name=value; several times for several.")
 AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
+_MOST_BYTES = 1 << 20
 _LEFT_OUT = 1  # as grep says that nothing fits; 2 is a mistake of whoever asks
 
 
@@ -88,13 +90,11 @@ def _bytes(text: str) -> bytes:
 
 def _payload(given: str) -> bytes:
     if given == "-":
-        return sys.stdin.buffer.read()
-    if not given.startswith("@"):
-        return _bytes(given)
-    try:
-        return Path(given[1:]).read_bytes()
-    except OSError as error:
-        raise BadInput(f"the value {given[1:]} cannot be read: {error.strerror}") from error
+        found = sys.stdin.buffer.read(_MOST_BYTES + 1)
+        if len(found) > _MOST_BYTES:
+            raise BadInput(f"the value on the standard input is larger than {_MOST_BYTES:,} bytes")
+        return found
+    return read_named(Path(given[1:]), _MOST_BYTES) if given.startswith("@") else _bytes(given)
 
 
 def _text(found: Trial) -> str:

@@ -64,6 +64,7 @@ def test_a_way_down_that_cannot_be_is_refused_with_the_settings(folder: Path, to
         ('topics = ["t"]\nlink.fresh_first.topics = ["t", "nope"]', "link.fresh_first.topics: 'nope' is none that"),
         ('link.hours = ["22:00-22:00"]', "'22:00-22:00' ends where it begins"),
         ('link.hours = ["22-6"]', "'22-6' is no time of day from and to, as 22:00-06:00"),
+        ("proof = { enabled = false, sha256 = true }", "sha256 = true without a manifest to be in (enabled = false)"),
         ("fetch_bytes = 8192", "fetch_bytes (8192) is below partition_fetch_bytes (262144)"),
         ('[[replicator.link.lanes]]\nname = "bulk"\ntopics = ["t"]', "lanes: 'bulk' is the link's own lane"),
         ('[[replicator.link.lanes]]\nname = "a"\ntopics = ["t"]\n' * 2, "lanes: two are called 'a'"),
@@ -72,6 +73,47 @@ def test_a_way_down_that_cannot_be_is_refused_with_the_settings(folder: Path, to
 def test_contradictions_are_refused_in_a_sentence(folder: Path, more: str, why: str) -> None:
     """None is left for the link to find out."""
     assert why in str(refusal(folder, LINK + more))
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        *((name, 2**31 - 1) for name in ("fetch_bytes", "partition_fetch_bytes", "backlog_bytes")),
+        *((name, 3600) for name in ("position_interval_s", "drain_s")),
+        *((f"{end}.{name}_timeout_s", 3600) for end in ("source", "target") for name in ("request", "connect")),
+        ("proof.interval_s", 86_400),
+        ("link.fresh_first.after_s", 2_592_000),
+        *((f"mm2.{name}_interval_s", 604_800) for name in ("heartbeat", "checkpoint")),
+        ("topic_configs.refresh_s", 604_800),
+        ("selection.refresh_s", 600),
+        ("fetch_wait_s", 10),
+    ],
+)
+def test_what_no_broker_and_no_clock_takes_is_refused(folder: Path, name: str, most: int) -> None:
+    """A number that is too large ends in a sentence with the largest one, not in a traceback of a running link."""
+    more = "" if name == "fetch_bytes" else f"fetch_bytes = {2**31 - 1}\n"
+    (folder / "headwater.toml").write_text(f"{LINK}{more}{name} = {most}")
+    load("replicator", ReplicatorSettings)
+    said = str(refusal(folder, f"{LINK}{more}{name} = {most + 1}"))
+    assert f"replicator.{name}" in said
+    assert said.endswith(f"it must be less than or equal to {most}")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(("trim", "--keep-hours", number) for number in ("nan", "inf", "1e308")),
+        *(("watch", "--interval", number) for number in ("nan", "inf", "1e308")),
+        *(("status", "--max-lag", number) for number in ("nan", "inf")),
+    ],
+    ids=" ".join,
+)
+def test_an_option_that_counts_nothing_is_a_mistake_of_whoever_gives_it(folder: Path, given: tuple[str, ...]) -> None:
+    """It is told before anything is connected to, and no lag is taken for none."""
+    (folder / "headwater.toml").write_text(LINK)
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code == 2
+    assert given[1] in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,39 @@ from pathlib import Path
 
 import pytest
 
-from headwater.contract.errors import Permanent
-from headwater.transport.files import file_error, replace_durably
+from headwater.contract.errors import BadInput, Permanent
+from headwater.transport.files import file_error, read_named, replace_durably
 from tests.disk import files_of_at_most, mounted
 
 OLD = b"old" * 100
 NEW = b"new" * 100_000
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder", "none", "large"])
+def test_a_named_file_that_is_none_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    """A device that never ends and a pipe that nobody writes are not waited for, and no memory is filled."""
+    path = tmp_path / kind
+    says = "no regular file"
+    if kind == "device":
+        path = Path("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "large":
+        path.write_bytes(bytes((1 << 20) + 1))
+        says = "larger than 1,048,576 bytes"
+    else:
+        says = "No such file or directory"
+    with pytest.raises(BadInput, match=f"{path} cannot be read: .*{says}"):
+        read_named(path)
+
+
+def test_a_named_file_may_have_a_mebibyte(tmp_path: Path) -> None:
+    """To the last byte; an empty one is a file too."""
+    (tmp_path / "whole").write_bytes(bytes(1 << 20))
+    (tmp_path / "empty").touch()
+    assert [len(read_named(tmp_path / name)) for name in ("whole", "empty")] == [1 << 20, 0]
 
 
 def names(folder: Path) -> list[str]:

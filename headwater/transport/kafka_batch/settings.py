@@ -35,8 +35,10 @@ class KafkaSettings(BaseModel):
         default=None, description="file with tickets for GSSAPI instead of a keytab, renewed by whoever keeps it"
     )
     kerberos_service: str = Field(default="kafka", min_length=1, description="service of the brokers' principals")
-    request_timeout_s: float = Field(default=30.0, gt=0, description="a connection without progress is given up")
-    connect_timeout_s: float = Field(default=10.0, gt=0, description="TCP, TLS and login together")
+    request_timeout_s: float = Field(
+        default=30.0, gt=0, le=3600, description="a connection without progress is given up"
+    )
+    connect_timeout_s: float = Field(default=10.0, gt=0, le=3600, description="TCP, TLS and login together")
 
     @model_validator(mode="after")
     def _complete(self) -> KafkaSettings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from headwater.contract.errors import BadInput
 from replicator.mm2.importing.book import Book, shown
 from replicator.mm2.importing.patterns import all_usable, listed, usable
+from replicator.mm2.settings import LONGEST_S
 
 Table = dict[str, object]
 _TOGETHER = "mm2.publish: heartbeats, checkpoints and offset syncs together"
@@ -39,7 +40,7 @@ def _published(book: Book) -> Table:
         key = f"emit.{kind}.interval.seconds"
         interval = book.take(key, f"mm2.{name}")
         if interval and (seconds := _number(interval, key)) >= 0:
-            found[name] = float(max(seconds, 1))
+            found[name] = _span(book, key, seconds)
         elif interval:
             on[kind], told_by[kind] = False, key
             book.note(key, interval, "taken over", f"negative, which turns them off; {_TOGETHER}")
@@ -57,11 +58,17 @@ def _configs(book: Book) -> Table:
     key = "sync.topic.configs.interval.seconds"
     interval = book.take(key, "topic_configs.refresh_s")
     if interval and (seconds := _number(interval, key)) >= 0:
-        configs["refresh_s"] = float(max(seconds, 1))
+        configs["refresh_s"] = _span(book, key, seconds)
     elif interval:
         configs["follow"] = False
         book.note(key, interval, "taken over", "negative, which turns it off: topic_configs.follow")
     return configs
+
+
+def _span(book: Book, key: str, seconds: int) -> float:
+    if seconds > LONGEST_S:
+        book.note(key, str(seconds), "taken over", f"as {LONGEST_S} s, a week: longer cannot be set")
+    return float(min(max(seconds, 1), LONGEST_S))
 
 
 def _is_on(book: Book, key: str, becomes: str, *, default: bool) -> bool:

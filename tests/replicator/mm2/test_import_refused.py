@@ -211,6 +211,24 @@ def test_a_flow_that_is_not_enabled_says_what_was_found(tmp_path: Path) -> None:
     assert done.exception.exit_code == 2
 
 
+def test_a_file_that_never_ends_is_refused() -> None:
+    """A device is not read for ever: the command says what it is."""
+    done = CliRunner().invoke(app, ["import-mm2", "/dev/zero"])
+    assert isinstance(done.exception, BadInput)
+    assert "/dev/zero cannot be read: it is no regular file" in str(done.exception)
+
+
+def test_an_interval_that_no_link_takes_becomes_its_longest() -> None:
+    """MirrorMaker takes any; of what was meant as never the longest is taken, and that is said."""
+    key = "emit.heartbeats.interval.seconds"
+    found = _import(f"{key}={10**400}", "sync.topic.configs.interval.seconds=604800")
+    mm2, configs = found.settings["mm2"], found.settings["topic_configs"]
+    assert isinstance(mm2, dict)
+    assert isinstance(configs, dict)
+    assert (mm2["heartbeat_interval_s"], configs["refresh_s"]) == (604_800, 604_800)
+    assert [row.remark for row in found.rows if row.key.endswith(key)] == ["as 604800 s, a week: longer cannot be set"]
+
+
 def test_a_byte_order_mark_is_no_part_of_a_key() -> None:
     """Editors put one in front of the first line."""
     assert import_flow(b"\xef\xbb\xbf" + "\n".join(BASE).encode()).flow == "A->B"

@@ -90,6 +90,14 @@ def test_rules_are_tried_without_a_broker(configured: Path) -> None:
     assert "does not ship" in str(tried("other").exception)
 
 
+def test_a_value_that_never_ends_is_refused(configured: Path) -> None:
+    """A device as a file is not read, and the standard input not beyond a mebibyte."""
+    done = tried("readings-1", "--value", "@/dev/zero")
+    assert "/dev/zero cannot be read: it is no regular file" in str(done.exception)
+    done = CliRunner().invoke(app, ["rules", "test", "readings-1", "--value", "-"], input=bytes((1 << 20) + 1))
+    assert "larger than 1,048,576 bytes" in str(done.exception)
+
+
 def test_a_topic_that_no_pattern_fits_is_answered_with_the_patterns(configured: Path) -> None:
     """There may be no names to list."""
     configured.write_text(FILE.replace('topics = ["readings-1", "staff"]', 'selection.include = ["lab-.*"]'))
