@@ -43,6 +43,7 @@ class Translator:
         self._counted: dict[tuple[Way, int], list[_Place]] = {}  # by partition and era
         self._gaps: dict[tuple[Way, int], Gap | None] = {}  # before an era
         self._began_at: dict[tuple[Way, int], tuple[int, tuple[int, int] | None]] = {}  # an era, and its first record
+        self._looked_up: dict[tuple[Way, int, str, int], int] = {}  # by partition, era, rules and source offset
 
     async def by_count(self, way: Way, position: Position, offset: int) -> int | None:
         """Target offset for a source offset of a partition that is shipped by batches.
@@ -130,12 +131,23 @@ class Translator:
         """Target offset for a source offset of a partition that is shipped record by record.
 
         Each record carries its source offset, and they grow in an era: the first that is not below `offset` is looked
-        for by halving, a fetch of one batch each. Transient: the target does not answer.
+        for by halving, a fetch of one batch each, and remembered: a group that stands still costs no link its bytes.
+        Transient: the target does not answer.
         """
         if offset >= position.source_next:
             return position.target_next
         low, high = await logs.bounds(self._target, way.target, way.partition)
-        low = max(low, await self._began(way, position, offset, (low, high)))
+        key = way, position.era, "" if position.ruled is None else position.ruled.digest, offset
+        known = self._looked_up.get(key)
+        if known is not None and known <= high:
+            return max(low, known)
+        low = await self._halved(way, offset, max(low, await self._began(way, position, offset, (low, high))), high)
+        if len(self._looked_up) >= _KEPT_PLACES:
+            self._looked_up.clear()
+        self._looked_up[key] = low
+        return low
+
+    async def _halved(self, way: Way, offset: int, low: int, high: int) -> int:
         while low < high:
             middle = (low + high) // 2
             found = await self._first_from(way, middle)
