@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import structlog
 
-from headwater.contract.errors import Permanent
+from headwater.contract.errors import Fenced, Permanent
 from headwater.transport.kafka_batch import Cluster, SetBack
 from headwater.transport.retry import pauses
 from replicator.batch_engine import BatchEngine
@@ -44,6 +44,18 @@ async def run_link(
             _log.warning("the target was set back, the link begins again", why=str(error))
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), next(rest))
+        except Fenced as error:
+            if held is not None:
+                raise
+            raise _taken_over(settings.site, error) from error
+
+
+def _taken_over(site: str, error: Fenced) -> Fenced:
+    return Fenced(
+        f"the link of {site} was taken over by a second `headwater replicate run`, or by an `adopt`: {error}",
+        hint="end the one that is not wanted; for several that share the link, set replicator.shared = true in all",
+        reason=error.reason,
+    )
 
 
 async def _run_once(

@@ -8,9 +8,10 @@ counts.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Literal
 
 import msgspec
@@ -24,8 +25,10 @@ from replicator import logs, targets
 from replicator.engine import now_ms
 from replicator.journal import Journal
 from replicator.mm2.refresh import chosen
+from replicator.operating.live import ask, folder_of
 from replicator.position import FIRST_ERA, Position
 from replicator.settings import ReplicatorSettings
+from replicator.status import Kept, position_in, stored
 from replicator.way import Way
 
 _TAIL_RECORDS = 32
@@ -46,29 +49,61 @@ class Adopted(msgspec.Struct, frozen=True):
 async def adopt(settings: ReplicatorSettings) -> list[Adopted]:
     """Store first positions for what another has copied; the other one must have stopped, and so must the link.
 
-    Partitions that a link has shipped before are left as they are. Unreachable: a cluster does not answer. Refused: the
-    target is still written to.
+    Partitions that a link has shipped before are left as they are; where all are, nothing is written and nobody is shut
+    out. Unreachable: a cluster does not answer. Refused: the target is still written to, or the link runs here.
     """
+    await asyncio.to_thread(_refuse_beside_a_link, settings.site)
     client_id = f"headwater-adopt-{settings.site}"
     async with (
         Cluster(settings.source, client_id=client_id) as source,
         Cluster(settings.target, client_id=client_id) as target,
     ):
-        site, copies = settings.site, settings.replication_factor
-        for spec in (positions(site), gaps(site), manifest(site, MANIFEST_KEPT_MS)):
-            await create_topic(target, spec, replication_factor=copies)
-        journal = await Journal.open(target, site)
-        try:
-            found: list[Adopted] = []
-            for topic in await chosen(source, settings):
-                found += await _adopt_topic(source, target, journal, settings, topic)
-            return found
-        finally:
-            await journal.close()
+        kept, found = await stored(target, settings.site), list[Adopted]()
+        for topic in await chosen(source, settings):
+            found += await _look_at_topic(source, target, kept, settings, topic)
+        if any(each.state == "adopted" for each in found):
+            found = await _store(target, settings, found)
+        return found
 
 
-async def _adopt_topic(
-    source: Cluster, target: Cluster, journal: Journal, settings: ReplicatorSettings, topic: str
+def _refuse_beside_a_link(site: str) -> None:
+    with suppress(Unreachable):
+        running = ask(folder_of(site))
+        raise Refused(
+            f"the replicator of {site} runs, process {running.pid}; adopting would shut it out",
+            hint=f"stop it first, process {running.pid}; then repeat",
+        )
+
+
+async def _store(target: Cluster, settings: ReplicatorSettings, found: Sequence[Adopted]) -> list[Adopted]:
+    """Take over from whoever has the link, and store where the partitions go on that nobody has shipped by now."""
+    site, copies = settings.site, settings.replication_factor
+    for spec in (positions(site), gaps(site), manifest(site, MANIFEST_KEPT_MS)):
+        await create_topic(target, spec, replication_factor=copies)
+    journal, rows = await Journal.open(target, site), list[Adopted]()
+    try:
+        for each in found:
+            known = journal.position(each.topic, each.partition)
+            if each.state != "adopted" or known is not None:
+                rows.append(each if known is None else _shipped_already(each.topic, each.partition, known))
+                continue
+            way = settings.way(each.topic, each.partition)
+            if (await target.offsets(way.target, "latest"))[way.partition] != each.target_next:
+                raise Refused(f"{way} is still written to", hint="stop MirrorMaker, then repeat")
+            at = each.source_next
+            await journal.store([(way, Position(FIRST_ERA, at, at, 0, each.target_next, at=now_ms()))])
+            rows.append(each)
+    finally:
+        await journal.close()
+    return rows
+
+
+def _shipped_already(topic: str, partition: int, known: Position) -> Adopted:
+    return Adopted(topic, partition, "shipped already", known.source_next, known.target_next)
+
+
+async def _look_at_topic(
+    source: Cluster, target: Cluster, kept: Kept, settings: ReplicatorSettings, topic: str
 ) -> list[Adopted]:
     try:
         count = await target.partitions(settings.names.remote(topic))
@@ -79,14 +114,14 @@ async def _adopt_topic(
         return []  # not at both ends: nobody has copied it
     compacted = targets.is_compacted(spec)
     ways = [settings.way(topic, partition) for partition in range(min(count, spec.partitions))]
-    return [await _adopt(source, target, journal, way, compacted=compacted) for way in ways]
+    return [await _look(source, target, kept, way, compacted=compacted) for way in ways]
 
 
-async def _adopt(source: Cluster, target: Cluster, journal: Journal, way: Way, *, compacted: bool) -> Adopted:
+async def _look(source: Cluster, target: Cluster, kept: Kept, way: Way, *, compacted: bool) -> Adopted:
     end = (await target.offsets(way.target, "latest"))[way.partition]
     place = (way.topic, way.partition)
-    if (known := journal.position(*place)) is not None:
-        return Adopted(*place, "shipped already", known.source_next, known.target_next)
+    if (known := position_in(kept, *place)) is not None:
+        return _shipped_already(*place, known)
     if not end:
         return Adopted(*place, "empty")
     at: int | None
@@ -99,9 +134,6 @@ async def _adopt(source: Cluster, target: Cluster, journal: Journal, way: Way, *
         )
     if at is None:
         return Adopted(*place, "not adopted", remark=remark)
-    if (await target.offsets(way.target, "latest"))[way.partition] != end:
-        raise Refused(f"{way} is still written to", hint="stop MirrorMaker, then repeat")
-    await journal.store([(way, Position(FIRST_ERA, at, at, 0, end, at=now_ms()))])
     return Adopted(*place, "adopted", at, end, remark)
 
 

@@ -210,6 +210,7 @@ async def test_a_second_link_for_a_site_shuts_out_the_first(bed: Bed) -> None:
     async with bed.link(settings) as second, asyncio.timeout(PATIENCE_S):
         await bed.fill(topic, 300, batch=2)
         await bed.shipped(second)
-        with pytest.raises(Fenced, match="INVALID_PRODUCER_EPOCH"):
+        with pytest.raises(Fenced, match=f"the link of {bed.site} was taken over.*INVALID_PRODUCER_EPOCH") as fenced:
             await first
+        assert "replicator.shared = true" in fenced.value.hint
     await bed.assert_same(topic)

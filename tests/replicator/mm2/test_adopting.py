@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from confluent_kafka import Producer
 
+from headwater.contract.errors import Refused
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Out
 from headwater.transport.kafka_batch.alterations import all_topics
 from replicator.mm2 import adopting
+from replicator.operating.live import folder_of, served
+from replicator.operating.observer import Observer
 from replicator.verify import verify_link
 from tests.replicator.bed import Bed, numbered, numbers, put, until
 
@@ -84,3 +90,25 @@ async def test_a_compacted_topic_is_shipped_whole_once_more(bed: Bed) -> None:
     async with bed.link(bed.settings()):
         await until(arrived, "the state is shipped")
     assert numbers(await bed.data(bed.target, remote(bed.site, topic), 0)) == [*range(6), *range(10)]
+
+
+async def test_adopting_spares_a_link_that_runs(bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a link of this machine it is refused; where all is shipped already, one elsewhere is not shut out."""
+    monkeypatch.setenv("HEADWATER_HOME", str(tmp_path))
+    topic, settings = await bed.topic(partitions=1), bed.settings()
+    await bed.fill(topic, 10)
+    async with bed.link(settings) as task:
+        await bed.shipped(task)
+        async with served(folder_of(bed.site), Observer(settings).snapshot):
+            with pytest.raises(Refused, match=r"runs, process \d+") as refused:
+                await adopting.adopt(settings)
+            assert "stop it first, process " in refused.value.hint
+        (found,) = await adopting.adopt(settings)
+        assert found.state == "shipped already"
+        await bed.fill(topic, 10)
+        await bed.shipped(task)
+        await until(lambda: _is_stored(bed, topic, 20), "it stores positions")
+
+
+async def _is_stored(bed: Bed, topic: str, end: int) -> bool:
+    return (await bed.position(topic)).source_next == end
