@@ -212,7 +212,8 @@ class _Search(NamedTuple):
         beyond = self.number - start.count  # records shipped after `start`: no more of them can be left
         if beyond:
             last = await self._last_batch()
-            found = None if last is None else await twin(self.probe, self.way, last, first, end, beyond)
+            least = start.offset + beyond
+            found = None if last is None else await twin(self.probe, self.way, last, first, end, beyond, least)
             if found is not None:
                 return self._at(Counted(found, self.number, None))
         return Lost(RETENTION, start.offset + self.number - start.count, first, first)

@@ -35,10 +35,12 @@ async def landed_to(ends: Ends, live: Way, before: Position, target_end: int, so
         return (await logs.count_on(ends.probe, live, start, number, source_end)).offset
     # The source has deleted what is to be counted: its place is where the target's last record is, if both are there.
     beyond, found = number - before.count, None
+    least = before.source_next + beyond
     if former and former[-1].epoch == before.era and _end(former[-1], before) == number:
         last = await _batch_before(ends, live, log_first, target_end)
-        found = await twin(ends.probe, live, last, first, min(end, source_end), beyond) if last is not None else None
-    return before.source_next + beyond if found is None else found  # never behind what is not at the target
+        if last is not None:
+            found = await twin(ends.probe, live, last, first, min(end, source_end), beyond, least)
+    return least if found is None else found  # never behind what is not at the target
 
 
 async def _batch_before(ends: Ends, live: Way, log_first: int, target_end: int) -> Batch | None:
