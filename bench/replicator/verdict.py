@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from bench.figures import NONE, median_figure
 from bench.replicator.runs import Run
 from bench.replicator.systems import LOOP, OURS, STOCK, TUNED
-from headwater.contract.figures import Figure
+from headwater.contract.figures import Figure, figure
 
 _RATIOS = (
     ("replicator.cpu_vs_mm2_1k", "1k", TUNED, 10),
@@ -58,12 +58,17 @@ def figures(results: Results) -> list[Figure]:
 
 
 def _ratio(results: Results, name: str, case: str, other: str, goal: float | None) -> Figure:
-    """Our records a CPU-second over the other's, round by round."""
+    """The median of our records a CPU-second over that of the other's; its spread is that of the rounds' ratios."""
     refused = results.skipped.get(other, "")
     ours, theirs = results.copies.get((case, OURS), []), results.copies.get((case, other), [])
     refused = refused or next((f"refused: {run.fault}" for run in (*ours, *theirs) if run.fault), "")
-    values = [] if refused else [mine.per_cpu_s / their.per_cpu_s for mine, their in zip(ours, theirs, strict=False)]
-    return median_figure(name, values, "x", goal, better="higher", refused=refused)
+    if refused or not ours or not theirs:
+        return figure(name, None, "x", goal, better="higher", note=refused or "not measured")
+    value = _middle([run.per_cpu_s for run in ours]) / _middle([run.per_cpu_s for run in theirs])
+    rounds = [mine.per_cpu_s / their.per_cpu_s for mine, their in zip(ours, theirs, strict=False)]
+    spread = (round(min(rounds), 3), round(max(rounds), 3)) if len(rounds) > 1 else None
+    told = "ratio of the medians; spread of the rounds' ratios" if spread else ""
+    return figure(name, round(value, 3), "x", goal, better="higher", spread=spread, note=told)
 
 
 def rows(results: Results) -> list[list[str]]:
