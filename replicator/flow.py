@@ -43,6 +43,7 @@ class Flow:
         self.next_offset: int | None = None
         self.halted: Permanent | None = None
         self.running = False
+        self.adrift = False  # it lost its place, and has not found it again so far
         self.decided = 0  # first offset of the source that is not decided yet, as last heard
         self.paused = False  # nothing is fetched; what is held is still shipped
         self.note: Callable[[int, int, int], None] | None = None  # oldest and newest time of a part, offset behind it
@@ -53,6 +54,7 @@ class Flow:
         self._halts = Voice(quiet_s=0.0)
         self._damage = "its own broker refuses to read on"
         self._doubt = ""
+        self._hopeless: Permanent | None = None
         self._arrived: asyncio.Queue[Fetched | None] = asyncio.Queue()
         engine.watch(self._stumble)
 
@@ -122,6 +124,10 @@ class Flow:
             self._doubt = why
             self._arrived.put_nowait(_FAILED)
 
+    def give_up(self, why: Permanent) -> None:
+        """What is missing at the target cannot be made there: halt, if it is still missing."""
+        self._hopeless = why
+
     def _stumble(self) -> None:
         """Something under way failed while perhaps nothing more was to be shipped."""
         self._arrived.put_nowait(_FAILED)
@@ -148,7 +154,7 @@ class Flow:
             reached = self.engine.position
             try:
                 self._aim(await self.engine.anchor())
-                self.halted = None
+                self.halted, self.adrift, self._hopeless = None, False, None
                 await self._ship_all()
             except (Fenced, Defect, SetBack):
                 raise
@@ -157,6 +163,10 @@ class Flow:
                 return
             except Transient as error:
                 self._aim(None)
+                if self._hopeless is not None:
+                    self._halt(self._hopeless)
+                    return
+                self.adrift = True
                 moved = self.engine.position is not None and self.engine.position != reached
                 if moved:
                     self._unreadable = 0
@@ -201,7 +211,7 @@ class Flow:
         self._wake()
 
     def _halt(self, error: Permanent) -> None:
-        self.halted = error
+        self.halted, self.adrift, self._hopeless = error, False, None
         self.next_offset = None
         if self._halts.says(str(error)):
             _log.error(

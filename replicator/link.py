@@ -35,7 +35,7 @@ from replicator.operating.observer import Observer
 from replicator.position import Position
 from replicator.proof.prover import Prover
 from replicator.record_engine import RecordEngine
-from replicator.remaining import Remaining
+from replicator.remaining import Remaining, missing
 from replicator.settings import ReplicatorSettings
 from replicator.sharing.elsewhere import Elsewhere
 from replicator.sharing.shares import Held
@@ -85,6 +85,7 @@ class Link:
         self._flows: list[Flow] = []
         self._asides = Asides(settings, self._spawn, source)
         self._refused: dict[str, Permanent] = {}
+        self._missing: Permanent | None = None  # at the target, when the link was told to stop
         self._stored: dict[Way, Position] = {}
         self._wanted = asyncio.Event()
         self._tasks: dict[asyncio.Task[Any], Flow | None] = {}
@@ -101,7 +102,7 @@ class Link:
                 task.result()
                 self._refuse_to_stand_still(opening.done())
             await self._finish()
-            return next(iter(self._standing_still() + self._asides.halted), None)
+            return next(iter(self._standing_still() + self._asides.halted), self._missing)
         finally:
             await self._cancel(list(self._tasks))
             if self._topics is not None:
@@ -175,13 +176,13 @@ class Link:
         )
         self._spawn(fetch_for(self._flows, self._source, settings, self._wanted))
         self._spawn(self._store_positions(self._journal, lines))
-        every_s, flows = settings.position_interval_s, lambda: self._all_flows
-        self._spawn(Remaining(self._target, self._journal, flows, every_s, lines.worth_s).run())
         guard = guard_of(settings, self._probe, self._target, self._journal)
         export = partial(self._observer.export, self._metrics)
         topics = Topics(settings, ends, self._engine, self._spawn, partial(self._start, ends), export, guard)
         topics.beside = self._asides.flows
         self._topics = topics
+        every_s, flows = settings.position_interval_s, lambda: self._all_flows
+        self._spawn(Remaining(self._target, self._journal, flows, every_s, lines.worth_s, topics.remake).run())
         both, shares = (self._probe, self._target), (self._held, self._journal.former)
         for work in publish.works(settings, *both, topics, guard, self._metrics, *shares):
             self._spawn(work)
@@ -246,7 +247,7 @@ class Link:
         await self._cancel([task for task, flow in self._tasks.items() if flow is None])
         for flow in self._all_flows:
             flow.finish()
-        flows = [task for task, flow in self._tasks.items() if flow is not None]
+        flows, kept = [task for task, flow in self._tasks.items() if flow is not None], True
         if flows:
             done, late = await asyncio.wait(flows, timeout=self._settings.drain_s)
             for task in done:
@@ -261,7 +262,11 @@ class Link:
                     if self._prover is not None:
                         await self._prover.close()
             except TimeoutError:
-                _log.warning("positions not stored: the target does not answer; the next start counts further")
+                kept = False
+                _log.warning("positions not stored in time: the next start counts on from those that are stored")
+        held = [flow for flow in self._tasks.values() if flow is not None]
+        if held or not kept:
+            self._missing = await missing(self._target, positions(self._settings.site).name, held)
 
     def _again(self, flow: Flow) -> None:
         if self._account is not None:

@@ -86,6 +86,14 @@ class Topics:
         self._carry(spec)
         self._made(topic, self.flows[topic])
 
+    async def remake(self, name: str) -> None:
+        """Make a target again that was deleted; Permanent errors as `open`, Transient: try again."""
+        for topic in self.flows:
+            if self._settings.names.remote(topic) == name:
+                spec = await targets.spec_at_source(self._ends.probe, topic)
+                await targets.make_target(self._target, name, spec, self._settings.replication_factor)
+                _log.warning("a topic that was deleted at the target is made again", topic=name)
+
     def take_up(self, topic: str) -> None:
         """Start a topic that a pattern fits; if that cannot be, the others go on."""
         self._spawn(self.attempt(topic))

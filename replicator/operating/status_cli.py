@@ -120,6 +120,8 @@ def _absence(link: Report) -> list[str]:
         return []
     said = "has ever run" if link.stored_ms is None else "runs, or it cannot ship: nothing was shipped"
     ago = "" if link.stored_ms is None else f" for {(time.time_ns() // 1_000_000 - link.stored_ms) / 1000:,.0f} s"
+    if link.is_live and link.stored_ms is not None:
+        return [f"the replicator of {link.site} runs here, but nothing was shipped{ago}; its log says why"]
     return [f"no replicator of {link.site} {said}{ago}; start it with `headwater replicate run`"]
 
 
