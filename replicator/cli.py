@@ -6,6 +6,7 @@ import asyncio
 
 import typer
 
+from headwater.contract.errors import Permanent
 from headwater.transport import lifecycle, logs, metrics
 from headwater.transport import settings as sources
 from replicator.acls_cli import acls
@@ -47,14 +48,18 @@ def run(verbose: bool = VERBOSE) -> None:
     """
     import structlog  # noqa: PLC0415  # behind headwater.transport, which has the reason
 
-    from replicator.operating.live import folder_of, served  # noqa: PLC0415  # `--help` must not wait for network code
+    from replicator.operating.live import folder_of, refuse_second, served  # noqa: PLC0415  # `--help` must not wait for network code
     from replicator.operating.observer import Observer  # noqa: PLC0415  # as above
     from replicator.ways import run_ways  # noqa: PLC0415  # as above
 
     settings = sources.load("replicator", ReplicatorSettings)
     logs.configure(verbose=verbose, part="replicator")
     observer = Observer(settings)
-    metrics.serve(settings.metrics_port, settings.metrics_address)
+    try:
+        metrics.serve(settings.metrics_port, settings.metrics_address)
+    except Permanent as error:
+        refuse_second(folder_of(settings.site), settings.site, error)
+        raise
 
     async def work(stop: asyncio.Event) -> None:
         if settings.metrics_port is not None:

@@ -11,6 +11,7 @@ from headwater.contract.errors import BadInput, DataMissing, Refused, Transient,
 from headwater.contract.topics import positions
 from headwater.transport.kafka_batch import Cluster, Record, read_compacted
 from replicator import losses, targets, waits
+from replicator.ends import reached
 from replicator.engine import now_ms
 from replicator.fresh.aside import DEFERRED
 from replicator.fresh.status import standing
@@ -108,8 +109,8 @@ async def open_ends(settings: ReplicatorSettings) -> AsyncIterator[tuple[Cluster
     """Source and target of a link, for questions."""
     client_id = f"headwater-status-{settings.site}"
     async with (
-        Cluster(settings.source, client_id=client_id) as source,
-        Cluster(settings.target, client_id=client_id) as target,
+        reached(settings, "source", client_id) as source,
+        reached(settings, "target", client_id) as target,
     ):
         yield source, target
 

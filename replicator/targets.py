@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import structlog
 
 from headwater.contract.errors import BadInput, Refused, Transient
-from headwater.contract.topics import TopicSpec
+from headwater.contract.topics import REPLICATED, TopicSpec
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.kafka_batch.administration import create_topic, topic_configs
 from headwater.transport.kafka_batch.alterations import add_partitions, all_configs
@@ -62,8 +62,14 @@ async def say_what_is_missing(source: Cluster, names: Sequence[str]) -> None:
         except Refused:  # whoever opens the topic says it
             continue
     if missing:
-        hint = "`headwater edge run` makes those of a plant"
+        hint = made_by(*missing)
         _log.warning("waiting for topics", missing=missing, at=source.settings.brokers, hint=hint)
+
+
+def made_by(*topics: str) -> str:
+    """What to do about topics that the source does not have."""
+    ours = any(topic in REPLICATED for topic in topics)
+    return "`headwater edge run` makes those of a plant" if ours else "it is shipped as soon as it is there"
 
 
 def is_compacted(spec: TopicSpec) -> bool:

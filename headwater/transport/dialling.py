@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,7 +29,14 @@ async def dialling(peer: str, timeout_s: float) -> AsyncIterator[None]:
     except TimeoutError as error:
         raise unreachable(peer, f"did not answer within {timeout_s:g} s") from error
     except OSError as error:
-        raise unreachable(peer, f"cannot be connected to: {error}") from error
+        raise unreachable(peer, f"cannot be connected to: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    """Without the number of the error, and the address that is told already."""
+    if error.errno is None or isinstance(error, (ssl.SSLError, socket.gaierror)):
+        return error.strerror or str(error) or "it ended the connection"
+    return os.strerror(error.errno)
 
 
 # Alerts of TLS by which a server ends the handshake for the sake of our certificate (RFC 8446, 6.2), as OpenSSL spells
@@ -35,7 +44,14 @@ async def dialling(peer: str, timeout_s: float) -> AsyncIterator[None]:
 _DEMANDED = "CERTIFICATE_REQUIRED"
 _NOT_LIKED = ("ALERT_UNKNOWN_CA", "ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE_", "ALERT_UNSUPPORTED_CERTIFICATE")
 # What answers in clear where TLS was begun.
-_NO_TLS = ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+NO_HANDSHAKE = "it ended the TLS handshake; this port may not speak TLS"
+_NO_TLS = (
+    NO_HANDSHAKE,
+    "WRONG_VERSION_NUMBER",
+    "UNEXPECTED_EOF_WHILE_READING",
+    "RECORD_LAYER_FAILURE",
+    "PACKET_LENGTH_TOO_LONG",
+)
 _GONE = ("ended the connection", "closed the connection", "reset by peer")
 _NO_AGREEMENT = "ALERT_HANDSHAKE_FAILURE"
 

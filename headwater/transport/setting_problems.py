@@ -97,7 +97,22 @@ def _said(wrong: ErrorDetails, model: type[BaseModel], section: str) -> tuple[st
         count = wrong["ctx"][which]
         characters = "character" if count == 1 else "characters"
         return f"it must have at {'least' if which == 'min_length' else 'most'} {count} {characters}", ""
-    return _WORDS.get(kind) or _plain(wrong["msg"]), ""
+    return _WORDS.get(kind) or _plain(wrong["msg"]), _absent(wrong, model, section) if kind == "value_error" else ""
+
+
+def _absent(wrong: ErrorDetails, model: type[BaseModel], section: str) -> str:
+    """How to set what the sentence about a table names and the table lacks; of a whole section, secrets alone."""
+    place, given = [str(part) for part in wrong["loc"]], wrong.get("input")
+    fields = getattr(model_at(model, place), "model_fields", {})
+    names = [each for each in fields if re.search(rf"\b{each}\b", wrong["msg"])]
+    names = [each for each in names if not (isinstance(given, Mapping) and each in given)]
+    secrets = [each for each in names if "SecretStr" in str(fields[each].annotation)]
+    names = names if place else secrets
+    if not names:
+        return ""
+    how = f"it can be set by {' and '.join(variable_of(section, *place, each) for each in names)}"
+    files = [f"{section}__{'__'.join([*place, each])}" for each in secrets]
+    return how + (f", or by the file {files[0]} in the folder that HEADWATER_SECRETS names" if files else "")
 
 
 def _needed(table: type[BaseModel] | None) -> list[str]:

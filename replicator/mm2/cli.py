@@ -26,10 +26,11 @@ AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
 def import_mm2(file: Path = FILE, flow: str | None = FLOW, as_json: bool = AS_JSON) -> None:
     """Turn a properties file of MirrorMaker 2 into settings of a link.
 
-    The settings go to standard output, as TOML for headwater.toml; a table of what was not taken over, and why, goes to
+    The settings go to standard output, as TOML for headwater.toml (or another file that
+    HEADWATER_CONFIG names); a table of what was not taken over, and why, goes to
     standard error. Passwords are not printed: the first lines say which files of secrets they go into.
 
-    Example:  headwater replicate import-mm2 mm2.properties > headwater.toml
+    Example:  headwater replicate import-mm2 mm2.properties > mm2.toml
     """
     from replicator.mm2.importing.flow import import_flow  # noqa: PLC0415  # `--help` must not wait for it
 

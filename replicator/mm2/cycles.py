@@ -46,6 +46,15 @@ def guard_of(settings: ReplicatorSettings, source: Cluster, target: Cluster, jou
     return Guard(settings, source, target, journal) if settings.naming.keep_names else None
 
 
+async def two_clusters(source: Cluster, target: Cluster) -> tuple[str, str]:
+    """Ids of source and target; Refused where they are one, into which nothing that keeps its name can be shipped."""
+    here, there = await cluster_id(source), await cluster_id(target)
+    if here == there:
+        why = "source and target are one cluster: topics that keep their names would be shipped onto themselves"
+        raise Refused(why, hint="unset naming.keep_names, or correct the brokers")
+    return here, there
+
+
 class Guard:
     """Of one link that keeps names. `admit` each topic before it is shipped, and `run` beside the link."""
 
@@ -125,11 +134,7 @@ class Guard:
 
     async def _clusters(self) -> tuple[str, str]:
         if self._ids is None:
-            here, there = await cluster_id(self._source), await cluster_id(self._target)
-            if here == there:
-                why = "source and target are one cluster: topics that keep their names would be shipped onto themselves"
-                raise Refused(why, hint="unset naming.keep_names, or correct the brokers")
-            self._ids = here, there
+            self._ids = await two_clusters(self._source, self._target)
         return self._ids
 
     async def _came_by(self, topic: str) -> set[str]:

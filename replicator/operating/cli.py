@@ -120,7 +120,7 @@ def resume(topic: str = TOPIC, as_json: bool = AS_JSON) -> None:
 
 
 def _steer(topic: str, wanted: object, now: int, as_json: bool) -> None:
-    from headwater.transport.kafka_batch import Cluster  # noqa: PLC0415  # as above
+    from replicator.ends import reached  # noqa: PLC0415  # as above
     from replicator.operating.pausing import ALL, Pause, paused, say  # noqa: PLC0415  # as above
 
     settings: ReplicatorSettings = _load()
@@ -132,9 +132,12 @@ def _steer(topic: str, wanted: object, now: int, as_json: bool) -> None:
         )
 
     async def work() -> Paused:
-        async with Cluster(settings.source, client_id=f"headwater-pause-{settings.site}") as source:
-            if wanted is None and topic not in await paused(source, settings.site):
-                return await paused(source, settings.site)
+        async with reached(settings, "source", f"headwater-pause-{settings.site}") as source:
+            now_paused = await paused(source, settings.site)
+            if wanted is None and topic not in now_paused:
+                return now_paused
+            if isinstance(wanted, Pause) and not wanted.why and topic in now_paused:
+                return now_paused  # the reason and time of the first one stay
             await say(source, settings.site, topic, wanted if isinstance(wanted, Pause) else None, now)
             return await paused(source, settings.site)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from headwater.contract.errors import Permanent, Unreachable, Untrusted
+from headwater.contract.errors import Conflict, Permanent, Unreachable, Untrusted
 from headwater.transport.files import replace_durably
 from headwater.transport.local_socket import answered, asked
 from headwater.transport.settings import home
@@ -183,6 +183,17 @@ def ask(folder: Path) -> Snapshot:
         raise Unreachable(f"no replicator runs here: {error}", hint=hint) from error
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise Unreachable(f"{path} was cut off: {error}", hint="the replicator has just ended; try again") from error
+
+
+def refuse_second(folder: Path, site: str, cause: Permanent) -> None:
+    """Conflict where a link of this folder runs: that is why its port is taken."""
+    try:
+        found = ask(folder)
+    except Unreachable:
+        return
+    why = f"a replicator of {site} runs already here, process {found.pid}"
+    hint = "end it first; `headwater replicate watch` shows it"
+    raise Conflict(why, hint=hint) from cause
 
 
 def last_known(folder: Path) -> Snapshot | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 from collections.abc import Callable
 
 import msgspec
@@ -78,8 +79,11 @@ async def say(source: Cluster, site: str, topic: str, pause: Pause | None, at: i
 
 
 def whoami() -> str:
-    """Who is at the keyboard, for the record of a pause."""
-    return os.environ.get("SUDO_USER") or os.environ.get("USER") or ""
+    """Who is at the keyboard, for the record of a pause; the number of a user without a name."""
+    try:
+        return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # as in a container
+        return str(os.getuid())
 
 
 class Watch:

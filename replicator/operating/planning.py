@@ -15,6 +15,7 @@ from replicator import logs, losses, targets
 from replicator.batch_engine import BatchEngine
 from replicator.engine import now_ms
 from replicator.limits import NO_LIMIT, Limits, limits_in
+from replicator.mm2.cycles import two_clusters
 from replicator.mm2.refresh import chosen, drift
 from replicator.operating.pausing import ALL, paused
 from replicator.position import PRODUCER_KEY, Identity, decode
@@ -78,13 +79,18 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 async def plan_link(settings: ReplicatorSettings) -> Plan:
-    """Ask both clusters; Unreachable if one of them does not answer. Nothing is written."""
+    """Ask both clusters, and write nothing.
+
+    Unreachable: one of them does not answer. Refused: topics keep their names, and both are one cluster.
+    """
     up, down = await _plan_way(settings), settings.down_link
     return up if down is None else msgspec.structs.replace(up, down=await _plan_way(down))
 
 
 async def _plan_way(settings: ReplicatorSettings) -> Plan:
     async with open_ends(settings) as (source, target):
+        if settings.naming.keep_names:
+            await two_clusters(source, target)
         kept = await stored(target, settings.site)
         pauses = await paused(source, settings.site)
         there = await all_topics(target)
@@ -129,8 +135,7 @@ async def _planned(
         spec = await targets.spec_at_source(source, topic)
         chain_of(settings, topic)
     except Transient as error:
-        hint = "it is shipped as soon as it is there; `headwater edge run` makes those of a plant"
-        return PlannedTopic(topic, name, "wait", str(error), hint)
+        return PlannedTopic(topic, name, "wait", str(error), targets.made_by(topic))
     except Permanent as error:
         return PlannedTopic(topic, name, "refuse", str(error), error.hint)
     stands = [position_in(kept, topic, partition) for partition in range(spec.partitions)]

@@ -10,6 +10,7 @@ import msgspec
 
 from headwater.contract.errors import Transient, Unreachable
 from headwater.transport.kafka_batch import Cluster, KafkaSettings
+from replicator.ends import ENDS, setting_of
 from replicator.engine import now_ms
 from replicator.operating.live import PartitionView, Snapshot, ask, folder_of, last_known
 from replicator.operating.pausing import paused
@@ -89,8 +90,9 @@ async def _way(
             return msgspec.structs.replace(now, paused=await _paused(settings, source))
     away = {name: str(each) for name, each in (("source", source), ("target", target)) if isinstance(each, Unreachable)}
     if process is None:
+        named = [f"the {end} ({setting_of(settings, end)}): {away[end]}" for end in ENDS if end in away]
         raise Unreachable(
-            "; ".join(away.values()) or "a cluster has gone away",
+            "; ".join(named) or "a cluster has gone away",
             hint="nothing is known of this link here: no replicator has run on this machine",
         )
     topics = await _last_known(process, source if isinstance(source, Cluster) else None)

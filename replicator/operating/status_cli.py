@@ -23,7 +23,7 @@ AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
 CHECK = typer.Option(False, "--check", help="For monitoring: end with 5 too where something waits and nobody ships it.")
 LOCAL = typer.Option(False, "--local", help="Ask only the replicator of this machine, no cluster; 5 where none runs.")
 MOST_LAG = typer.Option(
-    None, "--max-lag", min=0.0, callback=counted, help="With --check: end with 5 where a record waits for longer (s)."
+    None, "--max-lag", min=0.0, callback=counted, help="As --check, and end with 5 where a record waits longer (s)."
 )
 
 
@@ -47,7 +47,7 @@ def status(
         return
     found = asyncio.run(report(settings))
     typer.echo(msgspec.json.encode(found).decode() if as_json else _text(found))
-    raise typer.Exit(found.check_code(most_lag_s) if check else found.exit_code)
+    raise typer.Exit(found.check_code(most_lag_s) if check or most_lag_s is not None else found.exit_code)
 
 
 def _local(site: str, as_json: bool) -> None:

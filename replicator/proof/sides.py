@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from headwater.contract.errors import BadInput
-from headwater.transport.kafka_batch import Cluster
 from replicator import losses
+from replicator.ends import reached
 from replicator.fresh.parts import gaps_in
 from replicator.proof.checking import TARGET, Checked, check_source, check_target
 from replicator.proof.eras import since_when
@@ -28,7 +28,7 @@ async def check_side(settings: ReplicatorSettings, side: Side) -> list[Checked]:
     The target is asked for the proof; `source` needs the source too.
     Unreachable: a cluster that is needed does not answer. BadInput: there is no proof.
     """
-    async with Cluster(settings.target, client_id=f"headwater-verify-{settings.site}") as target:
+    async with reached(settings, "target", f"headwater-verify-{settings.site}") as target:
         kept, entries = await stored(target, settings.site), await read_manifest(target, settings.site)
         heads = heads_in(kept)
         rest = [Checked(*pair, side, 0, 0, remark=_NO_PROOF) for pair in without_proof(kept)]
@@ -48,7 +48,7 @@ async def check_side(settings: ReplicatorSettings, side: Side) -> list[Checked]:
         for notice in await losses.said(target, settings.site):
             if notice.replaced:
                 replaced.setdefault((notice.topic, notice.partition), []).append(notice.first)
-        async with Cluster(settings.source, client_id=f"headwater-verify-{settings.site}") as source:
+        async with reached(settings, "source", f"headwater-verify-{settings.site}") as source:
             found = []
             for pair, head in sorted(heads.items()):
                 way, gaps = settings.way(*pair), gaps_in(kept, *pair)

@@ -157,6 +157,16 @@ def test_a_short_salt_is_counted_in_characters(folder: Path, monkeypatch: pytest
     assert str(refusal(folder, LINK)).endswith("replicator.mask_salt: it must have at least 8 characters")
 
 
+def test_a_password_that_is_missing_is_named_with_its_variable_and_its_file(folder: Path) -> None:
+    """So that nobody has to guess where the rest of a login goes; the salt of a rule likewise."""
+    given = refusal(folder, LINK + 'target.sasl_mechanism = "SCRAM-SHA-512"\ntarget.username = "mm2"')
+    assert str(given).endswith("sasl_mechanism SCRAM-SHA-512 needs password")
+    assert given.hint.startswith("it can be set by HEADWATER_REPLICATOR__TARGET__PASSWORD, or by the file ")
+    assert "replicator__target__password in the folder that HEADWATER_SECRETS names" in given.hint
+    salted = refusal(folder, LINK + 'topics = ["t"]\n[[replicator.records]]\ntopics = ["t"]\nmask = ["who"]')
+    assert salted.hint.startswith("it can be set by HEADWATER_REPLICATOR__MASK_SALT, or by the file replicator__mask_")
+
+
 def test_what_pause_and_trim_need_is_told_apart(folder: Path) -> None:
     """`acls` has a block for it, with the cloud's part where topics come down."""
     (folder / "headwater.toml").write_text(LINK + 'topics = ["readings"]\ndown.topics = ["hints"]')

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from headwater.contract.errors import BadInput, HeadwaterError, Unreachable
-from headwater.transport.dialling import dialling, unreachable
+from headwater.transport.dialling import NO_HANDSHAKE, dialling, unreachable
 from headwater.transport.kafka_batch.answers import awaited
 from headwater.transport.kafka_batch.inbox import Inbox
 from headwater.transport.kafka_batch.kerberos import Errand
@@ -97,7 +97,12 @@ class Connection(asyncio.BufferedProtocol):
         if tls is None:
             PlainTransport(sock, self)
         else:
-            await self._loop.create_connection(lambda: self, sock=sock, ssl=tls, server_hostname=host)
+            try:
+                await self._loop.create_connection(lambda: self, sock=sock, ssl=tls, server_hostname=host)
+            except ConnectionError as error:
+                if str(error):
+                    raise
+                raise ConnectionResetError(NO_HANDSHAKE) from error  # asyncio has no words for it
 
     @property
     def ready(self) -> bool:

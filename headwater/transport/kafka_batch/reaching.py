@@ -19,10 +19,12 @@ async def first_reachable(
     meter: Meter | None = None,
 ) -> Connection:
     """Connect to any of `addresses`, in random order; Unreachable names every one that failed."""
-    failures = []
+    failures: list[Unreachable] = []
     for address in random.sample(addresses, len(addresses)):
         try:
             return await Connection.open(settings, address, tls, client_id, meter)
         except Unreachable as error:
-            failures.append(str(error))
-    raise Unreachable("; ".join(failures), hint="check `brokers`, and that one of them runs")
+            failures.append(error)
+    hints = {error.hint for error in failures}
+    hint = hints.pop() if len(hints) == 1 else "check `brokers`, and that one of them runs"
+    raise Unreachable("; ".join(map(str, failures)), hint=hint)

@@ -52,7 +52,8 @@ class KafkaSettings(BaseModel):
             if self.keytab_file and self.ccache_file:
                 raise ValueError("keytab_file and ccache_file exclude each other")
         elif self.sasl_mechanism and (self.username is None or self.password is None):
-            raise ValueError(f"sasl_mechanism {self.sasl_mechanism} needs username and password")
+            missing = [name for name in ("username", "password") if getattr(self, name) is None]
+            raise ValueError(f"sasl_mechanism {self.sasl_mechanism} needs {' and '.join(missing)}")
         if self.sasl_mechanism is None and (self.username is not None or self.password is not None):
             raise ValueError("username and password have no effect without sasl_mechanism, such as SCRAM-SHA-512")
         if self.sasl_mechanism != "OAUTHBEARER" and self.token_file is not None:

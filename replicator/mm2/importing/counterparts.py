@@ -33,6 +33,11 @@ _RULES: tuple[tuple[str, State, str], ...] = (
         "heartbeats are shipped where they are written (mm2.publish)",
     ),
     (
+        r"(source\.|target\.)?(producer\.)?compression\.type",
+        "no counterpart",
+        'batches keep the codec of the source; replicator.link.recompress = "zstd" compresses them on the way',
+    ),
+    (
         r"(source\.|target\.)?(producer|consumer|admin)\.(bootstrap|security|sasl|ssl)\..*",
         "no counterpart",
         "a cluster has one login for all: write it without `producer`, `consumer` or `admin`",

@@ -73,6 +73,10 @@ def import_flow(data: bytes, wanted: str | None = None) -> Imported:
 def _flow(found: Mapping[str, str], wanted: str | None) -> tuple[str, str]:
     clusters = words(found.get("clusters", ""))
     pairs = [(here, there) for here in clusters for there in clusters if here != there]
+    for here, there in pairs:
+        key = f"{here}->{there}.enabled"
+        if (value := found.get(key, "false").strip()).lower() not in {"true", "false"}:
+            raise BadInput(f"{key} = {shown(key, value)!r} is neither true nor false", hint="correct the file")
     flows = {
         f"{here}->{there}": (here, there) for here, there in pairs if _is_on(found.get(f"{here}->{there}.enabled"))
     }

@@ -218,6 +218,20 @@ def test_a_file_that_never_ends_is_refused() -> None:
     assert "/dev/zero cannot be read: it is no regular file" in str(done.exception)
 
 
+def test_a_codec_of_the_producer_has_its_counterpart_named() -> None:
+    """Without it a link carries what the source did not compress as it is."""
+    found = _import("B.producer.compression.type=zstd")
+    (row,) = [row for row in found.rows if row.key == "B.producer.compression.type"]
+    assert (row.state, 'replicator.link.recompress = "zstd"' in row.remark) == ("no counterpart", True)
+
+
+@pytest.mark.parametrize("value", ["maybe", ""])
+def test_a_flow_that_is_neither_on_nor_off_is_refused(value: str) -> None:
+    """It is not taken for one that is off."""
+    with pytest.raises(BadInput, match=rf"A->B\.enabled = '{value}' is neither true nor false"):
+        import_flow("\n".join(BASE).replace("enabled=true", f"enabled={value}").encode())
+
+
 def test_an_interval_that_no_link_takes_becomes_its_longest() -> None:
     """MirrorMaker takes any; of what was meant as never the longest is taken, and that is said."""
     key = "emit.heartbeats.interval.seconds"

@@ -86,8 +86,15 @@ async def test_plan_says_what_would_be_done_and_does_nothing(desk: Desk) -> None
     assert (by_name[fresh]["backlog"], by_name[known]["backlog"]) == ("", f"{remote(bed.site, known)}.backlog")
     assert f"{known}: what is late goes to {remote(bed.site, known)}.backlog" in text
     assert "LogAppendTime" in by_name[spoilt]["why"]
+    assert by_name["absent"]["hint"] == "it is shipped as soon as it is there", "no program of ours makes it"
     assert code == 3
     assert f"{remote(bed.site, known)}: retention.ms is 3600000" in text
+    one = {"NAMING__KEEP_NAMES": "true", "TARGET__BROKERS": bed.source.settings.brokers}
+    code, text = await desk.says("plan", **{f"HEADWATER_REPLICATOR__{name}": value for name, value in one.items()})
+    assert (code, "source and target are one cluster" in text) == (3, True), "as `run` says"
+    code, text = await desk.says("plan", HEADWATER_REPLICATOR__TARGET__BROKERS=f"127.0.0.1:{free_port()}")
+    assert (code, "the target (replicator.target.brokers): broker 127.0.0.1" in text) == (5, True)
+    assert "Errno" not in text
 
 
 async def test_a_running_link_is_watched_measured_and_paused(desk: Desk) -> None:
@@ -108,6 +115,8 @@ async def test_a_running_link_is_watched_measured_and_paused(desk: Desk) -> None
         assert {f"{name}{each}{labels}" for each in MIRRORED} <= metrics.keys()
         assert metrics[f'headwater_replicator_eta_seconds{{direction="up",site="{bed.site}"}}'] == 0.0
         assert metrics[f'headwater_replicator_round_trip_seconds{{direction="up",site="{bed.site}"}}'] > 0
+        code, text = await desk.says("run", HEADWATER_REPLICATOR__METRICS_PORT=str(port))
+        assert (code, f"a replicator of {bed.site} runs already here, process " in text) == (4, True)
         code, text = await desk.says("pause", topic, "--why", "tests")
         assert (code, "tests" in text) == (0, True)
 
@@ -115,7 +124,10 @@ async def test_a_running_link_is_watched_measured_and_paused(desk: Desk) -> None
             return bool((await desk.tells("watch"))["partitions"][0]["state"] == "paused")
 
         await until(stands, "the link has paused the topic")
-    assert (await paused(bed.source, bed.site))[topic].why == "tests"
+    held = (await paused(bed.source, bed.site))[topic]
+    assert (held.why, bool(held.by)) == ("tests", True)
+    assert (await desk.says("pause", topic))[0] == 0
+    assert (await paused(bed.source, bed.site))[topic] == held, "the first reason stays"
     code, text = await desk.says("resume", topic)
     assert (code, text.strip()) == (0, f"nothing of {bed.site} is paused")
     code, text = await desk.says("pause", "nonesuch")

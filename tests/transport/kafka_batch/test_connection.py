@@ -176,12 +176,20 @@ async def test_tls_on_one_side_alone_is_unreachable(doors: Doors) -> None:
         with pytest.raises(HeadwaterError) as caught:
             await Cluster(settings, client_id="tests").connect()
         assert isinstance(caught.value, Unreachable | Refused)
+        assert not str(caught.value).rstrip().endswith(":"), "it says why"
+        if settings.tls:
+            assert "it ended the TLS handshake; this port may not speak TLS" in str(caught.value)
+            assert caught.value.hint == "it does not speak TLS there: look at tls and port of these settings"
 
 
 async def test_nobody_listening_is_unreachable() -> None:
     """All brokers that were tried are named."""
-    with pytest.raises(Unreachable, match=r"(?s)127\.0\.0\.1:1 .*127\.0\.0\.1:2 |127\.0\.0\.1:2 .*127\.0\.0\.1:1 "):
+    with pytest.raises(
+        Unreachable, match=r"(?s)127\.0\.0\.1:1 .*127\.0\.0\.1:2 |127\.0\.0\.1:2 .*127\.0\.0\.1:1 "
+    ) as caught:
         await Cluster(KafkaSettings(brokers="127.0.0.1:1,127.0.0.1:2"), client_id="tests").connect()
+    assert "127.0.0.1:1 cannot be connected to: Connection refused" in str(caught.value)
+    assert "Errno" not in str(caught.value)
 
 
 async def test_a_second_bootstrap_broker_is_tried(kafka: str) -> None:
