@@ -82,6 +82,7 @@ class Link:
         self._account: Account | None = None
         self._prover: Prover | None = None
         self._lines: Lines | None = None
+        self._keeping: asyncio.Task[None] | None = None  # to rate and budget, also of what is shipped in the end
         self._flows: list[Flow] = []
         self._asides = Asides(settings, self._spawn, source)
         self._refused: dict[str, Permanent] = {}
@@ -161,7 +162,7 @@ class Link:
         self._lines = observer.lines = lines
         if self._prover is not None:
             lines.governor.sizing.watch(self._prover.pace)
-        self._spawn(lines.run())
+        self._keeping = self._spawn(lines.run())
         self._account = Account(self._target, self._journal, self._metrics, now_ms)
         ends = Ends(
             probe=self._probe,
@@ -244,7 +245,7 @@ class Link:
 
     async def _finish(self) -> None:
         """Ship what is held, for at most `drain_s`, and store the positions."""
-        await self._cancel([task for task, flow in self._tasks.items() if flow is None])
+        await self._cancel([task for task, flow in self._tasks.items() if flow is None and task is not self._keeping])
         for flow in self._all_flows:
             flow.finish()
         flows, kept = [task for task, flow in self._tasks.items() if flow is not None], True

@@ -12,8 +12,10 @@ import datetime as dt
 import re
 import time
 
-from headwater.contract.errors import Transient
-from headwater.transport.kafka_batch import Cluster
+import structlog
+
+from headwater.contract.errors import DataMissing, Transient
+from headwater.transport.kafka_batch import Cluster, SetBack
 from headwater.transport.kafka_batch.meter import Meter
 from replicator.journal import Journal
 from replicator.links.budget import Budget, Spent
@@ -25,7 +27,10 @@ _KEYS = re.compile(rb"spent(-\d+)?")
 _AHEAD_S = 30.0
 _LEAST_AHEAD = 8 << 10  # bytes; what is written costs some hundred
 _MOST_AHEAD = 0.02  # of the smallest budget
+_FIRST_AHEAD = 1 << 20  # bytes at most: a box that is switched off and on does not spend its month by that
 _LAST_WORDS = 2 << 10  # bytes of a life behind the last that it writes: that, and the end of its connections
+
+_log = structlog.get_logger(__name__)
 
 
 class Books:
@@ -38,40 +43,65 @@ class Books:
         kept = _spent(journal.stored)
         own = kept.pop(self._key, Spent())
         self.budget = Budget(settings.budget, settings.hours, own, kept, meter.booked)
-        self._said, self._said_at, self._said_carried = own, time.monotonic(), meter.booked
-        self._ahead = _LEAST_AHEAD
+        self._said, self._said_at, self._said_carried = own, 0.0, meter.booked
+        self._most_ahead = int(self.budget.tightest * _MOST_AHEAD)
+        self._ahead = min(self._most_ahead, _FIRST_AHEAD)
+        self._written: Spent | None = None  # and what others have written is not read yet
 
     def look(self, now: dt.datetime) -> None:
         """Count what was spent since the last look."""
         if self.budget.counts:
             self.budget.look(self._meter.carried, now)
 
-    async def keep(self, now: dt.datetime) -> None:
-        """Write what will be spent next, once half of what was written is spent, and read what others have written.
-
-        Fenced: another instance has the share. While the target does not answer, the next call says more.
-        """
-        if not self._is_due(now):
-            return
-        budget, seconds = self.budget, max(time.monotonic() - self._said_at, 0.5)
-        rate = (budget.carried - self._said_carried) / seconds
-        self._ahead = max(int(min(rate * _AHEAD_S, budget.tightest * _MOST_AHEAD)), _LEAST_AHEAD)
-        try:
-            await self._say(budget.spent.plus(self._ahead, now))
-            if self._is_shared:
-                budget.others.update(_spent(await self._journal.news(self._target)))
-                budget.others.pop(self._key, None)
-        except Transient:
-            return
-
-    def _is_due(self, now: dt.datetime) -> bool:
+    def credit(self, now: dt.datetime) -> int | None:
+        """Bytes that are written as spent and are not; None without a budget."""
         limits = zip(self.budget.limits, self._said.at(now), self.budget.spent.at(now), strict=True)
-        return any(limit is not None and said - spent < self._ahead / 2 for limit, said, spent in limits)
+        return min((said - spent for limit, said, spent in limits if limit is not None), default=None)
+
+    def is_due(self, now: dt.datetime, under_way: int = 0, wanted: int = 0) -> bool:
+        """Whether half of what was written is spent, or less is left than is `wanted`, bytes that want to leave.
+
+        `under_way`: bytes that are on their way, which the kernel may not have counted yet.
+        """
+        credit = self.credit(now)
+        return credit is not None and credit - under_way < max(self._ahead // 2, wanted)
+
+    async def keep(self, now: dt.datetime, under_way: int = 0, wanted: int = 0) -> bool:
+        """Write what will be spent next, if that is due, and read what others have written; False: it has to be again.
+
+        Waits while the target takes nothing. Fenced: another instance has the share. SetBack as writes do.
+        """
+        if not self.is_due(now, under_way, wanted):
+            return True
+        try:
+            if self._written is None:
+                self._written = await self._write(now, under_way, wanted)
+            if self._is_shared:
+                self.budget.others.update(_spent(await self._journal.news(self._target)))
+                self.budget.others.pop(self._key, None)
+        except SetBack:
+            raise
+        except DataMissing as error:  # a new leader learns from its replicas where the log ends
+            _log.warning("what other instances have spent is read again", why=str(error))
+            return False
+        except Transient:
+            return False
+        self._said, self._written = self._written, None
+        return True
+
+    async def _write(self, now: dt.datetime, under_way: int, wanted: int) -> Spent:
+        budget = self.budget
+        if self._said_at:
+            rate = (budget.carried - self._said_carried) / max(time.monotonic() - self._said_at, 0.5)
+            self._ahead = max(min(int(rate * _AHEAD_S), self._most_ahead), _LEAST_AHEAD)
+        spent = budget.spent.plus(under_way + wanted + self._ahead, now)  # to write it costs some, too
+        await self._say(spent)
+        return spent
 
     async def _say(self, spent: Spent) -> None:
         carried = self.budget.carried
         await self._journal.keep({self._key: spent})
-        self._said, self._said_at, self._said_carried = spent, time.monotonic(), carried
+        self._said_at, self._said_carried = time.monotonic(), carried
         self._meter.booked = carried
 
     async def close(self, now: dt.datetime) -> None:

@@ -12,6 +12,8 @@ import msgspec
 from replicator.links.settings import BudgetSettings
 
 _FOR_FIRST = 0.05  # of a budget
+_LEAST_YEAR = 2026  # a clock that shows less was not set yet
+_MOST_AHEAD = dt.timedelta(days=366)
 
 
 class Spent(msgspec.Struct, frozen=True):
@@ -26,8 +28,14 @@ class Spent(msgspec.Struct, frozen=True):
     v: int = 1
 
     def plus(self, size: int, now: dt.datetime) -> Spent:
-        """With so many more bytes; what is over begins anew."""
-        hour, day, month = now.strftime("%Y-%m-%dT%H"), now.strftime("%Y-%m-%d"), now.strftime("%Y-%m")
+        """With so many more bytes; what is over begins anew.
+
+        A clock that goes back gives nothing back: what is stored stays until it is over. Only what lies more than a
+        year ahead of a clock that may be right is forgotten: it was stored by one that was wrong.
+        """
+        if now.year >= _LEAST_YEAR and self.month > _periods(now + _MOST_AHEAD)[2]:
+            return Spent().plus(size, now)
+        hour, day, month = (max(*each) for each in zip(_periods(now), (self.hour, self.day, self.month), strict=True))
         return Spent(
             hour,
             size + (self.hour_bytes if hour == self.hour else 0),
@@ -41,6 +49,11 @@ class Spent(msgspec.Struct, frozen=True):
         """Bytes in the hour, the day and the month of `now`."""
         fresh = self.plus(0, now)
         return fresh.hour_bytes, fresh.day_bytes, fresh.month_bytes
+
+
+def _periods(now: dt.datetime) -> tuple[str, str, str]:
+    """Hour, day and month, such that later ones sort behind."""
+    return now.strftime("%Y-%m-%dT%H"), now.strftime("%Y-%m-%d"), now.strftime("%Y-%m")
 
 
 _NOTHING: Mapping[bytes, Spent] = MappingProxyType({})

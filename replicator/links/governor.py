@@ -5,6 +5,8 @@ to carry (estimate.py), those of a lane in their order, lanes by their weights. 
 its batches are on a connection of their own, and what they take the others get less.
 
 On a road with a short round trip and no rate of its own to keep nothing is paced: whatever comes leaves.
+
+Where the link has a budget, nobody sends what is not written as spent (books.py): a batch waits for `credit`.
 """
 
 from __future__ import annotations
@@ -38,6 +40,9 @@ class Governor:
         self.most_rate = most_rate
         self.paced = most_rate is not None  # whether batches wait for their turn
         self.shut: frozenset[int] = frozenset()  # lanes that may not send now
+        self.credit: int | None = None  # bytes that may leave before more is written as spent; None: no budget
+        self.wanted = 0  # bytes of the largest batch that waits for it
+        self.short = asyncio.Event()  # one waits
         self.sent_bytes = [0] * len(weights)
         self._weights = list(weights)
         self._tags = [0.0] * len(weights)
@@ -71,12 +76,19 @@ class Governor:
 
     def takes(self, lane: int, size: int) -> bool:
         """Whether a batch may be sent now."""
-        if lane in self.shut:
+        if lane in self.shut or not self._has_credit(size):
             return False
         if not self.paced:
             return True
         now = time.monotonic()
         return not any(self._waiting) and self._is_free(lane, size, now)
+
+    def _has_credit(self, size: int) -> bool:
+        if self.credit is None or size <= self.credit:
+            return True
+        self.wanted = max(self.wanted, size)
+        self.short.set()
+        return False
 
     def _is_free(self, lane: int, size: int, now: float) -> bool:
         if lane == 0 and len(self._weights) > 1:
@@ -101,8 +113,10 @@ class Governor:
     def sent(self, lane: int, size: int, *, charged: bool) -> Sent:
         """Take note of a batch that leaves; `charged`: `turn` was waited for."""
         now = time.monotonic()
-        if self.paced and not charged:
-            self._charge(lane, size, now)
+        if not charged:
+            self._pay(size)
+            if self.paced:
+                self._charge(lane, size, now)
         self.sent_bytes[lane] += size
         return self.estimate.sent(size, now)
 
@@ -153,6 +167,10 @@ class Governor:
         is_long = trip_s is not None and (trip_s > SHORT_S or queue_s > _LOCAL_QUEUE_S)
         self.paced = self.most_rate is not None or is_long
 
+    def _pay(self, size: int) -> None:
+        if self.credit is not None:
+            self.credit -= size
+
     def _charge(self, lane: int, size: int, now: float) -> None:
         rate = self.rate
         if rate is None:
@@ -180,6 +198,7 @@ class Governor:
         while (lane := self._next(now)) is not None:
             size, future = self._waiting[lane].popleft()
             if not future.done():
+                self._pay(size)
                 self._charge(lane, size, now)
                 future.set_result(True)
                 if self.paced:  # whoever goes now may want to go again, and then others are not first
@@ -196,7 +215,10 @@ class Governor:
         able = [
             lane
             for lane, waiting in enumerate(self._waiting)
-            if waiting and lane not in self.shut and (not paced or self._is_free(lane, waiting[0][0], now))
+            if waiting
+            and lane not in self.shut
+            and (not paced or self._is_free(lane, waiting[0][0], now))
+            and self._has_credit(waiting[0][0])
         ]
         return min(able, key=lambda lane: max(self._tags[lane], self._virtual), default=None)
 

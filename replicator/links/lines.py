@@ -31,7 +31,9 @@ _PROBE_SHARE = 0.01
 _PATIENCE = 4.0
 _OWN_SHARE = 0.01
 _LAST_S = 2.0
+_REST_S = 0.02  # between two writes of what is spent
 _FOR_FIRST = "the budget is used up, but for the first lane"
+_UNWRITTEN = "the target does not take what was spent of the budget"
 _LONGEST_REST_S = 120.0
 
 _log = structlog.get_logger(__name__)
@@ -59,6 +61,8 @@ class Lines:
         self._target = target
         self._books = Books(settings, target, journal, meter)
         self.shut: dict[int, Shut] = {}  # by number of a lane
+        self._due = asyncio.Event()  # more is to be written as spent
+        self._overdrawn_at: float | None = None
         self._names = settings.lane_names
         part = 1.0 if journal.held is None else len(journal.held) / SHARES
         rate = settings.rate_bytes_s
@@ -70,7 +74,7 @@ class Lines:
     ) -> Lines:
         """With what the former lives have spent, and a first look at the round trip."""
         lines = cls(settings, target, journal, meter, beside)
-        await lines.keep_to_budget()
+        lines.look()
         await lines.probe()
         return lines
 
@@ -100,25 +104,60 @@ class Lines:
         return f"{self._names[lane]}-{way.partition % _CONNECTIONS}"
 
     async def run(self) -> None:
-        """Measure the round trip as often as the link bears it, and have its connections follow; until cancelled."""
-        probed = 0.0
+        """Measure the round trip as often as the link bears it, and keep to the budget and the times; until cancelled.
+
+        Each by itself: a target that does not answer keeps nobody from looking at what it costs.
+        """
+        works = [asyncio.ensure_future(each) for each in (self._measure(), self._watch(), self._write())]
+        try:
+            await asyncio.gather(*works)
+        finally:
+            for work in works:
+                work.cancel()
+            await asyncio.gather(*works, return_exceptions=True)
+
+    async def _measure(self) -> None:
         while True:
+            began = time.monotonic()
+            await self.probe()
             rate = self.governor.speed.known or 0.0
             every_s = max(_LOOK_S, _PROBE_BYTES / max(rate * _PROBE_SHARE, 1.0)) if self.governor.paced else 5.0
-            if time.monotonic() - probed >= min(every_s, 5.0):
-                probed = time.monotonic()
-                await self.probe()
-            self.follow()
-            await self.keep_to_budget()
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(max(min(every_s, 5.0) - (time.monotonic() - began), 0.0))
 
-    async def keep_to_budget(self) -> None:
-        """Count what was spent, shut the lanes that may not send now, and have it written."""
-        now = dt.datetime.now(dt.UTC)
+    async def _watch(self) -> None:
+        short = self.governor.short
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(short.wait(), _LOOK_S)
+            self.follow()
+            self.look()
+
+    async def _write(self) -> None:
+        while True:
+            await self._due.wait()
+            governor = self.governor
+            kept = await self._books.keep(dt.datetime.now(dt.UTC), governor.estimate.in_flight, governor.wanted)
+            self.look()
+            await asyncio.sleep(_REST_S if kept else _LOOK_S)
+
+    def look(self) -> None:
+        """Count what was spent, shut the lanes that may not send now, and see whether more is to be written."""
+        now, governor = dt.datetime.now(dt.UTC), self.governor
         self._books.look(now)
+        credit = self._books.credit(now)
+        self._overdrawn_at = None if credit is None or credit > 0 else self._overdrawn_at or time.monotonic()
         self._shut_lanes(now)
-        await self._books.keep(now)
-        self._shut_lanes(now)
+        if credit is None:
+            return
+        under_way, left = governor.estimate.in_flight, self.budget.left
+        governor.credit = credit - under_way if left is None or left > under_way else min(credit - under_way, 0)
+        governor.wanted = 0
+        governor.changed()
+        governor.short.clear()  # whoever waits still has said what is wanted
+        if self._books.is_due(now, governor.estimate.in_flight, governor.wanted):
+            self._due.set()
+        else:
+            self._due.clear()
 
     def _shut_lanes(self, now: dt.datetime) -> None:
         governor = self.governor
@@ -127,13 +166,18 @@ class Lines:
         if bulk in self.shut and len(self._names) > bulk + 1:
             self.shut[bulk + 1] = self.shut[bulk]
         if self._beside is not None:
-            self._beside.hold(_FOR_FIRST if self.budget.is_for_first(now) else "")
+            self._beside.hold(_FOR_FIRST if self.budget.is_for_first(now) else _UNWRITTEN if self._is_unpaid else "")
         shut = frozenset(self.shut)
         if shut != governor.shut:
             names = [self._names[lane] for lane in sorted(shut)]
             _log.info("lanes wait for their budget or their time" if names else "all lanes may send", lanes=names)
             governor.shut = shut
             governor.changed()
+
+    @property
+    def _is_unpaid(self) -> bool:
+        """Whether all that is written as spent has been for a while."""
+        return self._overdrawn_at is not None and time.monotonic() - self._overdrawn_at >= _LOOK_S
 
     async def close(self) -> None:
         """Write what was spent in the end, for a moment at most; a life that cannot has written it before."""

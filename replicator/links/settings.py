@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
+from itertools import combinations
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -16,6 +17,8 @@ _MOST_LANES = 6
 BULK = "bulk"
 BACKLOG_LANE = "backlog"
 _BACKLOG_WEIGHT = 1 / 19  # a twentieth
+_LEAST_BUDGET = 1_000_000
+_MOST_BYTES = 1 << 62
 _HOURS = re.compile(r"(?P<begin>([01][0-9]|2[0-3]):[0-5][0-9])-(?P<end>([01][0-9]|2[0-3]):[0-5][0-9])")
 
 
@@ -29,6 +32,17 @@ def _hours(text: str) -> str:
 
 
 _Clock = Annotated[str, AfterValidator(_hours)]
+
+
+def _budget(size: int) -> int:
+    if size < _LEAST_BUDGET:
+        raise ValueError(
+            f"{size} bytes are less than a link needs to say what it does; a budget is {_LEAST_BUDGET} bytes or more"
+        )
+    return size
+
+
+_Bytes = Annotated[int, Field(le=_MOST_BYTES), AfterValidator(_budget)]
 
 
 class LaneSettings(BaseModel):
@@ -56,9 +70,17 @@ class BudgetSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    hour_bytes: int | None = Field(default=None, ge=1 << 10, description="most in an hour")
-    day_bytes: int | None = Field(default=None, ge=1 << 10, description="most in a day")
-    month_bytes: int | None = Field(default=None, ge=1 << 10, description="most in a month")
+    hour_bytes: _Bytes | None = Field(default=None, description="most in an hour; 1 MB or more")
+    day_bytes: _Bytes | None = Field(default=None, description="most in a day; no less than in an hour")
+    month_bytes: _Bytes | None = Field(default=None, description="most in a month; no less than in a day")
+
+    @model_validator(mode="after")
+    def _longer_is_more(self) -> BudgetSettings:
+        limits = {"hour_bytes": self.hour_bytes, "day_bytes": self.day_bytes, "month_bytes": self.month_bytes}
+        for (short, less), (long, more) in combinations(limits.items(), 2):
+            if less is not None and more is not None and more < less:
+                raise ValueError(f"{long} ({more}) is below {short} ({less}), which then could never be used up")
+        return self
 
 
 class LinkSettings(BaseModel):
@@ -78,7 +100,10 @@ class LinkSettings(BaseModel):
         default=FreshSettings(), description="topics whose new records go before their backlog, after an outage"
     )
     rate_bytes_s: int | None = Field(
-        default=None, ge=1 << 10, description="most bytes a second to the target, of all instances of the link together"
+        default=None,
+        ge=1 << 10,
+        le=_MOST_BYTES,
+        description="most bytes a second to the target, of all instances of the link together",
     )
     hours: tuple[_Clock, ...] = Field(
         default=(), description="times of day (UTC, 22:00-06:00) in which bulk is sent; none: always"

@@ -89,3 +89,28 @@ def test_topics_find_their_lanes() -> None:
     """Alarms first, scores next, what is not named last."""
     settings = LinkSettings()
     assert [settings.lane_of(topic) for topic in ("alarms", "scores", "readings", "other")] == [0, 1, 2, 2]
+
+
+async def test_what_is_not_written_as_spent_waits() -> None:
+    """In every lane, on a fast road too; how much waits is said, and it goes once that is written."""
+    governor = Governor(LinkSettings().weights)
+    governor.credit = 1000
+    alarms, bulk = Gate(governor, 0), Gate(governor, 2)
+    assert bulk.takes(800)
+    bulk.posted(800)
+    assert not alarms.takes(300)
+    assert not bulk.takes(5000)
+    waiting = [asyncio.create_task(alarms.turn(300)), asyncio.create_task(bulk.turn(5000))]
+    await asyncio.sleep(0)
+    assert governor.short.is_set()
+    assert governor.wanted == 5000
+    governor.credit = 600
+    governor.changed()
+    await waiting[0]
+    assert not waiting[1].done()
+    alarms.posted(300)
+    governor.credit = 5000
+    governor.changed()
+    await waiting[1]
+    bulk.posted(5000)
+    assert governor.credit == 0
