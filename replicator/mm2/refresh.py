@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from headwater.contract.errors import Permanent, Transient
+from headwater.contract.errors import HeadwaterError, Permanent, Transient, Unreachable
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.kafka_batch.administration import topic_configs
 from headwater.transport.kafka_batch.alterations import all_topics, set_topic_configs
@@ -72,16 +72,28 @@ class Refresh:
         return await all_topics(self._source, named)
 
     async def _compare(self, metrics: Metrics | None) -> None:
+        """Compare each topic; one that is not there, or may not be looked at, is told when the others are done."""
+        trouble: HeadwaterError | None = None
         for topic in list(self._topics.flows):
-            name = self._settings.names.remote(topic)
-            found = await drift(self._source, self._target, topic, name)
-            if found and self._settings.topic_configs.follow:
-                await set_topic_configs(self._target, name, {key: wanted for key, (wanted, _) in found.items()})
-                _log.info("configuration followed", topic=name, set={key: wanted for key, (wanted, _) in found.items()})
-                found = {}
-            self._tell(topic, name, found)
-            if metrics is not None:
-                metrics.on_drift(topic, len(found))
+            try:
+                await self._compare_one(topic, metrics)
+            except Unreachable:
+                raise
+            except (Transient, Permanent) as error:
+                trouble = trouble or error
+        if trouble is not None:
+            raise trouble
+
+    async def _compare_one(self, topic: str, metrics: Metrics | None) -> None:
+        name = self._settings.names.remote(topic)
+        found = await drift(self._source, self._target, topic, name)
+        if found and self._settings.topic_configs.follow:
+            await set_topic_configs(self._target, name, {key: wanted for key, (wanted, _) in found.items()})
+            _log.info("configuration followed", topic=name, set={key: wanted for key, (wanted, _) in found.items()})
+            found = {}
+        self._tell(topic, name, found)
+        if metrics is not None:
+            metrics.on_drift(topic, len(found))
 
     def _tell(self, topic: str, name: str, found: Drift) -> None:
         if found == self.drift.get(topic, {}):

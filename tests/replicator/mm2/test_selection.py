@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -19,7 +19,9 @@ from headwater.transport.kafka_batch.alterations import set_topic_configs
 from headwater.transport.retry import retrying
 from replicator.cli import app
 from replicator.mm2.naming import Naming
+from replicator.mm2.refresh import Refresh
 from replicator.mm2.settings import SelectionSettings
+from replicator.opening import Topics
 from replicator.settings import ReplicatorSettings
 from replicator.targets import make_target
 from tests.replicator.bed import Bed, numbered, until
@@ -164,6 +166,31 @@ async def test_configurations_are_carried_over_and_drift_is_told(bed: Bed) -> No
     watching["topic_configs"]["follow"] = True
     async with bed.link(bed.settings(**watching)):
         await until(lambda: _is_kept(bed, name, "7200000"), "the target follows")
+
+
+class _Carried:
+    """Two topics that are under way."""
+
+    def __init__(self, *topics: str) -> None:
+        self.flows = {topic: [object()] for topic in topics}
+
+
+async def test_a_topic_without_a_target_does_not_hide_the_drift_of_others(bed: Bed) -> None:
+    """The target of one was deleted: the configurations of the next one are compared all the same."""
+    gone, other = await bed.topic("gone", partitions=1), await bed.topic("other", partitions=1, retention_ms="3600000")
+    await bed.make(bed.target, f"{bed.site}.{other}", 1, retention_ms="86400000")
+    settings = bed.settings(gone, other, selection={"refresh_s": 0.1}, topic_configs={"refresh_s": 0.1})
+    refresh = Refresh(settings, bed.source, bed.target, cast("Topics", _Carried(gone, other)))
+    looking = asyncio.create_task(refresh.run(None))
+
+    async def is_told() -> bool:
+        return refresh.drift.get(other, {}).get("retention.ms") == ("3600000", "86400000")
+
+    try:
+        await until(is_told, "the difference is told")
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
 
 
 def _environment(bed: Bed, topic: str) -> dict[str, str]:
