@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import typer
@@ -49,8 +49,8 @@ def try_record(
 ) -> None:
     """Say what the rules of [[replicator.records]] would do with a record, and show what would be shipped.
 
-    Nothing is connected to. A record is taken to be the first one of its key, so that every_s lets it pass. Ends with 0
-    where it would be shipped, with 1 where it would be left out.
+    Nothing is connected to, and nothing but the rules need be set. A record is taken to be the first one of its key, so
+    that every_s lets it pass. Ends with 0 where it would be shipped, with 1 where it would be left out.
 
     Example:  headwater replicate rules test readings --key pump-3 --value '{"values":{"flow":31.2}}' --header line=2
     """
@@ -58,7 +58,7 @@ def try_record(
     from replicator.records.settings import rules_of  # noqa: PLC0415  # as above
     from replicator.records.trial import tried  # noqa: PLC0415  # as above
 
-    settings = sources.load("replicator", ReplicatorSettings)
+    settings = sources.load("replicator", ReplicatorSettings, _unneeded())
     if not settings.ships(topic):
         patterns = [f"what {pattern} fits" for pattern in settings.selection.include]
         raise BadInput(
@@ -69,6 +69,15 @@ def try_record(
     typer.echo(msgspec.json.encode(found).decode() if as_json else _text(found))
     if not found.shipped:
         raise typer.Exit(_LEFT_OUT)
+
+
+def _unneeded() -> dict[str, Any]:
+    """Stand-ins for what a link needs and a rule does not, where it is not set."""
+    found: dict[str, Any] = {} if sources.is_given("replicator", "replicator.site") else {"site": "site"}
+    for end in ("source", "target"):
+        if not sources.is_given("replicator", f"replicator.{end}.brokers"):
+            found[end] = {"brokers": "localhost:9092"}
+    return found
 
 
 def _record(key: str | None, value: str | None, header: list[str]) -> Record:

@@ -91,6 +91,14 @@ def test_rules_are_tried_without_a_broker(configured: Path) -> None:
 
 
 def test_a_value_that_never_ends_is_refused(configured: Path) -> None:
+def test_rules_alone_can_be_tried(configured: Path) -> None:
+    """No site and no broker need be set: they have no part in it."""
+    lines = FILE.splitlines()
+    configured.write_text("\n".join(line for line in lines if not line.startswith(("site", "source", "target"))))
+    assert tried("readings-1", "--key", "test-1", "--value", "{}").exit_code == 1
+    assert tried("readings-1", "--key", "pump", "--value", '{"values":{"flow":31.2},"who":"me"}').exit_code == 0
+
+
     """A device as a file is not read, and the standard input not beyond a mebibyte."""
     done = tried("readings-1", "--value", "@/dev/zero")
     assert "/dev/zero cannot be read: it is no regular file" in str(done.exception)
