@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from bench.cmapss.protocols import HEADLINE, MOST, PROTOCOLS, Answer, Protocol, 
 from bench.cmapss.verdict import Results
 from bench.figures import as_json as to_json
 from bench.figures import console, figures_table
+from cloud_trainer.life import training
 from cloud_trainer.life.export import export
 from cloud_trainer.life.histories import Floats
 from cloud_trainer.life.intervals import calibrate
@@ -71,28 +73,60 @@ def _run(data: Path, named: Sequence[str], seeds: int, workers: int, *, quick: b
         raise BadInput(f"{data} has no set {', '.join(unknown)}", hint=f"there is: {', '.join(there)}")
     subsets = list(dict.fromkeys(named)) or there
     results = Results(subsets, {name: _truth(data, name) for name in subsets})
-    tasks = _tasks(subsets, there, seeds, PROTOCOLS[:1] if quick else PROTOCOLS)
+    checks = _checks(subsets, there, PROTOCOLS[:1] if quick else PROTOCOLS)
     with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
-        answers = pool.map(answer, [data] * len(tasks), tasks)
-        for each in track(answers, "training", len(tasks), console=out, disable=not out.is_terminal):
+        tried = _answers(pool, data, checks, results, out, "choosing")
+        chosen = _chosen(tried)
+        for each in chosen:
             _keep(results, each)
-            if not out.is_terminal:
-                out.print(_told(each, results))
+        tasks = [
+            replace(each.task, is_checked=False, seed=seed, asked=_asked(each.task, subsets))
+            for each in chosen
+            for seed in range(seeds)
+        ]
+        for each in _answers(pool, data, tasks, results, out, "training"):
+            _keep(results, each)
         if not quick:
             _compare(results, data, there, pool)
     _cost(results, data)
     return results
 
 
-def _tasks(subsets: Sequence[str], there: Sequence[str], seeds: int, protocols: Sequence[Protocol]) -> list[Task]:
+def _checks(subsets: Sequence[str], there: Sequence[str], protocols: Sequence[Protocol]) -> list[Task]:
     found: dict[Task, None] = {}
     for protocol in protocols:
         for name in subsets:
             trained_on = partners(name, there) if protocol.is_paired else (name,)
-            asked = tuple(each for each in subsets if each in trained_on)
-            found[Task(protocol, trained_on, asked, 0, is_checked=True)] = None
-            found.update({Task(protocol, trained_on, asked, seed): None for seed in range(seeds)})
+            for recipe in training.candidates(protocol.recipe):
+                found[Task(protocol, recipe, trained_on, trained_on, 0, is_checked=True)] = None
     return list(found)
+
+
+def _asked(task: Task, subsets: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in subsets if name in task.trained_on)
+
+
+def _answers(
+    pool: ProcessPoolExecutor, data: Path, tasks: Sequence[Task], results: Results, out: Console, doing: str
+) -> list[Answer]:
+    found = []
+    answers = pool.map(answer, [data] * len(tasks), tasks)
+    for each in track(answers, doing, len(tasks), console=out, disable=not out.is_terminal):
+        found.append(each)
+        if not out.is_terminal:
+            out.print(_told(each, results))
+    return found
+
+
+def _chosen(tried: Sequence[Answer]) -> list[Answer]:
+    """Of each protocol and training set the candidate that cross-validation likes best."""
+    groups: dict[tuple[str, tuple[str, ...]], list[Answer]] = {}
+    for each in tried:
+        groups.setdefault((each.task.protocol.name, each.task.trained_on), []).append(each)
+    return [
+        group[training.best([each.checked for each in group if each.checked], group[0].task.recipe)]
+        for group in groups.values()
+    ]
 
 
 def _truth(data: Path, name: str) -> Floats | None:
@@ -118,7 +152,7 @@ def _told(one: Answer, results: Results) -> str:
     errors = [
         f"{name} {verdict.rmse(one.predicted[name], truth):.2f}" for name, truth in pairs.items() if truth is not None
     ]
-    how = "cross-validated" if task.is_checked else f"seed {task.seed}"
+    how = f"{task.recipe.latents} latents, " + ("cross-validated" if task.is_checked else f"seed {task.seed}")
     return f"{task.protocol.name}, {how}: {', '.join(errors) or 'no labels'} in {one.seconds:.0f} s"
 
 

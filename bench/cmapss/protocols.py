@@ -16,7 +16,7 @@ import numpy as np
 
 from cloud_trainer.life import training
 from cloud_trainer.life.histories import Fleet, Floats, History
-from cloud_trainer.life.training import LifeModel, LifeRecipe
+from cloud_trainer.life.training import Checked, LifeModel, LifeRecipe
 from headwater.transport import cmapss
 
 MOST = 125.0
@@ -45,9 +45,10 @@ PROTOCOLS = (
 
 @dataclass(frozen=True)
 class Task:
-    """One training: `trained_on` these sets, asked about `subset`. `fold` None: trained on all engines and tested."""
+    """One training: `trained_on` these sets, asked about the test engines of some of them."""
 
     protocol: Protocol
+    recipe: LifeRecipe  # the protocol's, with what cross-validation chose
     trained_on: tuple[str, ...]
     asked: tuple[str, ...]
     seed: int
@@ -62,6 +63,7 @@ class Answer:
     predicted: dict[str, Floats]
     left: dict[str, Floats]
     seconds: float
+    checked: Checked | None = None
     model: LifeModel | None = None
 
 
@@ -82,15 +84,15 @@ def answer(folder: Path, task: Task) -> Answer:
     began = time.perf_counter()
     lives = fleet(folder, "train", task.trained_on)
     if task.is_checked:
-        checked = training.cross_validate(lives, task.protocol.recipe, task.seed)
+        checked = training.cross_validate(lives, task.recipe, task.seed)
         begins = np.cumsum([0, *(len(fleet(folder, "train", [name]).histories) for name in task.trained_on)])
         of = np.searchsorted(begins, checked.asset, side="right") - 1
         found = {name: of == number for number, name in enumerate(task.trained_on)}
         predicted = {name: checked.predicted[inside] for name, inside in found.items()}
         left = {name: np.minimum(checked.left[inside], MOST) for name, inside in found.items()}
-        return Answer(task, predicted, left, time.perf_counter() - began)
-    model = training.train(lives, task.protocol.recipe, task.seed)
+        return Answer(task, predicted, left, time.perf_counter() - began, checked)
+    model = training.train(lives, task.recipe, task.seed)
     predicted = {
         name: np.array([says[-1] for says in model.predict(fleet(folder, "test", [name]))]) for name in task.asked
     }
-    return Answer(task, predicted, {}, time.perf_counter() - began, model)
+    return Answer(task, predicted, {}, time.perf_counter() - began, model=model)

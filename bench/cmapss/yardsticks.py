@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +34,12 @@ def answers(
     left = np.concatenate([left_of(each) for each in lives.histories])
     rows = np.concatenate(vectors(spec, lives))
     tested = {name: np.array([each[-1] for each in vectors(spec, fleet(folder, "test", [name]))]) for name in asked}
+    steps = math.ceil(recipe.epochs * len(rows) / network.BATCH)
     is_clock = np.array([name.startswith(_CLOCK) for name in spec.names])
     found: dict[str, dict[str, Floats]] = {}
     for name, columns in ((CLOCK, is_clock), (NO_CLOCK, ~is_clock)):
         heed = np.where(left > recipe.early, recipe.heed, 1.0)
-        one = network.train(
-            rows[:, columns], left, heed, layers=recipe.layers, most=MOST, steps=recipe.steps, seed=seed
-        )
+        one = network.train(rows[:, columns], left, heed, layers=recipe.layers, most=MOST, steps=steps, seed=seed)
         found[name] = {subset: one.predict(each[:, columns]) for subset, each in tested.items()}
     truth = np.minimum(left, MOST)
     for name, model in ((RIDGE, Ridge(1.0)), (TREES, HistGradientBoostingRegressor(random_state=seed))):

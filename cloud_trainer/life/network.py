@@ -17,7 +17,7 @@ from cloud_trainer.life.histories import Floats, Vectors
 
 _RATE = 3e-3
 _DECAY = 0.5
-_BATCH = 512
+BATCH = 512
 _WARM = 200  # steps
 _FIRST, _SECOND = 0.9, 0.999  # how fast Adam forgets
 _FLOOR = 1e-8
@@ -59,7 +59,7 @@ def train(
     y = (np.minimum(left, most) / most).astype(np.float32)[:, None]
     fit = _Fit(rng, (x.shape[1], *layers, 1), float(y.mean()))
     w = heed.astype(np.float32)[:, None]
-    batch, order, at = min(_BATCH, len(x)), rng.permutation(len(x)), 0
+    batch, order, at = min(BATCH, len(x)), rng.permutation(len(x)), 0
     with threadpool_limits(1):  # the sums of a product depend on how many threads share it
         for step in range(1, steps + 1):
             if at + batch > len(x):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +18,7 @@ from headwater.contract.errors import GateFailed
 from headwater.contract.memory import MemorySpec
 
 _LEAST = 10  # assets
+_LATENTS = (2, 3)
 
 
 class LifeRecipe(BaseModel):
@@ -31,7 +34,7 @@ class LifeRecipe(BaseModel):
     most: float = Field(125.0, gt=0, description="Cycles beyond which remaining life is not told apart.")
     early: float = Field(170.0, gt=0, description="Cycles before failure beyond which rows count less.")
     heed: float = Field(0.3, ge=0, le=1, description="How much these rows count.")
-    steps: int = Field(8_000, ge=1, description="Steps of the training, of 512 rows each.")
+    epochs: float = Field(80.0, gt=0, description="How often each row is trained on.")
     folds: int = Field(5, ge=2, description="Parts of the assets for cross-validation.")
     missed: float = Field(0.1, gt=0, lt=1, description="Share of true values that intervals may miss.")
     every: int = Field(5, ge=1, description="Cycles between two rows that intervals are calibrated on.")
@@ -68,7 +71,8 @@ def train(fleet: Fleet, recipe: LifeRecipe, seed: int) -> LifeModel:
     rows = np.concatenate(vectors(spec, fleet))
     left = np.concatenate([left_of(each) for each in fleet.histories])
     heed = np.where(left > recipe.early, recipe.heed, 1.0)
-    fitted = network.train(rows, left, heed, layers=recipe.layers, most=recipe.most, steps=recipe.steps, seed=seed)
+    steps = math.ceil(recipe.epochs * len(rows) / network.BATCH)
+    fitted = network.train(rows, left, heed, layers=recipe.layers, most=recipe.most, steps=steps, seed=seed)
     return LifeModel(spec, fitted)
 
 
@@ -85,6 +89,17 @@ def cross_validate(fleet: Fleet, recipe: LifeRecipe, seed: int) -> Checked:
             predicted.append(says[asked])
             left.append(left_of(fleet.histories[index])[asked])
     return Checked(np.concatenate(asset), np.concatenate(predicted), np.concatenate(left))
+
+
+def candidates(recipe: LifeRecipe) -> list[LifeRecipe]:
+    """What is tried before a network is trained: how many latents the sensors of these assets are worth."""
+    return [recipe.model_copy(update={"latents": latents}) for latents in _LATENTS]
+
+
+def best(checked: Sequence[Checked], recipe: LifeRecipe) -> int:
+    """Which of the cross-validations was off by least, in the mean of squares; the first of equals."""
+    off = [float(np.mean((each.predicted - np.minimum(each.left, recipe.most)) ** 2)) for each in checked]
+    return off.index(min(off))
 
 
 def intervals(checked: Checked, recipe: LifeRecipe) -> Intervals:

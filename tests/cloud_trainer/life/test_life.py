@@ -16,7 +16,7 @@ from headwater.contract.memory import Memory
 from headwater.transport import cmapss
 from tests.cloud_trainer.life.engines import fleet
 
-SMALL = LifeRecipe(most=80, early=100, steps=600, layers=(16, 8), latents=2)
+SMALL = LifeRecipe(most=80, early=100, epochs=110, layers=(16, 8), latents=2)
 CMAPSS = Path(__file__).parents[4] / "shared" / "data" / "cmapss"
 
 
@@ -159,5 +159,5 @@ def test_choices_hold_on_engines_left_out() -> None:
     """Cross-validation on the training engines of FD001 and FD003, over whole lives: what settings stand on."""
     units = [unit for name in ("FD001", "FD003") for unit in cmapss.units(CMAPSS, "train", name)]
     engines = Fleet(cmapss.SETTINGS, cmapss.SENSORS, [History(unit.settings, unit.sensors) for unit in units])
-    checked = training.cross_validate(engines, LifeRecipe(folds=2, steps=4_000), 0)
+    checked = training.cross_validate(engines, LifeRecipe(folds=2, latents=2), 0)
     assert np.sqrt(np.mean((checked.predicted - np.minimum(checked.left, 125)) ** 2)) < 9
