@@ -16,7 +16,7 @@ from replicator.way import Way
 
 
 class States:
-    """Counts are of keys, as in verify.Comparison."""
+    """Counts are of keys, as in proof.comparison.Comparison."""
 
     def __init__(self) -> None:
         self.compared = self.missing = self.doubled = self.altered = self.waiting = self.skipped = 0

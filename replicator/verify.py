@@ -4,95 +4,108 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from typing import NamedTuple
 
 import msgspec
 
+from headwater.contract.errors import Transient, Unreachable
 from headwater.transport.kafka_batch import Cluster, Record
+from headwater.transport.kafka_batch.alterations import all_topics
 from replicator import losses, states, targets
 from replicator.fingerprint import canonical
 from replicator.fresh import parts
+from replicator.fresh.aside import DEFERRED
+from replicator.limits import Limits
 from replicator.mm2.refresh import chosen
 from replicator.position import Position
+from replicator.proof.comparison import KEYS, RULED, Comparison, nothing_compared, without_target
 from replicator.proof.eras import whole
-from replicator.proof.manifest import read_manifest
-from replicator.proof.ranges import Range, Ranges
+from replicator.proof.manifest import Entries, read_manifest
+from replicator.proof.ranges import Ranges
 from replicator.quarantine import same, stands_for
 from replicator.records.chain import Chain
 from replicator.records.choosing import chain_of
 from replicator.records.comparing import Compared, compare
 from replicator.settings import ReplicatorSettings
-from replicator.status import open_ends, position_in, stored
+from replicator.status import Kept, open_ends, position_in, stored
 from replicator.way import Way
 
-RECORDS = "records"
-KEYS = "newest of each key"
-RULED = "what rules ship"
+_ALL = (0, 1 << 62)
 _MOST_RANGES = 1000
 _WINDOW = 256  # records looked ahead to find where two logs agree again
 _WIDEST = 20_000  # where they do not within that
 _MOST_BYTES = 32 << 20  # of them
 
 
-class Comparison(msgspec.Struct, frozen=True):
-    """One partition. The digests are SHA-256 over the compared records of each side: equal where they agree.
-
-    `waiting` records are at the source only, behind everything shipped; offsets in open transactions count as such.
-    `skipped` are the target's that the source has no more, of another log, or doubled ones that a gap names. Of the
-    compared ones, `replaced` are there as what stands for them (quarantine.py), with the digest of the source's.
-    `filtered` records of the source were left out by rules; the others are compared as the rules make them.
-    `compares` says what: each record, the newest one of each key, or what rules ship.
-    `swapped` records stand in another place; `ranges` names what differs, the first thousand of them.
-    """
-
-    topic: str
-    partition: int
-    compared: int
-    missing: int
-    doubled: int
-    altered: int
-    waiting: int
-    skipped: int
-    source_sha256: str
-    target_sha256: str
-    remark: str = ""
-    replaced: int = 0
-    swapped: int = 0
-    ranges: list[Range] = []
-    filtered: int = 0
-    compares: str = RECORDS
-
-    @property
-    def agrees(self) -> bool:
-        """Whether nothing is missing, doubled, swapped or altered."""
-        return not (self.missing or self.doubled or self.altered or self.swapped)
-
-
 async def verify_link(settings: ReplicatorSettings) -> list[Comparison]:
-    """Compare all partitions of a link, over all eras that both sides have of each; Unreachable if a cluster is."""
-    found = []
+    """Compare all partitions of a link, over all eras that both sides have of each; Unreachable if a cluster is.
+
+    A topic that one side does not have is named, and keeps none of the others from being compared.
+    """
+    found: list[Comparison] = []
     async with open_ends(settings) as (source, target):
         kept, proof = await stored(target, settings.site), await read_manifest(target, settings.site)
         for topic in await chosen(source, settings):
-            spec = await targets.spec_at_source(source, topic)
-            limits = await losses.limits_of(target, settings.names.remote(topic))
+            try:
+                spec = await targets.spec_at_source(source, topic)
+            except Transient as error:
+                if isinstance(error, Unreachable):
+                    raise
+                found.append(nothing_compared(settings.way(topic, 0), f"not compared: {error}"))
+                continue
+            names = [settings.names.remote(topic), settings.backlog_way(topic, 0).target]
+            link = _Link(settings, source, target, kept, proof, await all_topics(target, names))
+            limits = await losses.limits_of(target, names[0]) if names[0] in link.there else Limits()
             compacted = targets.is_compacted(spec) or limits.compacted
             for partition in range(spec.partitions):
-                way, position = settings.way(topic, partition), position_in(kept, topic, partition)
-                if position is None:
-                    found.append(_nothing_yet(way, f"{way}: nothing was shipped yet"))
-                elif position.ruled is not None:
-                    chain = chain_of(settings, topic, [position])
-                    found.append(await _compare_ruled(source, target, way, position, chain, compacted=compacted))
-                elif compacted:
-                    found.append(await _compare_states(source, target, way, position))
-                elif (both := parts.streams(kept, settings, way, position)) is not None:
-                    found += [await _compare_sides(each.way, await parts.sides(source, target, each)) for each in both]
-                else:
-                    entries = proof.get((topic, partition), [])
-                    found.append(await _compare_logs(source, target, whole(kept, entries, way, position)))
-    return found
+                found += await _compare(link, settings.way(topic, partition), compacted=compacted)
+        return [_with_gaps(each, kept) for each in found]
+
+
+def _with_gaps(found: Comparison, kept: Kept) -> Comparison:
+    gaps = [each for each in parts.gaps_in(kept, found.topic, found.partition) if each.cause != DEFERRED]
+    return msgspec.structs.replace(found, gaps=gaps)
+
+
+class _Link(NamedTuple):
+    """`there`: how many partitions the topics have that are at the target."""
+
+    settings: ReplicatorSettings
+    source: Cluster
+    target: Cluster
+    kept: Kept
+    proof: Entries
+    there: Mapping[str, int]
+
+    def has(self, way: Way) -> bool:
+        return way.partition < self.there.get(way.target, 0)
+
+
+async def _compare(link: _Link, way: Way, *, compacted: bool) -> list[Comparison]:
+    """A partition, and what was set aside of it."""
+    source, target, kept = link.source, link.target, link.kept
+    position = position_in(kept, way.topic, way.partition)
+    if position is None:
+        return [nothing_compared(way, f"{way}: nothing was shipped yet")]
+    plain = not compacted and position.ruled is None
+    if not plain and link.has(way):
+        if position.ruled is None:
+            return [await _compare_states(source, target, way, position)]
+        chain = chain_of(link.settings, way.topic, [position])
+        return [await _compare_ruled(source, target, way, position, chain, compacted=compacted)]
+    streams = parts.streams(kept, link.settings, way, position) if plain else [parts.Stream(way, position, [_ALL])]
+    if streams is None:
+        streams = [whole(kept, link.proof.get((way.topic, way.partition), []), way, position)]
+        if link.has(way):
+            return [await _compare_logs(source, target, streams[0])]
+    return [
+        await _compare_sides(each.way, await parts.sides(source, target, each))
+        if link.has(each.way)
+        else await without_target(source, each.way, each.position, each.spans)
+        for each in streams
+    ]
 
 
 async def _compare_ruled(
@@ -101,7 +114,7 @@ async def _compare_ruled(
     """What rules have shipped, against the source's records under the same rules."""
     ruled = position.ruled
     if ruled is None or chain is None or chain.digest != ruled.digest:
-        nothing = _nothing_yet(way, f"{way}: nothing was shipped yet under the rules as they are set now")
+        nothing = nothing_compared(way, f"{way}: nothing was shipped yet under the rules as they are set now")
         return msgspec.structs.replace(nothing, compares=RULED)
     got = await compare(source, target, way, position, ruled, chain, compacted=compacted)
     swapped = sum(each.records for each in got.ranges.swapped())
@@ -132,11 +145,6 @@ def _counted(way: Way, got: Compared | states.States, swapped: int = 0) -> Compa
     )
 
 
-def _nothing_yet(way: Way, why: str) -> Comparison:
-    empty = hashlib.sha256().hexdigest()
-    return Comparison(way.topic, way.partition, 0, 0, 0, 0, 0, 0, empty, empty, why)
-
-
 async def _compare_states(source: Cluster, target: Cluster, way: Way, position: Position) -> Comparison:
     counted = _counted(way, await states.compare(source, target, way, position))
     return msgspec.structs.replace(counted, compares=KEYS)
@@ -145,7 +153,7 @@ async def _compare_states(source: Cluster, target: Cluster, way: Way, position: 
 async def _compare_logs(source: Cluster, target: Cluster, stream: parts.Stream) -> Comparison:
     way = stream.way
     if (await source.offsets(way.topic, "earliest"))[way.partition] > stream.position.source_next:
-        return _nothing_yet(way, f"{way}: the source has deleted all that the stored position covers")
+        return nothing_compared(way, f"{way}: the source has deleted all that the stored position covers")
     return await _compare_sides(way, await parts.sides(source, target, stream))
 
 

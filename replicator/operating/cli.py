@@ -187,8 +187,10 @@ def trim(topic: str | None = ONLY, keep_h: float = KEEP, really: bool = REALLY, 
 
 
 def _trim_text(found: Sequence[Trim], really: bool) -> str:
-    rows: list[tuple[str, ...]] = [("partition", "log", "proven before", "deleted" if really else "may go")]
+    rows: list[tuple[str, ...]] = [("partition", "log", "proven before", "deleted" if really else "may go", "why")]
     for each in found:
         proven = "nothing" if each.proven is None else str(each.proven)
-        rows.append((f"{each.topic}[{each.partition}]", f"{each.first} to {each.end}", proven, f"{each.records:,}"))
+        rows.append(
+            (f"{each.topic}[{each.partition}]", f"{each.first} to {each.end}", proven, f"{each.records:,}", each.why)
+        )
     return aligned(rows) + ("" if really else "\nnothing was deleted; --yes deletes")

@@ -33,9 +33,9 @@ def status(
     """Say how far each topic is: records shipped, records and seconds behind, gaps, replaced, proven.
 
     It asks both clusters; while one is away it answers from what the replicator of this machine told last, says since
-    when, and ends with 5. Ends with 8 where records were deleted at the site before they were shipped or the target has
-    lost what it had acknowledged, and where a partition stands still with the code of what halted it
-    (docs/exit-codes.md).
+    when, and ends with 5. Ends with 8 while records that were deleted at the site before they were shipped are named by
+    no gap yet, or the target has lost what it had acknowledged; where a partition stands still, with the code of what
+    halted it (docs/exit-codes.md). Gaps that a link has named and passed, as on_gap says, stay listed and end with 0.
 
     Example:  headwater replicate status --json
     """

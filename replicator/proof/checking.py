@@ -44,8 +44,9 @@ class Named(msgspec.Struct, frozen=True):
 class Checked(msgspec.Struct, frozen=True):
     """One partition of one side. `proven` records agree; `counted` of them by number only, since they were rebuilt.
 
-    `unproven`: records behind the last entry. `deleted`: proven records that the log has deleted since.
+    `unproven`: records of this log behind the last entry. `deleted`: proven records that it has deleted since.
     `sha256`: entries whose records agree with their SHA-256, of those that have one. `remark`: why there is no proof.
+    `gaps`: what the link itself has named as gone, doubled or of another log.
     """
 
     topic: str
@@ -59,6 +60,7 @@ class Checked(msgspec.Struct, frozen=True):
     sha256: int = 0
     findings: list[Named] = []
     remark: str = ""
+    gaps: list[Gap] = []
 
     @property
     def agrees(self) -> bool:

@@ -16,7 +16,7 @@ from replicator.tables import aligned
 
 if TYPE_CHECKING:
     from replicator.proof.checking import Checked
-    from replicator.verify import Comparison
+    from replicator.proof.comparison import Comparison
 
 AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
 TARGET_ONLY = typer.Option(False, "--target-only", "--offline", help="The target's log against the proof; no source.")
@@ -34,7 +34,7 @@ def verify(
     thousandth of the data crosses the link, and each range that was dropped, doubled, swapped or altered is named.
     Of compacted topics it compares the newest record of each key, of topics with rules what the rules ship; there is
     no proof of these, which is said. Ends with 8 where records are missing, with 7 where some are doubled, swapped or
-    altered.
+    altered; what the link itself has named as gaps is printed, and is no trouble any more.
 
     Example:  headwater replicate verify --target-only
     """
@@ -79,8 +79,20 @@ def _checked_table(found: Sequence[Checked]) -> str:
         counts = (each.entries, each.proven, each.counted, each.unproven, each.deleted, len(each.findings))
         rows.append((f"{each.topic}[{each.partition}]", each.side, *map(str, counts)))
     lines = [f"{f.kind}: {f.says}" for each in found for f in each.findings]
-    lines += [f"{each.topic}[{each.partition}]: {each.remark}" for each in found if each.remark]
+    bare = [each for each in found if not each.entries and each.unproven]
+    lines += [f"{each.topic}[{each.partition}]: {each.remark}" for each in found if each.remark and each not in bare]
+    lines += _gap_lines(found)
+    if bare:
+        lines.append(f"of {len(bare)} of {len(found)} partitions {bare[0].remark}")
     return "\n".join([aligned(rows), *lines])
+
+
+def _gap_lines(found: Sequence[Checked] | Sequence[Comparison]) -> list[str]:
+    return [
+        f"named by gaps: {each.topic}[{each.partition}] {gap.first} to {gap.end - 1}, {gap.cause}"
+        for each in found
+        for gap in each.gaps
+    ]
 
 
 _COUNTED = ("compared", "missing", "doubled", "swapped", "altered", "waiting", "skipped", "filtered")
@@ -95,4 +107,5 @@ def _compared_table(found: Sequence[Comparison]) -> str:
         rows.append((f"{each.topic}[{each.partition}]", *map(str, counts), *digests, each.compares))
     lines = [aligned(rows), *(each.remark for each in found if each.remark)]
     lines += [f"{each.topic}[{each.partition}]: {span.sentence()}" for each in found for span in each.ranges]
+    lines += _gap_lines(found)
     return "\n".join(lines)

@@ -23,7 +23,7 @@ _LOTS = 500  # records that the rules see at a time
 
 
 class Compared:
-    """Two logs under rules: counts as in verify.Comparison. `filtered` of the source's records were left out.
+    """Two logs under rules: counts as in proof.comparison.Comparison. `filtered` of the source's records were left out.
 
     `compacted`: records may be gone at either end because another one of their key came later. `begin` is the source
     offset from which on it is known what the rules ship: where they thin out and the source has no longer what they had

@@ -14,11 +14,12 @@ from replicator.operating.planning import plan_link
 from replicator.position import RECREATED, Gap, Position, position_key
 from replicator.position import encode as encode_value
 from replicator.proof.cli import _compared_table
+from replicator.proof.comparison import Comparison
 from replicator.proof.entry import Head, head_key
 from replicator.proof.heads import heads_in, safe_offset
 from replicator.quarantine import TOO_LARGE
 from replicator.status import LinkStatus, PartitionStatus, link_status
-from replicator.verify import Comparison, verify_link
+from replicator.verify import verify_link
 from replicator.way import Way
 from tests.replicator.bed import Bed, numbered, until
 from tests.replicator.silence import configure

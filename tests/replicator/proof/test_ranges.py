@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 
 from headwater.transport.kafka_batch import Record
-from replicator.verify import Comparison, _Walk
+from replicator.proof.comparison import Comparison
+from replicator.verify import _Walk
 from replicator.way import Way
 
 

@@ -17,10 +17,11 @@ from replicator.cli import app
 from replicator.operating.planning import plan_link
 from replicator.operating.report import report
 from replicator.operating.status_cli import _text as status_text
+from replicator.proof.comparison import Comparison
 from replicator.proof.sides import Side, check_side
 from replicator.settings import ReplicatorSettings
 from replicator.status import link_status
-from replicator.verify import Comparison, verify_link
+from replicator.verify import verify_link
 from tests.replicator.bed import Bed, now_ms
 from tests.replicator.records.test_shipping import looked_at, reading, rules, there, write
 
@@ -90,7 +91,6 @@ def test_rules_are_tried_without_a_broker(configured: Path) -> None:
     assert "does not ship" in str(tried("other").exception)
 
 
-def test_a_value_that_never_ends_is_refused(configured: Path) -> None:
 def test_rules_alone_can_be_tried(configured: Path) -> None:
     """No site and no broker need be set: they have no part in it."""
     lines = FILE.splitlines()
@@ -99,6 +99,7 @@ def test_rules_alone_can_be_tried(configured: Path) -> None:
     assert tried("readings-1", "--key", "pump", "--value", '{"values":{"flow":31.2},"who":"me"}').exit_code == 0
 
 
+def test_a_value_that_never_ends_is_refused(configured: Path) -> None:
     """A device as a file is not read, and the standard input not beyond a mebibyte."""
     done = tried("readings-1", "--value", "@/dev/zero")
     assert "/dev/zero cannot be read: it is no regular file" in str(done.exception)
