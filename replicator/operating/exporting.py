@@ -95,7 +95,11 @@ class Exported(Collector):
 _LINK: list[tuple[str, str, Callable[[Snapshot], float | None]]] = [
     ("goodput_bytes_per_second", "Bytes that the target acknowledges a second.", lambda now: now.goodput_bytes_s),
     ("round_trip_seconds", "Round trip to the target, smoothed by TCP.", lambda now: _seconds(now.round_trip_ms)),
-    ("eta_seconds", "Until all that waits is shipped; absent: never at this rate.", lambda now: now.eta_s),
+    (
+        "eta_seconds",
+        "Until all that waits is shipped; absent where `watch` says why not.",
+        lambda now: now.eta_s,
+    ),
     (
         "rate_bytes_per_second",
         "At which batches leave; absent where they leave as they come.",

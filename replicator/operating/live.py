@@ -75,8 +75,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """A link at one moment. Rates are of the last 20 s; `sent_bytes` are on the road to the target, all included.
 
     `wasted_bytes` of them were sent again by TCP, or in batches that nobody acknowledged. `eta_s`: until all that waits
-    is shipped at this rate, None: never at this rate. `budget_left_bytes`: None without a budget. `rate_bytes_s`: at
-    which batches leave now, None: as they come.
+    is shipped at this rate, None: `eta_why` says why nobody knows, or that it grows. `budget_left_bytes`: None without
+    a budget. `rate_bytes_s`: at which batches leave now, None: as they come.
     `failed`: why this way has ended while the process goes on with the other one. `down`: the way down beside it.
     """
 
@@ -93,6 +93,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     sent_bytes: int = 0
     wasted_bytes: int = 0
     eta_s: float | None = None
+    eta_why: str = ""
     budget_left_bytes: int | None = None
     rate_bytes_s: float | None = None
     connections: int = 0  # to the target

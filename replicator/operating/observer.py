@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from itertools import groupby
@@ -28,6 +27,7 @@ from replicator.links.lines import Lines
 from replicator.operating.figures import Figures
 from replicator.operating.lanes import lanes
 from replicator.operating.live import PartitionView, Snapshot
+from replicator.operating.outlook import Outlook
 from replicator.operating.pausing import ALL, Pause, Paused, Watch
 from replicator.operating.roads import Roads
 from replicator.proof.prover import Prover
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 _LOOK_S = 1.0
 _ENDS_LOOKS = 5
-_INFLOW_MS = 20_000
 
 _log = structlog.get_logger(__name__)
 
@@ -69,7 +68,7 @@ class Observer:
         self._flows: list[Flow] = []
         self._roads = Roads()
         self._reached_ms = 0
-        self._ends: deque[tuple[int, int]] = deque()  # when, and the sum of what was decided
+        self._outlook = Outlook()
         self._resumed: Callable[[], None] = lambda: None
 
     def attach(self, flow: Flow) -> None:
@@ -123,7 +122,7 @@ class Observer:
             self._roads.look(target.roads())
             if looks % _ENDS_LOOKS == 0:
                 await self._look_at_ends(probe)
-            self._count_inflow()
+            self._outlook.note(sum(each.behind for each in self._flows if not each.paused), self._clock())
             looks += 1
             await asyncio.sleep(_LOOK_S)
 
@@ -139,24 +138,14 @@ class Observer:
                 if flow.engine.way.topic == topic:
                     flow.decided = max(flow.decided, ends.get(flow.engine.way.partition, 0))
 
-    def _count_inflow(self) -> None:
-        now = self._clock()
-        self._ends.append((now, sum(flow.decided for flow in self._flows)))
-        while now - self._ends[0][0] > _INFLOW_MS:
-            self._ends.popleft()
-
-    def _inflow_records_s(self) -> float:
-        if len(self._ends) < 2:
-            return 0.0
-        (began, first), (ended, last) = self._ends[0], self._ends[-1]
-        return max(last - first, 0) / max((ended - began) / 1000, _LOOK_S)
-
     def snapshot(self) -> Snapshot:
         """All at this moment; call it on the link's event loop."""
         settings, now, problem = self.settings, self._clock(), logs.last_problem()
         partitions = [self._view(flow, now) for flow in self._flows]
         partitions += [self._refusal(topic, error) for topic, error in self.refused.items()]
         goodput = self.figures.goodput.now(now)
+        views = lanes(settings.link, partitions, self.lines)
+        eta_s, why = self._outlook.eta(partitions, views, goodput, self._held)
         in_vain = sum(f.engine.unacknowledged_bytes for f in self._flows if isinstance(f.engine, BatchEngine))
         return Snapshot(
             site=settings.site,
@@ -171,11 +160,12 @@ class Observer:
             round_trip_ms=self._roads.round_trip_ms,
             sent_bytes=self._roads.sent,
             wasted_bytes=self._roads.resent + in_vain,
-            eta_s=self._eta_s(partitions, goodput),
+            eta_s=eta_s,
+            eta_why=why,
             budget_left_bytes=None if self.lines is None else self.lines.budget.left,
             rate_bytes_s=None if self.lines is None else self.lines.governor.rate,
             connections=self._roads.connections,
-            lanes=lanes(settings.link, partitions, self.lines),
+            lanes=views,
             paused=({ALL: self._held} if self._held else {})
             | {topic: pause.why or f"by {pause.by or 'somebody'}" for topic, pause in self.paused.items()},
             partitions=partitions,
@@ -241,15 +231,6 @@ class Observer:
         """Of all that was shipped; a partition that has shipped nothing yet is taken to be like the others."""
         records = sum(each.records for each in self.figures.partitions.values())
         return self.figures.goodput.total / records if records else 0.0
-
-    def _eta_s(self, partitions: list[PartitionView], goodput: float) -> float | None:
-        """Until what waits is shipped, while as much as of late keeps coming."""
-        waiting = [each for each in partitions if each.state != "paused" and not each.halted]
-        lag = sum(each.lag_bytes for each in waiting)
-        if not sum(each.lag_records for each in waiting):
-            return 0.0
-        net = goodput - self._inflow_records_s() * self._record_bytes()
-        return lag / net if net > 0 and lag else None
 
 
 def _state(flow: Flow) -> str:

@@ -126,9 +126,9 @@ def _absence(link: Report) -> list[str]:
 
 
 def _process(now: Snapshot) -> list[str]:
-    from replicator.operating.wording import LANE_HEADER, lane_cells, link_text  # noqa: PLC0415  # as above
+    from replicator.operating.wording import LANE_HEADER, eta_text, lane_cells, link_text  # noqa: PLC0415  # as above
 
-    eta = "never at this rate" if now.eta_s is None else span_text(now.eta_s)
+    eta = eta_text(now)
     rate, wait = bytes_text(now.goodput_bytes_s), bytes_text(now.lag_bytes)
     lines = [f"process {now.pid}: {rate} a second, about {wait} wait, until all is shipped: {eta}"]
     if now.direction == "down":

@@ -12,7 +12,7 @@ from rich.text import Text
 from headwater.transport import watching
 from replicator.operating.live import PartitionView, Snapshot, ask
 from replicator.operating.observer import by_topic
-from replicator.operating.wording import LANE_HEADER, lane_cells, link_text
+from replicator.operating.wording import LANE_HEADER, eta_text, lane_cells, link_text
 from replicator.tables import bytes_text, span_text
 
 _SIDES: tuple[JustifyMethod, ...] = ("left", "right", "right", "right", "right", "left", "left")
@@ -36,7 +36,7 @@ def view(now: Snapshot, before: Snapshot | None) -> RenderableType:
     head.pad_edge = head.show_header = False
     head.add_row("goodput", f"{bytes_text(now.goodput_bytes_s)} a second")
     head.add_row("waits", f"{now.lag_records:,} records, about {bytes_text(now.lag_bytes)}")
-    head.add_row("until all is shipped", "never at this rate" if now.eta_s is None else span_text(now.eta_s))
+    head.add_row("until all is shipped", eta_text(now))
     head.add_row("link", link_text(now))
     share = now.wasted_bytes / now.sent_bytes if now.sent_bytes else 0.0
     head.add_row("on the road", f"{bytes_text(now.sent_bytes)}, of these {share:.1%} in vain")

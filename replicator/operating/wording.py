@@ -18,6 +18,11 @@ def link_text(now: Snapshot) -> str:
     return f"{trip}, {lines}, {rate}"
 
 
+def eta_text(now: Snapshot) -> str:
+    """Until all is shipped."""
+    return now.eta_why or "unknown" if now.eta_s is None else span_text(now.eta_s)
+
+
 def lane_cells(lane: LaneView) -> tuple[str, ...]:
     """A row below LANE_HEADER."""
     topics = ", ".join(name if count == 1 else f"{name} ({count})" for name, count in lane.topics.items())

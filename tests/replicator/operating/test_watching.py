@@ -44,6 +44,7 @@ def test_trouble_is_in_sight() -> None:
         sent_bytes=2_000_000,
         wasted_bytes=100_000,
         eta_s=None,
+        eta_why="never at this rate",
         budget_left_bytes=5_000_000,
         paused={"alarms": "satellite costs"},
         partitions=[
