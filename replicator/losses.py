@@ -82,7 +82,8 @@ def sentences(topic: str, found: PartitionStatus) -> list[str]:
         lines.append(f"{where}: offsets {found.missing[0]} to {found.missing[1] - 1} were deleted unshipped")
     if found.lost:
         again = "a link that runs ships them again within a minute, if the source still has them"
-        lines.append(f"{where}: the target has lost the last {found.lost} records that it had acknowledged; {again}")
+        what = "records" if found.engine == "batch" else "offsets (records, and markers of transactions)"
+        lines.append(f"{where}: the target has lost the last {found.lost} {what} that it had acknowledged; {again}")
     if found.undecided:
         lines.append(f"{where}: {found.undecided} offsets wait for an open transaction of a producer at the source")
     if found.replaced:

@@ -37,13 +37,13 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     with what to do and the exit code of that trouble, `tried`: when it was last tried again, ms since 1970.
     `filtered`: records that rules left out in the link's present life, by rule; `unreadable`: values that they could
     not read, as `<rule>: <why>, <shipped or dropped>`.
-    `safe_to_delete`: source offset behind what is proven. `lost`: records that the target had acknowledged and has no
+    `safe_to_delete`: source offset behind what is proven. `lost`: offsets that the target had acknowledged and has no
     more. `undecided`: how many of `lag_records` are behind the begin of an open transaction at the source.
     """
 
     partition: int
     state: str  # up to date, behind, not started, records missing, halted
-    shipped: int  # records at the target, those that its retention has deleted included
+    shipped: int  # offset that the target's log ends at: records, and record by record also markers of transactions
     lag_records: int
     lag_s: float
     missing: tuple[int, int] | None  # source offsets [first, end) that were deleted before they were shipped

@@ -30,7 +30,9 @@ MOST_LAG = typer.Option(
 def status(
     as_json: bool = AS_JSON, check: bool = CHECK, local: bool = LOCAL, most_lag_s: float | None = MOST_LAG
 ) -> None:
-    """Say how far each topic is: records shipped, records and seconds behind, gaps, replaced, proven.
+    """Say how far each topic is: offsets at the target, records and seconds behind, gaps, replaced, proven.
+
+    Where a topic goes record by record, markers of transactions have offsets at the target too.
 
     It asks both clusters; while one is away it answers from what the replicator of this machine told last, says since
     when, and ends with 5. Ends with 8 while records that were deleted at the site before they were shipped are named by
@@ -77,7 +79,7 @@ def _text(link: Report) -> str:
     return "\n".join(lines)
 
 
-_HEADER = ("topic", "engine", "state", "shipped", "behind", "seconds", "gaps", "replaced", "proven")
+_HEADER = ("topic", "engine", "state", "target offsets", "behind", "seconds", "gaps", "replaced", "proven")
 
 
 def _row(topic: TopicStatus) -> tuple[str, ...]:

@@ -8,10 +8,13 @@ import time
 from typing import Any
 
 import structlog
+from msgspec import structs
 
 from headwater.app.stack.runner import Runner
 from headwater.contract.topics import remote
 from headwater.transport.kafka_batch import Out, encode
+from replicator import losses
+from replicator.operating.status_cli import _HEADER
 from replicator.status import PartitionStatus, TopicStatus, is_running
 from tests import commands
 from tests.replicator.bed import EPOCH_MS, Bed, now_ms, numbered, until
@@ -209,3 +212,15 @@ async def test_a_wrong_setting_is_answered_with_the_right_one(bed: Bed) -> None:
     _, err = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 2
     assert b"HEADWATER_REPLICATOR__SITE" in err
+
+
+def test_markers_of_transactions_are_not_told_as_records() -> None:
+    """Where a topic goes record by record, the target's offsets are said to be offsets."""
+    lost = PartitionStatus(0, "records missing", 0, 0, 0.0, None, lost=2001)
+    assert "lost the last 2001 records that" in losses.sentences("staff", lost)[0]
+    by_record = structs.replace(lost, engine="record")
+    assert (
+        "lost the last 2001 offsets (records, and markers of transactions)" in losses.sentences("staff", by_record)[0]
+    )
+    assert "target offsets" in _HEADER
+    assert "shipped" not in _HEADER
