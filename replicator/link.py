@@ -265,7 +265,7 @@ class Link:
             except TimeoutError:
                 kept = False
                 _log.warning("positions not stored in time: the next start counts on from those that are stored")
-        held = [flow for flow in self._tasks.values() if flow is not None]
+        held = [flow for flow in self._tasks.values() if flow is not None and flow.adrift]
         if held or not kept:
             self._missing = await missing(self._target, positions(self._settings.site).name, held)
 
