@@ -6,6 +6,8 @@ import os
 import struct
 import time
 
+import typer
+
 from bench.figures import NONE, console, table
 from bench.replicator.cases import Case, outs
 from headwater.transport.kafka_batch import Fetched, Out, encode
@@ -28,7 +30,10 @@ _CASES = (
 
 
 def main() -> None:
-    """Print a line for each shape of what was fetched, as often as fits into two seconds of CPU."""
+    """Print what packing saves and costs, a line for each shape of what was fetched; about 40 seconds of CPU.
+
+    Example:  python -m bench.packing
+    """
     rows = [row(case, to) for to in _TO for case in _CASES]
     noise = [encode([Out(None, os.urandom(1000), (), 1) for _ in range(63)]) for _ in range(65)]
     rows += [measured("1 KB of noise, none, 64 KB batches", noise, 63, to) for to in _TO]
@@ -71,4 +76,4 @@ def _fetches(made: list[bytearray], each: int) -> list[Fetched]:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)
