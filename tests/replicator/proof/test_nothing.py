@@ -50,18 +50,21 @@ async def test_what_came_behind_the_last_entry_is_counted(bed: Bed) -> None:
 async def test_a_target_that_is_gone_hides_no_other(bed: Bed) -> None:
     """Its records are missing, by their offsets; the others are compared, and the gaps that were named are printed."""
     gone, kept = await bed.topic("gone", partitions=1), await bed.topic("kept", partitions=1)
-    for topic in (gone, kept):
+    state = await bed.topic("state", partitions=1, cleanup_policy="compact")
+    for topic in (gone, kept, state):
         await bed.fill(topic, 20)
     await bed.ship()
     await bed.fill(kept, 20)
     await bed.trim(bed.source, kept, 0, 30)
     async with bed.link(bed.settings()):
         await until(lambda: bed.ends_at(kept, 0, 30), "what is left is shipped")
-    await bed.delete(bed.target, remote(bed.site, gone))
-    settings = bed.settings(gone, kept, "absent")
+    for topic in (gone, state):
+        await bed.delete(bed.target, remote(bed.site, topic))
+    settings = bed.settings(gone, kept, state, "absent")
     found = {each.topic: each for each in await verify_link(settings)}
     assert (found[gone].missing, found[gone].waiting, found[gone].agrees) == (20, 0, False)
     assert (found[kept].compared, found[kept].agrees) == (10, True)
+    assert (found[state].missing, found[state].waiting) == (20, 0)
     assert [(each.cause, each.first, each.end) for each in found[kept].gaps] == [(RETENTION, 20, 30)]
     assert "not compared" in found["absent"].remark
     text = _compared_table(list(found.values()))
