@@ -12,19 +12,24 @@ from replicator.operating.live import LaneView, PartitionView
 
 
 def shares(weights: Sequence[float]) -> list[float]:
-    """Of the link for each lane, by the lanes' weights, while more waits in all of them than it carries."""
-    if len(weights) == 1:
-        return [1.0]
+    """Of the link for each lane, by the lanes' weights, while more waits in all of them than it carries.
+
+    A weight of 0: nothing can wait there, its share is the others'.
+    """
+    if len(weights) == 1 or not sum(weights):
+        return [1.0] * len(weights)
     first = min(weights[0] / sum(weights), FIRST_SHARE)
     others = sum(weights[1:])
-    return [first, *((1 - first) * weight / others for weight in weights[1:])]
+    return [first, *((1 - first) * weight / others if others else 0.0 for weight in weights[1:])]
 
 
 def lanes(settings: LinkSettings, partitions: Sequence[PartitionView], lines: Lines | None) -> list[LaneView]:
     """All lanes of a link, the first one first; `lines` once there are some."""
     names = settings.lane_names
+    used = {settings.lane_of(each.topic) for each in partitions} or set(range(len(names)))
+    weights = [weight if number in used else 0.0 for number, weight in enumerate(settings.weights)]
     found = []
-    for number, (name, share) in enumerate(zip(names, shares(settings.weights), strict=True)):
+    for number, (name, share) in enumerate(zip(names, shares(weights), strict=True)):
         mine = [each for each in partitions if settings.lane_of(each.topic) == number]
         shut = None if lines is None else lines.shut.get(number)
         found.append(

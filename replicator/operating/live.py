@@ -54,8 +54,9 @@ class PartitionView(msgspec.Struct, frozen=True):
 
 
 class LaneView(msgspec.Struct, frozen=True):
-    """One lane. `share`: of the link while more waits in every lane than it carries. `topics`: partitions under way.
+    """One lane. `share`: of the link while more waits in every lane with topics than it carries.
 
+    `topics`: partitions under way.
     `shut`: why it may not send now, `hours` or `budget`, empty while it may; `until`: when it may, ms since 1970.
     `sent_bytes` left in this life.
     """

@@ -25,6 +25,8 @@ def test_what_a_lane_gets_of_a_full_link() -> None:
     assert shares(LinkSettings().weights) == pytest.approx([0.9, 0.095, 0.005])
     assert shares([1.0, 2.0, 1.0]) == pytest.approx([0.25, 0.5, 0.25])
     assert shares(LinkSettings(lanes=()).weights) == [1.0]
+    assert shares([0.0, 0.0, 1.0]) == [0.0, 0.0, 1.0], "a lane without topics has none"
+    assert shares([1.0, 0.0]) == [0.9, 0.0]
 
 
 def test_a_lane_is_its_topics() -> None:
@@ -44,6 +46,7 @@ def test_a_lane_is_its_topics() -> None:
         ("scores", {}, 0, 0, None),
         ("bulk", {"readings": 2}, 4, 200, 9),
     ]
+    assert [each.share for each in found] == pytest.approx([0.9, 0.0, 0.1])
 
 
 def test_lanes_and_link_in_words() -> None:
