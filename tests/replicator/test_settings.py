@@ -157,12 +157,6 @@ def test_hints_can_be_followed(folder: Path) -> None:
     assert missing.hint.startswith("set HEADWATER_REPLICATOR__TARGET__BROKERS,")
 
 
-def test_a_short_salt_is_counted_in_characters(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And is not shown."""
-    monkeypatch.setenv("HEADWATER_REPLICATOR__MASK_SALT", "salt")
-    assert str(refusal(folder, LINK)).endswith("replicator.mask_salt: it must have at least 8 characters")
-
-
 def test_a_password_that_is_missing_is_named_with_its_variable_and_its_file(folder: Path) -> None:
     """So that nobody has to guess where the rest of a login goes; the salt of a rule likewise."""
     given = refusal(folder, LINK + 'target.sasl_mechanism = "SCRAM-SHA-512"\ntarget.username = "mm2"')
@@ -171,6 +165,12 @@ def test_a_password_that_is_missing_is_named_with_its_variable_and_its_file(fold
     assert "replicator__target__password in the folder that HEADWATER_SECRETS names" in given.hint
     salted = refusal(folder, LINK + 'topics = ["t"]\n[[replicator.records]]\ntopics = ["t"]\nmask = ["who"]')
     assert salted.hint.startswith("it can be set by HEADWATER_REPLICATOR__MASK_SALT, or by the file replicator__mask_")
+
+
+def test_a_short_salt_is_counted_in_characters(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is not shown."""
+    monkeypatch.setenv("HEADWATER_REPLICATOR__MASK_SALT", "salt")
+    assert str(refusal(folder, LINK)).endswith("replicator.mask_salt: it must have at least 8 characters")
 
 
 def test_what_pause_and_trim_need_is_told_apart(folder: Path) -> None:
