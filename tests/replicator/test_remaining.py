@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import structlog
 
 from headwater.contract.errors import DataMissing, Refused, Transient
 from headwater.contract.topics import COMPACT, positions, remote
@@ -57,23 +58,22 @@ async def test_a_topic_that_is_deleted_at_the_target_is_made_again(bed: Bed, con
     assert not await bed.gaps()
 
 
-async def test_a_link_that_stops_without_the_topic_it_ships_to_does_not_end_well(
-    bed: Bed, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_link_that_stops_without_the_topic_it_ships_to_does_not_end_well(bed: Bed) -> None:
     """It was deleted at the target, and there was no time to make it again: the code of missing records, not 0."""
     topic, stop = await bed.topic(partitions=1), asyncio.Event()
     await bed.fill(topic, 20)
-    task = asyncio.create_task(run_link(bed.settings(position_interval_s=60, drain_s=1), stop))
-    await bed.shipped(task)
-    await bed.delete(bed.target, remote(bed.site, topic))
-    await bed.fill(topic, 5)
+    with structlog.testing.capture_logs() as logs:
+        task = asyncio.create_task(run_link(bed.settings(position_interval_s=60, drain_s=1), stop))
+        await bed.shipped(task)
+        await bed.delete(bed.target, remote(bed.site, topic))
+        await bed.fill(topic, 5)
 
-    async def has_lost_its_place() -> bool:
-        return "anchoring again" in capsys.readouterr().out
+        async def has_lost_its_place() -> bool:
+            return any(entry["event"] == "anchoring again" for entry in logs)
 
-    await until(has_lost_its_place, "the link has seen it")
-    stop.set()
-    ended = await asyncio.wait_for(task, PATIENCE_S)
+        await until(has_lost_its_place, "the link has seen it")
+        stop.set()
+        ended = await asyncio.wait_for(task, PATIENCE_S)
     assert isinstance(ended, DataMissing)
     assert remote(bed.site, topic) in str(ended)
 
