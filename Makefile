@@ -1,10 +1,13 @@
 # What a newcomer and CI type. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo chaos lock clean
+.PHONY: help setup test test-ray parity-envs demo chaos lock clean
 MAKEFLAGS += --no-print-directory
 
 UV ?= uv
 COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --generate-hashes --no-header --no-emit-index-url \
+	--python-version 3.11
+
+COMPILE_PARITY = $(UV) pip compile - --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-annotate \
 	--python-version 3.11
 
 help:
@@ -14,6 +17,8 @@ help:
 	@echo '              KEEP=1 leaves the services running                     JSON=1 prints figures as JSON'
 	@echo 'make test     Style, types, layers, and all tests. CI=true demands every real service.'
 	@echo '              ARGS="-k stack" goes to pytest.'
+	@echo 'make test-ray The trainer on a Ray cluster, in an environment of its own (.venv-ray; 1.3 GB).'
+	@echo 'make parity-envs  An environment for each TFLite runtime that models are certified for, below build/parity.'
 	@echo 'make chaos    Kill, cut, stall and fill for an hour; count what is lost, duplicated, reordered.'
 	@echo '              PART=bridge|replicator  N=1000  SEED=1; goes on where it was stopped      LEADERS=50 more on three Kafkas'
 	@echo '              CHAPTER=5/1/kafka/3 repeats one chapter      SPARKPLUG=50 more from an edge node      JSON=1 prints JSON'
@@ -35,6 +40,20 @@ test: setup
 	.venv/bin/pytest $(ARGS) || failed="$$failed pytest"; \
 	[ -z "$$failed" ] || { echo "make test: failed:$$failed" >&2; exit 1; }
 
+# Where models are certified: each runtime of the fleet in an environment of its own (.ci/parity-envs).
+parity-envs: setup
+	@.ci/parity-envs
+
+# Ray is 200 MB that nobody else needs, so it has an environment and a lock of its own.
+test-ray: .venv-ray/set-up
+	@.venv-ray/bin/python -m pytest $(or $(ARGS),tests/cloud_trainer/running)
+
+.venv-ray/set-up: lock/ray.txt pyproject.toml | setup
+	@.venv/bin/python -m venv --clear .venv-ray
+	@.venv-ray/bin/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps --require-hashes -r lock/ray.txt
+	@.venv-ray/bin/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps -e .
+	@touch $@
+
 demo: setup
 	@.venv/bin/headwater demo $(if $(DATA),--data '$(DATA)') $(if $(SITES),--sites '$(SITES)') \
 	  $(if $(SEED),--seed '$(SEED)') $(if $(SPEED),--speed '$(SPEED)') $(if $(KEEP),--keep) $(if $(JSON),--json)
@@ -48,9 +67,13 @@ lock:
 	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: pip install uv, or UV=/path/to/uv' >&2; exit 1; }
 	$(COMPILE) $(if $(UPGRADE),--upgrade) -c lock/constraints.txt --extra decoders --extra train --extra report --extra stack --extra dev -o lock/dev.txt
 	$(COMPILE) -c lock/dev.txt -o lock/edge.txt
+	$(COMPILE) -c lock/dev.txt --extra decoders --extra train --extra report --extra stack --extra dev --extra ray -o lock/ray.txt
+	$(COMPILE) -c lock/dev.txt --extra train --extra report -o lock/cloud.txt
+	printf '%s\n' ai-edge-litert numpy msgspec pydantic | $(COMPILE_PARITY) -c lock/edge.txt -o lock/parity-ai-edge-litert.txt
+	printf '%s\n' tflite-runtime==2.14.0 'numpy<2' msgspec pydantic | $(COMPILE_PARITY) -o lock/parity-tflite-runtime.txt
 	cp lock/kafka-jars.txt headwater/app/stack/kafka-jars.txt
-	@! grep -nE 'https?://' lock/dev.txt lock/edge.txt || { echo 'a lock names an index' >&2; exit 1; }
+	@! grep -nE 'https?://' lock/dev.txt lock/edge.txt lock/cloud.txt lock/ray.txt lock/parity-*.txt || { echo 'a lock names an index' >&2; exit 1; }
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-ray build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

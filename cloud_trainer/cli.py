@@ -11,7 +11,16 @@ from pathlib import Path
 import msgspec
 import typer
 
+from cloud_trainer.cards.cli import card
+from cloud_trainer.certificates.cli import certify
+from cloud_trainer.datasets.cli import app as dataset_app
+from cloud_trainer.datasets.stream_cli import simulate_stream
+from cloud_trainer.judging.cli import compare, publish
+from cloud_trainer.labels.cli import label
+from cloud_trainer.options import AS_JSON, CLASS, OFFSETS
+from cloud_trainer.pool.words import table
 from cloud_trainer.settings import TrainerSettings
+from cloud_trainer.tracing.cli import explain, lineage
 from headwater.contract.errors import BadInput, GateFailed
 from headwater.contract.manifest import MANIFEST_FILE, Manifest, decode_manifest, model_path
 from headwater.contract.messages import RetrainRequest, TrainingRun
@@ -26,13 +35,12 @@ app = typer.Typer(
     help="Train models from an exact range of what the plants sent.\n\n"
     "Example:  headwater train request --class pump --wait",
 )
-CLASS = typer.Option(..., "--class", help="Asset class, such as pump.")
-AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
-OFFSETS = typer.Option(
-    None,
-    "--offsets",
-    help='JSON file with the ranges: {"lyon.readings": {"0": [0, 5000]}}; all there is by now if none.',
+DATASET = typer.Option(
+    None, "--dataset", help="Instead of ranges: a dataset file, or the digest of a frozen dataset (train dataset)."
 )
+
+
+app.add_typer(dataset_app, name="dataset")
 
 
 @app.callback()
@@ -56,6 +64,7 @@ def serve() -> None:
 def request(
     asset_class: str = CLASS,
     offsets: Path = OFFSETS,
+    dataset: str = DATASET,
     reason: str = typer.Option("", help="Why, in a few words."),
     request_id: str = typer.Option("", help="Id of the request; the same id is never carried out twice."),
     wait: bool = typer.Option(False, "--wait", help="Wait for the outcome."),
@@ -69,7 +78,7 @@ def request(
     """
     from cloud_trainer.runs import Runs  # noqa: PLC0415  # librdkafka, which `--help` does not need
 
-    asked = _request(asset_class, offsets, reason, request_id)
+    asked = _request(asset_class, offsets, reason, request_id, dataset)
     if dry_run:
         typer.echo(json.dumps(msgspec.to_builtins(asked), indent=2))
         return
@@ -85,13 +94,18 @@ def request(
 
 @app.command()
 def run(
+    *,
     asset_class: str = CLASS,
     offsets: Path = OFFSETS,
+    dataset: str = DATASET,
     folder: Path = typer.Option(None, "--folder", help="Learn from the recordings in a folder; no cluster is asked."),
     site: str = typer.Option("recorded", help="With --folder: the site that its assets belong to."),
     rows: int = typer.Option(None, min=1, help="With --folder: only the first rows of each recording are healthy."),
     out: Path = typer.Option(None, "--out", help="Write model.tflite and manifest.json here instead of publishing."),
     version: int = typer.Option(1, min=1, help="With --out: version to write into the manifest."),
+    budget: float = typer.Option(
+        None, min=0, help="Seconds for other detectors to compete with T² (0: T² alone); the setting if none."
+    ),
     reason: str = typer.Option("", help="Why, in a few words."),
     as_json: bool = AS_JSON,
     dry_run: bool = typer.Option(False, "--dry-run", help="Train and compare, then only show what came of it."),
@@ -101,23 +115,58 @@ def run(
     Example:  headwater train run --class pump
 
     Example:  headwater train run --class rig --folder recordings --rows 400 --out my-model
+
+    Example:  headwater train run --class pump --dataset pump.dataset.json
+
+    Example:  headwater train run --class pump --budget 60
     """
     from cloud_trainer import local  # noqa: PLC0415  # numpy, which `--help` does not need
 
-    settings, asked = load("trainer", TrainerSettings), _request(asset_class, offsets, reason, "")
+    settings, asked = _settings(budget), _request(asset_class, offsets, reason, "", dataset)
     if folder is None and out is None and not dry_run:
         _show(local.publish(settings, asked), as_json)
         return
-    if folder is None:
-        made = local.from_cluster(settings, asked)
-    elif out is None and not dry_run:
+    if folder is not None and out is None and not dry_run:
         raise BadInput("a model from a folder is not published directly", hint="add --out DIR; headwater fleet publish")
-    else:
-        made = local.from_recordings(settings, folder, asset_class, site, rows)
+    recorded = (folder, asset_class, site, rows, dataset)
+    made = local.from_recordings(settings, *recorded) if folder else local.from_cluster(settings, asked)
     manifest = local.write(made, asked.request_id, version, None if dry_run else out)
-    typer.echo(manifest.encode().decode() if as_json else _card(manifest))
-    if not as_json and out is not None and not dry_run:
-        typer.echo(f"written to {out}; publish it with: headwater fleet publish {out}")
+    written = f"\nwritten to {out}; publish it with: headwater fleet publish {out}" if out and not dry_run else ""
+    typer.echo(manifest.encode().decode() if as_json else _card(manifest) + written)
+
+
+@app.command()
+def sites(
+    asset_class: str = CLASS,
+    model: Path = typer.Option(None, "--model", help="Folder with the class's network; else a published version."),
+    version: int = typer.Option(None, min=1, help="Published version whose network is taken; the newest if none."),
+    offsets: Path = OFFSETS,
+    folder: Path = typer.Option(
+        None, "--folder", help="Recordings, in a folder for each site: FOLDER/lyon/pump-1.csv; no cluster is asked."
+    ),
+    out: Path = typer.Option(None, "--out", help="Write model.tflite and manifest.json here instead of publishing."),
+    runner: str = typer.Option(None, help="pool or ray: what works on many assets at once; the setting if none."),
+    request_id: str = typer.Option("", help="Id of this run; the same id is never published twice."),
+    as_json: bool = AS_JSON,
+    dry_run: bool = typer.Option(False, "--dry-run", help="Measure the assets, then only show what came of it."),
+) -> None:
+    """Give every asset of every site a scaling and a threshold of its own, on the network of its class.
+
+    Nothing is trained: the network stays byte for byte as it is, in a new version. A thousand sites take seconds.
+
+    Example:  headwater train sites --class pump
+
+    Example:  headwater train sites --class rig --model my-model --folder plants --out my-sites
+    """
+    from cloud_trainer import sites_cli  # noqa: PLC0415  # rich's progress, which `--help` does not need
+
+    if runner not in (None, "pool", "ray"):
+        raise BadInput(f"there is no runner {runner!r}", hint="pool or ray")
+    asked = _request(asset_class, offsets, "scaling and thresholds of all sites", request_id)
+    sites_cli.carry_out(
+        load("trainer", TrainerSettings),
+        sites_cli.Asked(asked, model, version, folder, out, runner, as_json, dry_run),  # type: ignore[arg-type]  # checked above
+    )
 
 
 @app.command()
@@ -159,18 +208,34 @@ def show(
     typer.echo(data.decode() if as_json else _card(decode_manifest(data)))
 
 
-def _request(asset_class: str, offsets: Path | None, reason: str, request_id: str) -> RetrainRequest:
+app.command()(simulate_stream)
+app.command()(compare)
+app.command()(publish)
+app.command()(certify)
+app.command()(card)
+app.command()(label)
+app.command()(explain)
+app.command()(lineage)
+
+
+def _request(
+    asset_class: str, offsets: Path | None, reason: str, request_id: str, dataset: str | None = None
+) -> RetrainRequest:
     check_name(asset_class, "asset class")
     name = request_id or f"{asset_class}-{int(time.time())}-{secrets.token_hex(3)}"
-    ranges = None
-    if offsets is not None:
-        try:
-            ranges = msgspec.json.decode(offsets.read_bytes(), type=dict[str, dict[str, tuple[int, int]]])
-        except OSError as error:
-            raise BadInput(f"{offsets} cannot be read: {error.strerror}") from error
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise BadInput(f"{offsets} holds no ranges: {error}", hint='{"lyon.readings": {"0": [0, 5000]}}') from error
-    return RetrainRequest(name, asset_class, ranges, getpass.getuser(), reason)
+    ranges, digest = None, None
+    if offsets is not None or dataset is not None:
+        from cloud_trainer.datasets import sessions  # noqa: PLC0415  # numpy, which `--help` does not need
+
+        ranges, digest = sessions.asked_for(load("trainer", TrainerSettings), asset_class, offsets, dataset)
+    return RetrainRequest(name, asset_class, ranges, getpass.getuser(), reason, digest)
+
+
+def _settings(budget: float | None) -> TrainerSettings:
+    settings = load("trainer", TrainerSettings)
+    if budget is None:
+        return settings
+    return settings.model_copy(update={"recipe": settings.recipe.model_copy(update={"budget_s": budget})})
 
 
 def _show(run: TrainingRun, as_json: bool) -> None:
@@ -182,7 +247,9 @@ def _show(run: TrainingRun, as_json: bool) -> None:
 def _line(run: TrainingRun) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.at / 1000))
     outcome = (
-        f"version {run.version} from {run.records:,} records in {run.seconds:.1f} s" if run.version else run.detail
+        f"version {run.version} from {run.records:,} records in {run.seconds:.1f} s"
+        if run.state == "published"
+        else run.detail
     )
     return f"{when}  {run.request_id}  {run.asset_class}  {run.state}  {outcome}"
 
@@ -199,6 +266,11 @@ def _card(manifest: Manifest) -> str:
         *(f"    left out, {reason}: {count:,}" for reason, count in sorted(data.excluded.items())),
         f"  threshold: {manifest.thresholds['']:.3f} for assets without their own, of {len(manifest.thresholds) - 1}",
         *(f"  parity on {runtime}: {worst:.1e} relative" for runtime, worst in manifest.parity.items()),
+        *(
+            f"  certified for {one.runtime}: {one.windows:,} windows, {one.flips} flips"
+            for one in manifest.certificates
+        ),
+        *(f"  {line}" for line in table(manifest.metrics)),
     ]
     return "\n".join(lines)
 

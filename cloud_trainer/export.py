@@ -30,6 +30,12 @@ def export(weights: Floats, bias: Floats) -> bytes:
         raise BadInput(f"weights of shape {weights.shape} and {features} biases do not make a model")
     graph = Graph(f"Hotelling's T-squared of {features} features")
     source = graph.tensor(INPUT, (1, features))
+    return graph.finish(source, head(graph, source, weights, bias))
+
+
+def head(graph: Graph, source: int, weights: Floats, bias: Floats) -> dict[str, int]:
+    """Add the linear model to a graph behind the tensor `source` [1, F]; its outputs by name."""
+    features = len(bias)
     matrix = graph.tensor("weights", weights.shape, weights)
     offset = graph.tensor("bias", bias.shape, bias)
     axis = graph.tensor("axis", (1,), np.array([1], "<i4"))
@@ -48,4 +54,4 @@ def export(weights: Floats, bias: Floats) -> bytes:
     graph.operation(operator.MUL, options.MulOptions, schema.MulOptionsT(), [whitened, whitened], parts)
     graph.operation(operator.SUM, options.ReducerOptions, schema.ReducerOptionsT(), [parts, axis], total)
     graph.operation(operator.SQRT, options.NONE, None, [total], score)
-    return graph.finish(source, {SCORE: score, CONTRIBUTIONS: parts})
+    return {SCORE: score, CONTRIBUTIONS: parts}

@@ -1,29 +1,33 @@
 """From a request to a published model.
 
-Order of effects: `started` on training-runs, the signed model (all at once or not at all), the announcement on
-model-events, `published` on training-runs. A crash between any two leaves a request without an outcome, which is run
-again: a version that was signed for this request is found by its id and not made twice, nor announced twice.
+Order of effects: `started` on training-runs, what the judge says against the version before, the signed model (all at
+once or not at all), the announcement on model-events, `published` on training-runs. A crash between any two leaves a
+request without an outcome, which is run again: a version that was signed for this request is found by its id and not
+made twice, nor announced twice; a decision may be written twice.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
 from prometheus_client import Counter, Histogram
 
-from cloud_trainer import dataset
-from cloud_trainer.making import Made, make, make_manifest
+from cloud_trainer.datasets import building, checks
+from cloud_trainer.datasets.collecting import Collected, training_set
+from cloud_trainer.judging import gate
+from cloud_trainer.making import Made, certified, make, make_manifest
 from cloud_trainer.recipe import Recipe
 from cloud_trainer.runs import FINAL, Runs
 from cloud_trainer.series import TrainingSet
-from headwater.contract.errors import Permanent
+from headwater.contract.errors import BadInput, Defect, HeadwaterError, Permanent
 from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, decode_manifest, model_path
 from headwater.contract.messages import RetrainRequest, TrainingRun
-from headwater.transport import kafka
-from headwater.transport.kafka_batch import Cluster, KafkaSettings
+from headwater.transport.kafka_batch import KafkaSettings
+from headwater.transport.objects import ObjectStore
 
 _log = structlog.get_logger(__name__)
 _outcomes = Counter("headwater_trainer_runs_total", "Requests carried out, by outcome", ["state"])
@@ -49,13 +53,27 @@ class Models(Protocol):
 class Job:
     """Carries out requests."""
 
-    def __init__(self, settings: KafkaSettings, runs: Runs, models: Models, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        runs: Runs,
+        models: Models,
+        recipe: Recipe,
+        store: ObjectStore | None = None,
+        runtimes: Sequence[Path] = (),
+    ) -> None:
+        """`store` is where frozen datasets are; without one a request for such a dataset fails.
+
+        `runtimes` are interpreters whose runtimes must be certified for a model (`certified`).
+        """
         self._kafka, self._runs, self._models, self._recipe = settings, runs, models, recipe
+        self._store, self._runtimes = store, runtimes
 
     def run(self, request: RetrainRequest) -> TrainingRun:
         """The outcome of a request, which is carried out unless it has one already.
 
-        What cannot succeed is an outcome too: `failed`, with the reason. Raises Transient when a service is away, or
+        What cannot succeed is an outcome too: `failed`, with the reason; so is what nobody has thought of, with its
+        traceback in the log, so that one request does not end the service. Raises Transient when a service is away, or
         another trainer took the version's number; calling again goes on from there.
         """
         known = self._runs.all().get(request.request_id)
@@ -66,10 +84,10 @@ class Job:
         self._runs.write(_outcome(request, "started"))
         try:
             manifest = self._published(request) or self._publish(request)
-        except Permanent as error:
+        except (Permanent, Defect) as error:
             detail = f"{error}" + (f" ({error.hint})" if error.hint else "")
             run = _outcome(request, "failed", seconds=round(time.monotonic() - began, 3), detail=detail)
-            _log.error("training failed", request=request.request_id, why=detail)
+            _log.error("training failed", request=request.request_id, why=detail, exc_info=isinstance(error, Defect))
         else:
             run = _success(request, manifest, time.monotonic() - began)
             self._runs.announce(run)
@@ -88,9 +106,13 @@ class Job:
         return None
 
     def _publish(self, request: RetrainRequest) -> Manifest:
-        made = make_from(self._kafka, request, self._recipe)
+        made = self._made(request)
         version = max(self._models.versions(request.asset_class), default=0) + 1
         manifest = make_manifest(request.request_id, version, made)
+        decision = gate.judged(self._models, made.learn, manifest, made.model)
+        if decision is not None:
+            self._runs.write(decision.as_run())
+            manifest = gate.consented(decision, manifest)
         self._models.publish(
             {
                 model_path(request.asset_class, version, MODEL_FILE): made.model,
@@ -99,26 +121,48 @@ class Job:
         )
         return manifest
 
+    def _made(self, request: RetrainRequest) -> Made:
+        """A certified model; Defect where making it ends in a way that nobody has thought of."""
+        try:
+            return certified(make_from(self._kafka, request, self._recipe, self._store), self._runtimes)
+        except HeadwaterError:
+            raise
+        except Exception as error:  # the outermost door of a request: its data may hold what nobody has thought of
+            raise Defect(f"training ended with {type(error).__name__}: {error}") from error
 
-def make_from(settings: KafkaSettings, request: RetrainRequest, recipe: Recipe) -> Made:
-    """Read the range of a request, train, export and compare, publishing nothing.
 
-    Raises DataMissing, BadInput, Refused (the range), GateFailed (the model), Transient (the cluster).
+def make_from(
+    settings: KafkaSettings, request: RetrainRequest, recipe: Recipe, store: ObjectStore | None = None
+) -> Made:
+    """Read the range or the frozen dataset of a request, check it, train, export and compare, publishing nothing.
+
+    Raises DataMissing, BadInput, Refused, Untrusted (the dataset), GateFailed (its checks, the model), Transient (the
+    cluster, the store).
     """
-    learn = asyncio.run(_dataset(settings, request, recipe))
+    learn = checks.fit_to_learn(_collected(settings, request, recipe, store), recipe)
     _log.info("dataset read", records=learn.source.records, left_out=learn.source.excluded)
     made = make(learn, recipe)
     _log.info("trained and compared", windows=made.parity.windows, worst=made.parity.worst)
     return made
 
 
-async def _dataset(settings: KafkaSettings, request: RetrainRequest, recipe: Recipe) -> TrainingSet:
-    async with Cluster(settings, client_id="headwater-train") as cluster:
-        offsets = request.offsets
-        if offsets is None:
-            names = await asyncio.to_thread(kafka.topic_names, settings)
-            offsets = await dataset.resolve(cluster, names, recipe.most_records)
-        return await dataset.build(cluster, request.asset_class, offsets, recipe)
+def read_dataset(
+    settings: KafkaSettings, request: RetrainRequest, recipe: Recipe, store: ObjectStore | None = None
+) -> TrainingSet:
+    """The readings of a request's range, or of all there is by now, unchecked; raises as `make_from` does."""
+    return training_set(_collected(settings, request, recipe, store), recipe)
+
+
+def _collected(
+    settings: KafkaSettings, request: RetrainRequest, recipe: Recipe, store: ObjectStore | None
+) -> Collected:
+    if request.dataset is None or request.offsets is not None:
+        found = building.from_kafka(settings, request.asset_class, request.offsets, recipe)
+        building.expect_digest(found, request.dataset)
+        return found
+    if store is None:
+        raise BadInput(f"there is no store to read the frozen dataset {request.dataset} from")
+    return building.from_store(store, request.dataset, request.asset_class, recipe)
 
 
 def _success(request: RetrainRequest, manifest: Manifest, seconds: float) -> TrainingRun:

@@ -22,7 +22,7 @@ class Linear:
     weights: Vectors
     bias: Vectors
 
-    def score(self, rows: Vectors) -> tuple[Floats, Floats]:
+    def score(self, rows: Vectors | Floats) -> tuple[Floats, Floats]:
         """Scores [n] and contributions [n, F] of vectors [n, F], in float64: what a runtime is held to."""
         whitened = product(rows.astype(np.float64), self.weights.T.astype(np.float64)) + self.bias
         parts = whitened * whitened

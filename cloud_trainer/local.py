@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cloud_trainer.folder import from_folder
+from cloud_trainer.certificates import replay
+from cloud_trainer.datasets import sessions
+from cloud_trainer.datasets.checks import fit_to_learn
 from cloud_trainer.job import make_from
-from cloud_trainer.making import Made, make, make_manifest
+from cloud_trainer.making import Made, certified, make, make_manifest, replay_of
 from cloud_trainer.serve import make_job
 from cloud_trainer.settings import TrainerSettings
 from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE, Manifest
 from headwater.contract.messages import RetrainRequest, TrainingRun
 from headwater.transport.files import replace_durably
+from headwater.transport.objects import open_store
 
 
 def publish(settings: TrainerSettings, request: RetrainRequest) -> TrainingRun:
@@ -22,19 +25,24 @@ def publish(settings: TrainerSettings, request: RetrainRequest) -> TrainingRun:
 
 
 def from_cluster(settings: TrainerSettings, request: RetrainRequest) -> Made:
-    """A model from ranges of the cloud's topics; nothing is written anywhere."""
-    return make_from(settings.kafka, request, settings.recipe)
+    """A model from ranges of the cloud's topics, or from a frozen dataset; nothing is written anywhere."""
+    store = open_store(settings.objects) if request.dataset is not None else None
+    return certified(make_from(settings.kafka, request, settings.recipe, store), settings.parity.runtimes)
 
 
-def from_recordings(settings: TrainerSettings, folder: Path, asset_class: str, site: str, rows: int | None) -> Made:
-    """A model from recordings; no service is asked."""
-    return make(from_folder(folder, asset_class, site, rows), settings.recipe)
+def from_recordings(
+    settings: TrainerSettings, folder: Path, asset_class: str, site: str, rows: int | None, dataset: str | None = None
+) -> Made:
+    """A model from recordings that passed the checks, or from those that a dataset names; no cluster is asked."""
+    found = sessions.recorded(settings, folder, asset_class, site, rows, dataset)
+    return certified(make(fit_to_learn(found, settings.recipe), settings.recipe), settings.parity.runtimes)
 
 
 def write(made: Made, request_id: str, version: int, out: Path | None) -> Manifest:
-    """The manifest of a model; with `out` both files are written there, the manifest last."""
+    """The manifest of a model; with `out` both files are written there, the manifest last, and the replay before."""
     manifest = make_manifest(request_id, version, made)
     if out is not None:
+        replay.save(replay_of(made), out / replay.FILE)
         replace_durably(out / MODEL_FILE, made.model)
         replace_durably(out / MANIFEST_FILE, manifest.encode())
     return manifest

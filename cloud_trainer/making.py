@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+import numpy as np
+
 from cloud_trainer import parity, train
-from cloud_trainer.export import export
+from cloud_trainer.calibration.spec import Calibrated, calibrate
+from cloud_trainer.certificates.certifying import certify
+from cloud_trainer.certificates.replay import Replay, replay
+from cloud_trainer.drift.reference import reference
 from cloud_trainer.parity import Parity
 from cloud_trainer.recipe import Recipe
 from cloud_trainer.series import TrainingSet
 from cloud_trainer.train import Trained
 from headwater.contract.canonical import sha256
-from headwater.contract.manifest import Manifest
+from headwater.contract.errors import Defect
+from headwater.contract.manifest import Certificate, Manifest
+from headwater.transport.code_version import code_version
 
 
 class Made(NamedTuple):
@@ -23,13 +33,35 @@ class Made(NamedTuple):
     trained: Trained
     model: bytes  # the .tflite
     parity: Parity
+    certificates: tuple[Certificate, ...] = ()
+    episodes: Calibrated | None = None
 
 
 def make(learn: TrainingSet, recipe: Recipe) -> Made:
     """Train, export, and compare in the runtime of the edge; GateFailed for too little data, or a difference."""
     trained = train.train(learn, recipe)
-    model = export(trained.linear.weights, trained.linear.bias)
-    return Made(learn, recipe, trained, model, parity.check(trained, model, recipe.rule))
+    model = trained.detector.export()
+    if model is None:
+        raise Defect(f"a yardstick was chosen to ship: {trained.algorithm}")
+    checked = parity.check(trained, model, recipe.rule)
+    if recipe.alarms_a_week is None:
+        return Made(learn, recipe, trained, model, checked)
+    episodes = calibrate(learn, trained.spec, trained.windows, recipe.margin, recipe.alarms_a_week)
+    return Made(learn, recipe, trained, model, checked, episodes=episodes)
+
+
+def replay_of(made: Made) -> Replay:
+    """What the runtimes of the fleet are held against."""
+    golden = np.array(parity.golden_vectors(made.trained).inputs, np.float32)
+    return replay(made.trained, golden, made.recipe.seed)
+
+
+def certified(made: Made, interpreters: Sequence[Path]) -> Made:
+    """The same model with a certificate of each runtime, of the installed one where none is named.
+
+    Raises as `certify` does: without all of them nothing is published.
+    """
+    return made._replace(certificates=certify(made.model, replay_of(made), made.recipe.rule, interpreters))
 
 
 def make_manifest(request_id: str, version: int, made: Made) -> Manifest:
@@ -48,9 +80,18 @@ def make_manifest(request_id: str, version: int, made: Made) -> Manifest:
         dataset=made.learn.source,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         request_id=request_id,
-        algorithm=train.ALGORITHM,
-        parity={checked.runtime: checked.worst},
-        metrics={**trained.metrics, "windows_compared": checked.windows, "alarms_in_training": checked.alarms},
+        algorithm=trained.algorithm,
+        parity={checked.runtime: checked.worst, **{each.runtime: each.worst for each in made.certificates}},
+        certificates=made.certificates,
+        metrics={
+            **trained.metrics,
+            "windows_compared": checked.windows,
+            "alarms_in_training": checked.alarms,
+            "reference": reference(trained.spec, made.learn),
+            **({} if made.episodes is None else {"margin": made.episodes.margin._asdict()}),
+        },
+        code=code_version(),
+        episodes=msgspec.UNSET if made.episodes is None else made.episodes.spec,
     )
     manifest.check()
     return manifest

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
-from cloud_trainer.linear import Linear
+from cloud_trainer.pool.detector import Detector
 from cloud_trainer.series import Floats, Vectors
 from cloud_trainer.train import Trained
 from headwater.contract.alarm import AlarmRule, AlarmState, step
@@ -41,7 +42,7 @@ def check(trained: Trained, model: bytes, rule: AlarmRule) -> Parity:
     worst, alarms, windows = 0.0, 0, 0
     golden = golden_vectors(trained)
     for key, rows in [*trained.vectors.items(), ("golden", np.array(golden.inputs, np.float32))]:
-        wanted, parts = trained.linear.score(rows)
+        wanted, parts = trained.detector.score(rows)
         scores, contributions = edge.score(rows)
         difference, of_parts = _difference(scores, wanted), _difference_of_parts(contributions, parts)
         if not (difference <= TOLERANCE and of_parts <= _TOLERANCE_OF_PARTS):
@@ -70,20 +71,21 @@ def opened(rule: AlarmRule, scores: Sequence[float], threshold: float) -> list[i
 
 
 def golden_vectors(trained: Trained) -> Golden:
-    """Healthy vectors over the whole range of scores, each feature far out on its own, all of them, and zeros."""
+    """Healthy vectors over the range of scores; far out each feature, or channel of windows, and all; and zeros."""
     rows = np.concatenate(list(trained.vectors.values()))
-    scores = trained.linear.score(rows)[0]
+    scores = trained.detector.score(rows)[0]
     order = np.argsort(scores, kind="stable")
     chosen = order[np.unique(np.linspace(0, len(rows) - 1, _HEALTHY_GOLDEN).astype(int))]
-    width = rows.shape[1]
-    far = np.float32(_FAR)
-    extreme = np.concatenate([np.diag(np.full(width, far)), np.full((1, width), -far), np.zeros((1, width))])
+    width, channels = rows.shape[1], len(trained.spec.channels)
+    apart = width if trained.spec.layout is msgspec.UNSET else channels
+    alone = np.arange(width) % apart == np.arange(apart)[:, None]  # a whole window of one channel, or one feature
+    extreme = np.concatenate([alone * _FAR, np.full((1, width), -_FAR), np.zeros((1, width))])
     inputs: Vectors = np.concatenate([rows[chosen], extreme.astype(np.float32)])
-    return _golden(trained.linear, inputs)
+    return _golden(trained.detector, inputs)
 
 
-def _golden(linear: Linear, inputs: Vectors) -> Golden:
-    scores = linear.score(inputs)[0]
+def _golden(detector: Detector, inputs: Vectors) -> Golden:
+    scores = detector.levels(inputs)
     return Golden(inputs.astype(np.float64).tolist(), scores.tolist(), TOLERANCE)
 
 

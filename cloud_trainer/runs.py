@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TypeVar
 
 from headwater.contract import messages, topics
 from headwater.contract.errors import BadInput, Unreachable
@@ -12,6 +13,7 @@ from headwater.transport import kafka
 from headwater.transport.kafka_batch import Cluster, KafkaSettings, read_records
 
 FINAL = ("published", "failed")
+T = TypeVar("T", RetrainRequest, TrainingRun)
 
 
 class Runs:
@@ -34,14 +36,18 @@ class Runs:
 
     def announce(self, run: TrainingRun) -> None:
         """Tell of a published version on `model-events`, unless that was done for this request."""
-        told = asyncio.run(_newest(self._settings, topics.MODEL_EVENTS))
+        told = asyncio.run(_newest(self._settings, topics.MODEL_EVENTS, TrainingRun))
         if run.request_id in told:
             return
         kafka.send(self._settings, topics.MODEL_EVENTS, run.asset_class.encode(), messages.encode(run))
 
     def all(self) -> dict[str, TrainingRun]:
         """The newest run of each request, in the order of their first records."""
-        return asyncio.run(_newest(self._settings, topics.TRAINING_RUNS))
+        return asyncio.run(_newest(self._settings, topics.TRAINING_RUNS, TrainingRun))
+
+    def requests(self) -> dict[str, RetrainRequest]:
+        """Every request that is in the log, by its id."""
+        return asyncio.run(_newest(self._settings, topics.RETRAIN_REQUESTS, RetrainRequest))
 
     def wait(self, request_id: str, deadline_s: float) -> TrainingRun:
         """Wait for the outcome of a request; Unreachable when nobody has answered by then."""
@@ -59,16 +65,16 @@ class Runs:
             time.sleep(0.3)
 
 
-async def _newest(settings: KafkaSettings, topic: str) -> dict[str, TrainingRun]:
-    found: dict[str, TrainingRun] = {}
+async def _newest(settings: KafkaSettings, topic: str, kind: type[T]) -> dict[str, T]:
+    found: dict[str, T] = {}
     async with Cluster(settings, client_id="headwater-train") as cluster:
         first = await cluster.offsets(topic, "earliest")
         for partition, end in (await cluster.offsets(topic, "latest")).items():
             async for records in read_records(cluster, topic, partition, first[partition], end):
                 for record in records:
                     try:
-                        run = messages.decode(record.value, TrainingRun)
+                        one = messages.decode(record.value, kind)
                     except BadInput:
                         continue  # written by somebody else; it is no run of ours
-                    found[run.request_id] = run
+                    found[one.request_id] = one
     return found

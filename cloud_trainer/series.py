@@ -10,9 +10,8 @@ import numpy.typing as npt
 
 from cloud_trainer.recipe import Recipe
 from headwater.contract.errors import GateFailed
-from headwater.contract.features import FeatureSpec, Windower, vector
+from headwater.contract.features import FeatureSpec
 from headwater.contract.manifest import Dataset
-from headwater.contract.reading import Reading
 
 Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
@@ -79,33 +78,40 @@ def usable_channels(learn: TrainingSet, recipe: Recipe) -> tuple[str, ...]:
 
 
 def cut(series: Series, given: Sequence[str], channels: tuple[str, ...], recipe: Recipe) -> Windows:
-    """The windows of one asset, by the edge's own code; `given` names the columns of `series`."""
+    """The windows of one asset that the edge would cut (`Windower`), all at once; `given` names the columns.
+
+    A run of readings begins with a complete one, holds what is missing, and ends before a jump of time, a place where
+    readings were left out, or a channel that is missing for longer than it is held.
+    """
     columns = [list(given).index(channel) for channel in channels]
-    spec = FeatureSpec(channels, recipe.window, recipe.step, {}, recipe.max_gap_s, recipe.hold)
-    values = series.values[:, columns]
-    rows = values.astype(object)
-    rows[~np.isfinite(values)] = None  # as a payload says that there is no value
-    found = []
-    windower, stretch = Windower(spec), None
-    of_time = zip(series.t.tolist(), series.stretch.tolist(), rows.tolist(), strict=True)
-    for number, (t, of_stretch, row) in enumerate(of_time):
-        if of_stretch != stretch:
-            windower, stretch = Windower(spec), of_stretch
-        window = windower.push(number, Reading(t, dict(zip(channels, row, strict=True))))
-        if window is not None:
-            found.append(window)
-    shape = (len(found), recipe.window, len(channels))
-    return Windows(
-        np.array([window.values for window in found], dtype=np.float64).reshape(shape),
-        np.array([window.first_offset for window in found], dtype=np.int64),
-        np.array([window.last_offset for window in found], dtype=np.int64),
-        np.array([window.t_last for window in found], dtype=np.int64),
-    )
+    values = np.ascontiguousarray(series.values[:, columns])
+    there = np.isfinite(values)
+    rows = np.arange(len(series))
+    newest = np.maximum.accumulate(np.where(there, rows[:, None], -1), axis=0)  # row of the value that is held
+    gone = np.asarray((rows[:, None] - newest > recipe.hold).any(axis=1))
+    jumps = np.abs(np.diff(series.t)) > recipe.max_gap_s * 1000
+    breaks = np.flatnonzero(gone[1:] | jumps | (np.diff(series.stretch) != 0)) + 1
+    last = _last_rows(np.flatnonzero(there.all(axis=1)), np.append(breaks, len(series)), recipe)
+    first = last - recipe.window + 1
+    held = np.take_along_axis(values, np.maximum(newest, 0), axis=0) if len(values) else values
+    found = held[first[:, None] + np.arange(recipe.window)]
+    return Windows(found, first, last, series.t[last])
+
+
+def _last_rows(complete: Ints, breaks: Ints, recipe: Recipe) -> Ints:
+    """Last row of each window: runs begin at a complete row, end before the next break."""
+    found = [np.zeros(0, np.int64)]
+    at = 0
+    while at < len(complete):
+        start = int(complete[at])
+        end = int(breaks[np.searchsorted(breaks, start, side="right")])
+        found.append(np.arange(start + recipe.window - 1, end, recipe.step, dtype=np.int64))
+        at = int(np.searchsorted(complete, end))
+    return np.concatenate(found)
 
 
 def vectors(spec: FeatureSpec, asset_key: str, windows: Windows) -> Vectors:
-    """Feature vectors float32 [n, 2 * channels] of an asset's windows, by the edge's own code."""
-    scaling = spec.scaling_of(asset_key)
+    """Feature vectors float32 [n, features] of an asset's windows, by the edge's own code."""
     with np.errstate(over="ignore", invalid="ignore"):  # the caller looks for what is not finite
-        rows = [vector(scaling, values) for values in windows.values]
-    return np.array(rows, dtype=np.float32).reshape(len(rows), 2 * len(spec.channels))
+        rows = [spec.vector(asset_key, values) for values in windows.values]
+    return np.array(rows, dtype=np.float32).reshape(len(rows), spec.width)

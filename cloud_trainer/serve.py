@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
 from prometheus_client import Gauge
 
+from cloud_trainer.drift.triggers import Triggers
 from cloud_trainer.job import Job
 from cloud_trainer.runs import Runs
 from cloud_trainer.settings import TrainerSettings
@@ -32,12 +34,19 @@ T = TypeVar("T")
 def make_job(settings: TrainerSettings) -> tuple[Job, Runs]:
     """A job on real services, and its ledger."""
     runs = Runs(settings.kafka)
+    store = open_store(settings.objects)
+    models = Publisher(store, settings.keys, "models")
+    return Job(settings.kafka, runs, models, settings.recipe, store, settings.parity.runtimes), runs
+
+
+def make_triggers(settings: TrainerSettings, runs: Runs) -> Triggers:
+    """What asks for training by itself, on real services."""
     models = Publisher(open_store(settings.objects), settings.keys, "models")
-    return Job(settings.kafka, runs, models, settings.recipe), runs
+    return Triggers(settings.kafka, runs, models, settings.schedule, settings.drift)
 
 
 def serve(settings: TrainerSettings) -> None:
-    """Carry out requests until SIGTERM or SIGINT; the one at hand is finished first.
+    """Carry out requests until SIGTERM or SIGINT, the one at hand to its end; when idle, look for reasons to train.
 
     A request is committed to the group after its outcome is written; a crash before repeats it, and finds the outcome.
     Where a service is away, the request at hand waits for it; told to stop meanwhile, it is left to the next trainer.
@@ -47,15 +56,20 @@ def serve(settings: TrainerSettings) -> None:
         signal.signal(number, lambda *_: stop.set())
     metrics.serve(settings.metrics_port, settings.metrics_address)
     job, runs = make_job(settings)
+    triggers = make_triggers(settings, runs)
     try:
         _patiently(f"creating topics at {settings.kafka.brokers}", runs.prepare, stop)
         with GroupReader(settings.kafka, settings.group, [topics.RETRAIN_REQUESTS]) as reader:
             _ready.set(1)
             _log.info("ready", group=settings.group)
+            due = 0.0
             while not stop.is_set():
                 record = _patiently("reading requests", lambda: reader.next(_LOOK_S), stop)
                 if record is not None:
                     _carry_out(job, record, stop)
+                elif time.monotonic() >= due:
+                    triggers.look()
+                    due = time.monotonic() + settings.look_s
     except _StoppedError as error:
         _log.warning("stopped while waiting; what was at hand is left to the next trainer", waited_for=str(error))
 

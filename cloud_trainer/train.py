@@ -8,13 +8,13 @@
    machines drift (ambient temperature, fouling): the difference between the first and the second half of the
    fitted range, as an outer product over the assets, is extrapolated over `horizon` lengths of that range and
    added. The model goes deaf in the directions in which healthy machines wander, and in no other.
-4. Score: the root of T² per feature (linear.py).
+4. Score: the root of T² per feature (linear.py). With a budget other detectors compete with it (pool/search.py).
 5. Thresholds: the held-out windows are divided into blocks; an observation is the highest level that a block's scores
    kept for `open_after` windows in a row, which is what opens an alarm. An asset's threshold is `margin` times its
    highest observation, or times the class's `floor` quantile if that is higher; an asset without any gets `margin`
    times the highest of all. The margin stands for what a short range has not shown.
 
-The same readings give the same bytes: no randomness, and sums in a fixed order.
+The same readings and recipe give the same bytes: what is drawn is drawn from a seed, and sums have a fixed order.
 """
 
 from __future__ import annotations
@@ -23,31 +23,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from cloud_trainer.linear import Linear, product, whitening
+from cloud_trainer import asset
+from cloud_trainer.calibration.limits import steady
+from cloud_trainer.pool.detector import Detector
+from cloud_trainer.pool.hotelling import T2, LinearDetector, whiten
 from cloud_trainer.recipe import Recipe
 from cloud_trainer.series import Floats, Series, TrainingSet, Vectors, Windows, cut, usable_channels, vectors
-from headwater.contract.errors import GateFailed
+from headwater.contract.errors import BadSetting, GateFailed
 from headwater.contract.features import CLASS_WIDE, FeatureSpec, Scaling
 
-ALGORITHM = "hotelling-t2"
-_NORMAL_WIDTH = 3.29  # from the 5 % to the 95 % point of the normal distribution, in standard deviations
-_LIKE_CLASS = (1 / 8, 2.0)
 _LEAST_OF_CENTRE = 1e-4
-_LEAST_VARIANCE = 1e-6  # for features that never moved
-_LEAST_HALF = 4  # windows in each half of a range before their difference is called drift
 
 
 @dataclass(frozen=True)
 class Trained:
     """A model with everything that an edge needs to apply it; thresholds are keyed as the scaling is."""
 
+    algorithm: str
     spec: FeatureSpec
-    linear: Linear
+    detector: Detector
     thresholds: dict[str, float]
     metrics: dict[str, Any]
     vectors: Mapping[str, Vectors]  # of every window of the training set, in log order
+    windows: Mapping[str, Floats]  # these windows [n, window, channels], in channel units
 
 
 @dataclass(frozen=True)
@@ -63,37 +64,50 @@ class _Split:
 def train(learn: TrainingSet, recipe: Recipe) -> Trained:
     """Fit a model and set its thresholds; GateFailed when there are too few healthy windows."""
     channels = usable_channels(learn, recipe)
+    if recipe.alarms_a_week is not None:
+        channels = _steady(learn, channels)
     splits = {key: _split(series, learn.channels, channels, recipe) for key, series in sorted(learn.series.items())}
     splits, wild = _without_wild(splits)
-    width = 2 * len(channels)
-    fitted_windows = sum(len(split.fitted) for split in splits.values())
-    if fitted_windows < recipe.least * width:
-        raise GateFailed(
-            f"{fitted_windows} healthy windows of the class {learn.asset_class} to fit, {recipe.least * width} needed",
-            hint="name a longer range, or wait until there are more readings",
-        )
+    _check_count(learn, splits, recipe.least * 2 * len(channels))
     spec = FeatureSpec(channels, recipe.window, recipe.step, _scaling(splits), recipe.max_gap_s, recipe.hold)
     spec.check()
-    every = {key: vectors(spec, key, split.windows) for key, split in splits.items()}
-    if not all(np.isfinite(rows).all() for rows in every.values()):
+    summaries = {key: vectors(spec, key, split.windows) for key, split in splits.items()}
+    if not all(np.isfinite(rows).all() for rows in summaries.values()):
         raise GateFailed(f"readings of {learn.asset_class} are too large for a model", hint="check the sensors' units")
-    fitted = {key: vectors(spec, key, split.fitted) for key, split in splits.items() if len(split.fitted)}
-    linear = _fit(fitted, recipe)
+    algorithm, detector, report = _fit(spec, splits, recipe)
+    every = summaries
+    if detector.layout == "window":
+        spec = msgspec.structs.replace(spec, layout="window")
+        every = {key: vectors(spec, key, split.windows) for key, split in splits.items()}
     held_out = {key: vectors(spec, key, split.held_out) for key, split in splits.items()}
-    blocks = {key: _blocks(linear.score(rows)[0], recipe) for key, rows in held_out.items()}
+    blocks = {key: asset.blocks(detector.levels(rows), recipe) for key, rows in held_out.items()}
     thresholds = _thresholds(blocks, recipe)
     metrics = {
         "assets": len(splits),
         "readings": sum(len(series) for series in learn.series.values()),
-        "windows_fitted": fitted_windows,
+        "windows_fitted": sum(len(split.fitted) for split in splits.values()),
         "windows_held_out": sum(map(len, held_out.values())),
         "blocks_held_out": sum(map(len, blocks.values())),
         "highest_held_out": thresholds[CLASS_WIDE] / recipe.margin,
         "assets_left_out": wild,
         "channels_left_out": sorted(set(learn.channels) - set(channels)),
         "recipe": recipe.model_dump(),
+        **report,
     }
-    return Trained(spec, linear, thresholds, metrics, every)
+    windows = {key: split.windows.values for key, split in splits.items()}
+    return Trained(algorithm, spec, detector, thresholds, metrics, every, windows)
+
+
+def _steady(learn: TrainingSet, channels: tuple[str, ...]) -> tuple[str, ...]:
+    """Of these the channels that alarms which follow the machine can be made of."""
+    columns = [learn.channels.index(channel) for channel in channels]
+    machines = [rows for one in learn.series.values() if len(rows := _whole(one.values[:, columns])) > 1]
+    kept = steady(machines) if machines else [True] * len(channels)
+    return tuple(channel for channel, is_kept in zip(channels, kept, strict=True) if is_kept)
+
+
+def _whole(values: Floats) -> Floats:
+    return np.asarray(values[np.isfinite(values).all(axis=1)])
 
 
 def _split(series: Series, given: tuple[str, ...], channels: tuple[str, ...], recipe: Recipe) -> _Split:
@@ -104,85 +118,61 @@ def _split(series: Series, given: tuple[str, ...], channels: tuple[str, ...], re
     return _Split(windows, fitted, held_out, series.values[:at][:, columns])
 
 
+def _check_count(learn: TrainingSet, splits: Mapping[str, _Split], least: int) -> None:
+    """GateFailed where fewer windows than `least` may be fitted."""
+    fitted = sum(len(split.fitted) for split in splits.values())
+    if fitted < least:
+        raise GateFailed(
+            f"{fitted} healthy windows of the class {learn.asset_class} to fit, {least} needed",
+            hint="name a longer range, or wait until there are more readings",
+        )
+
+
 def _without_wild(splits: Mapping[str, _Split]) -> tuple[dict[str, _Split], list[str]]:
     """The assets that can be scaled, and the names of the others: one broken sensor must not end a class's training."""
     wild = [
         key
         for key, split in splits.items()
-        if len(split.fitted) and not all(np.isfinite(part).all() for part in _centre_and_scale(split))
+        if len(split.fitted) and not all(np.isfinite(part).all() for part in asset.centre_and_scale(split.readings))
     ]
     return {key: split for key, split in splits.items() if key not in wild}, wild
 
 
-def _centre_and_scale(split: _Split) -> tuple[Floats, Floats]:
-    """Of one asset's own readings, by channel (see 2. above); not finite where they are beyond all bounds."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        low, centre, high = np.nanquantile(split.readings, [0.05, 0.5, 0.95], axis=0)
-        return centre, (high - low) / _NORMAL_WIDTH
-
-
 def _scaling(splits: Mapping[str, _Split]) -> dict[str, Scaling]:
     """Centre and scale of each asset that has windows, and of the class (see 2. above)."""
-    found_of = {key: _centre_and_scale(split) for key, split in splits.items() if len(split.fitted)}
-    centres = {key: centre for key, (centre, _) in found_of.items()}
-    own = {key: scale for key, (_, scale) in found_of.items()}
-    class_centre = np.median(list(centres.values()), axis=0)
+    found_of = {key: asset.centre_and_scale(split.readings) for key, split in splits.items() if len(split.fitted)}
+    class_centre = np.median([centre for centre, _ in found_of.values()], axis=0)
     least = np.maximum(np.abs(class_centre) * _LEAST_OF_CENTRE, 1e-9)
-    of_class = np.maximum(np.median(list(own.values()), axis=0), least)
-    found = {CLASS_WIDE: _as_scaling(class_centre, of_class)}
-    for key, scale in own.items():
-        low, high = of_class * _LIKE_CLASS[0], of_class * _LIKE_CLASS[1]
-        other = np.where(scale > high, scale, low)  # one that stood still in training is not given a scale near zero
-        found[key] = _as_scaling(centres[key], np.where((scale < low) | (scale > high), other, of_class))
-    return found
+    of_class = np.maximum(np.median([scale for _, scale in found_of.values()], axis=0), least)
+    own = {key: asset.own_scaling(centre, scale, of_class) for key, (centre, scale) in found_of.items()}
+    return {CLASS_WIDE: asset.as_scaling(class_centre, of_class), **own}
 
 
-def _as_scaling(centre: Floats, scale: Floats) -> Scaling:
-    return Scaling(tuple(centre.tolist()), tuple(scale.tolist()))
+def _fit(spec: FeatureSpec, splits: Mapping[str, _Split], recipe: Recipe) -> tuple[str, Detector, dict[str, Any]]:
+    """Name and detector of what ships, and what is said of the contest: T² alone where there is no budget for one."""
+    if not recipe.budget_s:
+        rows = {key: vectors(spec, key, split.fitted) for key, split in splits.items() if len(split.fitted)}
+        return T2, LinearDetector(whiten(rows, recipe.shrink, recipe.horizon)), {}
+    fitted = {key: _scaled(spec, key, split.fitted) for key, split in splits.items() if len(split.fitted)}
+    held_out = {key: _scaled(spec, key, split.held_out) for key, split in splits.items() if len(split.held_out)}
+    try:
+        from cloud_trainer.pool import search  # noqa: PLC0415  what it needs is in the extra `train`
+    except ImportError as error:
+        raise BadSetting(
+            f"trainer.recipe.budget_s asks for a contest, which needs {error.name}", hint="install the extra `train`"
+        ) from error
+    outcome = search.run(fitted, held_out, recipe)
+    return outcome.name, outcome.detector, outcome.report
 
 
-def _fit(fitted: Mapping[str, Vectors], recipe: Recipe) -> Linear:
-    rows = np.concatenate([part.astype(np.float64) for part in fitted.values()])
-    mean = rows.mean(axis=0)
-    centred = rows - mean
-    covariance = product(centred.T, centred) / (len(rows) - 1)
-    covariance += np.diag(np.diag(covariance) * recipe.shrink + _LEAST_VARIANCE)
-    return whitening(mean, covariance + _drift(fitted, recipe.horizon))
-
-
-def _drift(fitted: Mapping[str, Vectors], horizon: float) -> Floats:
-    """Covariance of the drift to expect: half-to-half differences, carried on over `horizon` fitted ranges.
-
-    The middles of the halves are half a range apart, so a steady drift covers 2 * `horizon` such differences.
-    """
-    width = next(iter(fitted.values())).shape[1]
-    moved = [_moved(rows.astype(np.float64)) for rows in fitted.values() if len(rows) >= 2 * _LEAST_HALF]
-    if not moved:
-        return np.zeros((width, width))
-    steps = np.array(moved) * (2 * horizon)
-    return product(steps.T, steps) / len(steps)
-
-
-def _moved(rows: Floats) -> Floats:
-    half = len(rows) // 2
-    return np.asarray(rows[half:].mean(axis=0) - rows[:half].mean(axis=0))
-
-
-def _blocks(scores: Floats, recipe: Recipe) -> Floats:
-    """Highest sustained score of each block of windows; the last block may be shorter."""
-    if len(scores) < recipe.open_after:
-        return np.zeros(0)
-    sustained = np.lib.stride_tricks.sliding_window_view(scores, recipe.open_after).min(axis=1)
-    return np.array([sustained[i : i + recipe.block].max() for i in range(0, len(sustained), recipe.block)])
+def _scaled(spec: FeatureSpec, key: str, windows: Windows) -> Floats:
+    scaling = spec.scaling_of(key)
+    return np.asarray((windows.values - scaling.centre) / scaling.scale)
 
 
 def _thresholds(blocks: Mapping[str, Floats], recipe: Recipe) -> dict[str, float]:
-    everything = np.concatenate(list(blocks.values()))
-    if not len(everything):
+    there = [each for each in blocks.values() if len(each)]
+    if not there:
         raise GateFailed("no healthy window was left to set thresholds with", hint="name a longer range")
-    floor = float(np.quantile(everything, recipe.floor))
-    found = {CLASS_WIDE: float(everything.max()) * recipe.margin}
-    for key, highest in blocks.items():
-        if len(highest):
-            found[key] = max(float(highest.max()), floor) * recipe.margin
-    return found
+    own = asset.thresholds(blocks, asset.floor(there, recipe), recipe)
+    return {CLASS_WIDE: max(float(each.max()) for each in there) * recipe.margin, **own}

@@ -126,6 +126,29 @@ def status(
 
 
 @app.command()
+def acknowledge(
+    episode: str = typer.Argument(..., help="Id of the episode, as the topic alarms and `edge status` name it."),
+    is_false: bool = typer.Option(..., "--false/--true", help="Nothing was wrong; or there was."),
+    by: str = typer.Option("", help="Who says so."),
+    site: str | None = SITE,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Say that an alarm was false or true. Of a model that follows its machines, false ends it and raises the margin.
+
+    Example:  headwater edge acknowledge lyon-pump-2-1234 --false --by anna
+    """
+    from edge_agent.acknowledging import acknowledge as say
+
+    said = say(_load(site), episode, by, is_false=is_false)
+    if as_json:
+        typer.echo(json.dumps(said._asdict(), indent=2))
+        return
+    typer.echo(f"{episode}: called {'false' if is_false else 'true'}, in readings[{said.partition}]")
+    if not said.was_open:
+        typer.echo("it had ended already, so nothing else changes")
+
+
+@app.command()
 def top(
     site: str | None = SITE,
     as_json: bool = AS_JSON,

@@ -10,7 +10,7 @@ import typer
 from fleet.options import AS_JSON, DRY_RUN, tell
 from fleet.settings import FleetSettings
 from headwater.contract.canonical import sha256
-from headwater.contract.errors import BadInput, Refused
+from headwater.contract.errors import BadInput, GateFailed, Refused
 from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE, decode_manifest, model_path
 from headwater.transport.objects import open_store
 from headwater.transport.settings import load
@@ -87,6 +87,11 @@ def publish(
     manifest = decode_manifest(raw)
     if (sha256(model), len(model)) != (manifest.sha256, manifest.size_bytes):
         raise BadInput(f"{folder / MANIFEST_FILE} is for another model: digest or size differ")
+    if not manifest.certified():
+        raise GateFailed(
+            f"{folder} is certified for no runtime: nothing shows that edges compute what training computed",
+            hint=f"headwater train certify {folder}",
+        )
     files = {
         model_path(manifest.asset_class, manifest.version, MODEL_FILE): model,
         model_path(manifest.asset_class, manifest.version, MANIFEST_FILE): raw,

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from headwater.contract.errors import BadInput
 from headwater.transport.kafka_batch import Batch, Fetched, Out, batches, encode, records
 from headwater.transport.kafka_batch.batches import CODEC_BITS, HEADER_BYTES
-from headwater.transport.kafka_batch.compression import CODECS
+from headwater.transport.kafka_batch.compression import CODECS, inflate_small
 from headwater.transport.kafka_batch.crc import checksum
 from headwater.transport.kafka_batch.reading import Found, judged
 from headwater.transport.kafka_batch.records import SMALL, encode_records, varint
@@ -26,6 +26,7 @@ from headwater.transport.kafka_batch.records import SMALL, encode_records, varin
 FEW = 4
 MERGED_BYTES = 64 << 10
 _LEAST = 3  # batches
+_INFLATED = 4  # a merged batch may hold so many times MERGED_BYTES when it is inflated
 _CRC_START = 21
 _WRITTEN = frozenset(number for number, codec in enumerate(CODECS) if codec in ("none", "lz4", "zstd"))
 # Of a header: base offset, length, magic, checksum, attributes, last offset delta, base timestamp, count (batches.py).
@@ -101,27 +102,31 @@ def _start_of_last(data: bytes, at: int, end: int) -> int:
 
 
 def _singles(data: bytes, at: int) -> _Run | None:
-    """Merge batches of one uncompressed record each, the commonest, without looking into the record."""
+    """Merge batches of one record each, the commonest, without looking into the record."""
     unpack, most, small, timed, crc_of = _HEAD.unpack_from, len(data) - HEADER_BYTES, SMALL, _TIMED, checksum
-    first_base, _, _, _, _, _, first_ms, _ = unpack(data, at)
-    newest_ms, index, began = first_ms, 0, at
+    first_base, _, _, _, codec, _, first_ms, _ = unpack(data, at)
+    newest_ms, index, full = first_ms, 0, at + MERGED_BYTES
     parts: list[bytes] = []
     append = parts.append
-    while at <= most and at - began < MERGED_BYTES and index < len(small):
+    while at < most and at < full and index < len(small):
         base, length, magic, crc, attributes, delta, stamp, count = unpack(data, at)
         end = at + 12 + length
-        inside = at + 62 if data[at + 61] < 128 else at + 63  # behind the record's length: attributes, two deltas
-        if (
-            base != first_base + index
-            or count != 1
-            or (magic ^ 2 | attributes | delta)
-            or data[inside : inside + 3] != b"\0\0\0"
-            or end > most + HEADER_BYTES
-            or crc_of(data[at + _CRC_START : end]) != crc
-        ):
+        if base != first_base + index or count != 1 or (magic ^ 2 | attributes ^ codec | delta):
+            break
+        if end > most + HEADER_BYTES or crc_of(data[at + _CRC_START : end]) != crc:
+            break
+        if codec:
+            body = inflate_small(codec, data[at + HEADER_BYTES : end])
+            inside = 1 if body[:1] < b"\x80" else 2  # behind the record's length: attributes, two deltas
+            flags, rest = body[inside : inside + 3], body[inside + 3 :]
+            full -= len(body) // _INFLATED
+        else:
+            inside = at + 62 if data[at + 61] < 128 else at + 63
+            flags, rest = data[inside : inside + 3], data[inside + 3 : end]
+        if flags != b"\0\0\0":
             break
         later = stamp - first_ms
-        record = (timed[later] if 0 <= later < 8192 else b"\0" + varint(later)) + small[index] + data[inside + 3 : end]
+        record = (timed[later] if 0 <= later < 8192 else b"\0" + varint(later)) + small[index] + rest
         size = len(record)
         append(small[size] if size < 8192 else varint(size))
         append(record)
@@ -131,7 +136,7 @@ def _singles(data: bytes, at: int) -> _Run | None:
             newest_ms = stamp
     if not index:
         return None
-    made = encode_records(b"".join(parts), index, first_ms, newest_ms, "none", -1, -1, -1)
+    made = encode_records(b"".join(parts), index, first_ms, newest_ms, CODECS[codec], -1, -1, -1)
     return _Run(_made(made, first_base), at, index)
 
 

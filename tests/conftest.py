@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
+import structlog
 
 pytest_plugins = ["tests.services"]
 
@@ -16,3 +18,11 @@ def pytest_configure(config: pytest.Config) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+
+
+@pytest.fixture(autouse=True)
+def _own_logs() -> Iterator[None]:
+    """A command that ran within a test leaves no format of log lines to the next one."""
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()

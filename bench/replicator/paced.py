@@ -7,7 +7,7 @@ import threading
 import time
 
 import numpy as np
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from bench.replicator.cases import Case
@@ -25,6 +25,7 @@ _WARM_S = 20.0  # after the first arrival: a Java machine compiles
 _SIZE = 1000
 _FIRST_S = 90.0
 _NEW_S = 125.0
+_NO_LEADER = ("NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE", "UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_PARTITION")
 
 
 def pace(bed: Bed, system: System) -> tuple[float, float]:
@@ -138,15 +139,23 @@ def _await_topic(ends: Ends, topic: str, deadline_s: float) -> None:
         time.sleep(0.05)
 
 
+def _end(consumer: Consumer, topic: str, partition: int) -> int:
+    """Last offset of a partition; 0 while a topic that was just made has no leader."""
+    try:
+        found = consumer.get_watermark_offsets(TopicPartition(topic, partition), 10, cached=False)
+    except KafkaException as error:
+        if error.args[0].retriable() or error.args[0].name() in _NO_LEADER:
+            return 0
+        raise
+    return int(found[1]) if found else 0
+
+
 def _await_record(ends: Ends, topic: str, deadline_s: float) -> None:
     until = time.monotonic() + deadline_s
     _await_topic(ends, topic, deadline_s)
     consumer = Consumer({"bootstrap.servers": ends.plain, "group.id": "bench", "enable.auto.commit": False})
     while True:
-        ends_at = [
-            consumer.get_watermark_offsets(TopicPartition(topic, partition), 10, cached=False) for partition in range(4)
-        ]
-        if any(each and each[1] > 0 for each in ends_at):
+        if any(_end(consumer, topic, partition) for partition in range(4)):
             consumer.close()
             return
         if time.monotonic() > until:

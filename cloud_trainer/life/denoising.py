@@ -8,6 +8,9 @@
    the cycles that follow; the map that it learns does not.
 4. Latents: the directions in which the estimates of 3. vary most (singular value decomposition), each in units of its
    own standard deviation.
+5. Heed: ridge regression draws the estimates of a noisy regime together, and what is left of their noise differs from
+   regime to regime. So each regime's latents are stretched until they follow the mean of the cycles around them one to
+   one, and count by the inverse of the variance that they then have about it.
 """
 
 from __future__ import annotations
@@ -27,10 +30,11 @@ _APART = 0.15
 _MOST = 12
 _LOOKED_AT = 5_000  # rows for the first centres
 _ROUNDS = 5
-_STILL = 1e-4  # of the mean
+_STILL = 1e-6  # of the mean: what rounding leaves. A governed shaft moves by 3e-5 of its speed, and that says much
 _NEAR = 20  # cycles on each side
 _RIDGE = 0.01
 _CLIP = 6.0
+_LEAST = 0.05  # of what the cycles around move by: a regime whose latents follow them less is not stretched more
 
 
 def learn(fleet: Fleet, *, latents: int, is_lifelong: bool) -> MemorySpec:
@@ -49,13 +53,16 @@ def learn(fleet: Fleet, *, latents: int, is_lifelong: bool) -> MemorySpec:
         for each, regime in zip(histories, regimes, strict=True)
     ]
     maps = _maps(scaled, regimes, len(centres), latents)
+    heeds: list[tuple[float, ...]] = [()]
+    if len(centres) > 1:
+        maps, heeds = _stretched(scaled, regimes, maps)
     return MemorySpec(
         fleet.settings,
         tuple(name for name, moves in zip(fleet.sensors, moving, strict=True) if moves),
         tuple(spans.tolist()),
         tuple(
-            Regime(_row(centre * spans), _row(m), _row(s), tuple(map(_row, each)))
-            for centre, m, s, each in zip(centres, mean, scale, maps, strict=True)
+            Regime(_row(centre * spans), _row(m), _row(s), tuple(map(_row, each)), heed)
+            for centre, m, s, each, heed in zip(centres, mean, scale, maps, heeds, strict=True)
         ),
         clip=_CLIP,
         is_lifelong=is_lifelong,
@@ -108,6 +115,29 @@ def _maps(scaled: Sequence[Floats], regimes: Sequence[Numbers], count: int, late
     chosen = chosen * np.sign(chosen[np.abs(chosen).argmax(axis=0), np.arange(latents)])
     width = (estimates @ chosen).std(axis=0)
     return [each @ chosen / width for each in maps]
+
+
+def _stretched(
+    scaled: Sequence[Floats], regimes: Sequence[Numbers], maps: Sequence[Floats]
+) -> tuple[list[Floats], list[tuple[float, ...]]]:
+    """Maps and heeds by regime (5. above); heeds have a mean of one."""
+    by_regime = np.array(maps)
+    latents = [
+        (np.nan_to_num(rows)[:, :, None] * by_regime[regime]).sum(axis=1)
+        for rows, regime in zip(scaled, regimes, strict=True)
+    ]
+    every, around = np.concatenate(latents), np.concatenate([_around(each) for each in latents])
+    regime = np.concatenate(regimes)
+    stretched, heeds = [], []
+    for number, one in enumerate(maps):
+        inside = regime == number
+        x, y = (part[inside] - part[inside].mean(axis=0) for part in (around, every))
+        follows = np.maximum(_LEAST, (x * y).sum(axis=0) / np.maximum((x * x).sum(axis=0), 1e-12))
+        off = y / follows - x
+        stretched.append(one / follows)
+        heeds.append(1 / np.maximum((off * off).mean(axis=0), 1e-12))
+    mean = np.mean(heeds, axis=0)
+    return stretched, [_row(each / mean) for each in heeds]
 
 
 def _around(rows: Floats) -> Floats:

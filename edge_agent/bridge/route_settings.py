@@ -74,6 +74,7 @@ class RouteSettings(BaseModel):
             topics.STATUS,
             topics.SESSION_GAPS,
             topics.CLOCKS,
+            topics.SKETCHES,
             topics.SPARKPLUG_EVENTS,
             topics.SPARKPLUG_STATES,
         ):

@@ -11,16 +11,21 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from edge_agent.scorer import partition as counted
 from edge_agent.scorer.models import Floats, Id, Loaded
 from edge_agent.scorer.partition import Partition
+from edge_agent.scorer.scoring import Answer, Due, Scored, scored
 from headwater.contract import topics
-from headwater.contract.alarm import Transition, step
-from headwater.contract.arrival import Arrival, Unusable, arrival
-from headwater.contract.features import FeatureSpec, Window, vector
+from headwater.contract.acknowledgement import acknowledgement
+from headwater.contract.alarm import Transition
+from headwater.contract.arrival import Arrival, Unusable, arrival, known_name
+from headwater.contract.errors import BadInput
+from headwater.contract.features import FeatureSpec, Window
 from headwater.contract.messages import Alarm, Score
+from headwater.contract.windows import Charge
 from headwater.transport.kafka_batch.records import Record
 
 TOP_CHANNELS = 3
@@ -58,10 +63,12 @@ class Verdicts(NamedTuple):
     scores: list[Judged]
 
 
-class _Due(NamedTuple):
-    arrival: Arrival
-    window: Window
-    by: Loaded
+class Noted(NamedTuple):
+    """A reading that a version judges, and the number of the window that it made due in the chunk, -1: none."""
+
+    came: Arrival
+    charge: Charge
+    due: int
 
 
 class Judge:
@@ -77,106 +84,132 @@ class Judge:
         `now_ms` is what `Alarm.raised_at` says. The caller moves `partition.position` once that is acknowledged.
         """
         dead_letters: list[DeadLetter] = []
-        dues: list[_Due] = []
+        dues: list[Due | Answer] = []
+        noted: list[Noted] = []
         for record in records:
             partition.count(counted.READINGS)
             try:
                 came = arrival(record.offset, record.key, record.value, record.headers)
             except Unusable as error:
+                if self._answer(partition, record, dues):
+                    continue
                 partition.count(counted.DEAD_LETTERS)
                 if record.offset > partition.tails[topics.DEAD_LETTERS]:
                     dead_letters.append(DeadLetter(record, error.reason, str(error)))
                 continue
-            due = self._take(partition, came)
-            if due is not None:
-                dues.append(due)
-        return Verdicts(dead_letters, *self._decide(partition, dues, now_ms))
+            self._take(partition, came, dues, noted)
+        found = scored(self._site, partition, dues)
+        _sketch(partition, noted, found)
+        return Verdicts(dead_letters, *self._decide(partition, dues, found, now_ms))
 
-    def _take(self, partition: Partition, came: Arrival) -> _Due | None:
+    def _take(self, partition: Partition, came: Arrival, dues: list[Due | Answer], noted: list[Noted]) -> None:
+        """Push a reading into its window; one that is due now is added to `dues`, what is to be sketched to `noted`."""
         charge = partition.charges.get(came.asset_class)
         if charge is None:
             partition.count(counted.BEFORE_MODEL)
         if came.asset in partition.memories or charge is not None:
             partition.dirty.add(came.asset)
         if came.offset < partition.ahead.get(came.asset, 0):
-            return None
+            return
         window = partition.windows.push(came)
         if charge is None:
-            return None
-        memory = partition.memory(came.asset)
-        if window is None:
-            return None
-        memory.windows += 1
-        by = self._loaded.get(Id.of(charge.asset_class, charge))
-        return _Due(came, window, by) if by is not None else None
+            return
+        due, memory = -1, partition.memory(came.asset)
+        if window is not None:
+            memory.windows += 1
+            by = self._loaded.get(Id.of(charge.asset_class, charge))
+            if by is not None:
+                due = len(dues)
+                dues.append(Due(came, window, by))
+        if partition.sketcher is not None:
+            noted.append(Noted(came, charge, due))
 
-    def _decide(self, partition: Partition, dues: Sequence[_Due], now_ms: int) -> tuple[list[Raised], list[Judged]]:
-        numbers, shares = _run(self._site, dues)
+    def _answer(self, partition: Partition, record: Record, dues: list[Due | Answer]) -> bool:
+        """Take a record that is an operator's word on an episode; whether it is one."""
+        try:
+            said = acknowledgement(record.value, record.headers)
+        except BadInput:
+            return False
+        asset = known_name(bytes(record.key or b""))
+        if said is None or not asset:
+            return False
+        memory = partition.memories.get(asset)
+        if memory is not None and record.offset >= partition.ahead.get(asset, 0):
+            partition.dirty.add(asset)
+            in_charge = {name: self._loaded.get(Id.of(name, charge)) for name, charge in partition.charges.items()}
+            t = partition.windows.newest_t(asset)
+            dues.append(Answer(asset, record.offset, said, said.at if t is None else t, in_charge))
+        return True
+
+    def _decide(
+        self, partition: Partition, dues: Sequence[Due | Answer], founds: Sequence[Scored], now_ms: int
+    ) -> tuple[list[Raised], list[Judged]]:
         alarms: list[Raised] = []
         scores: list[Judged] = []
-        for due, number, contributions in zip(dues, numbers, shares, strict=True):
-            offset, manifest = due.window.last_offset, due.by.manifest
-            threshold = manifest.threshold_of(f"{self._site}/{due.arrival.asset}")
-            memory = partition.memory(due.arrival.asset)
-            memory.not_finite += not math.isfinite(number)
-            before = memory.alarm_in(due.arrival.asset_class)
-            name = episode_id(self._site, due.arrival.asset, offset)
-            memory.alarm, transition = step(manifest.alarm, before, number, threshold, name)
-            memory.alarm_class = due.arrival.asset_class
-            score = Score(
-                asset=due.arrival.asset,
-                asset_class=due.arrival.asset_class,
-                t_first=due.window.t_first,
-                t_last=due.window.t_last,
-                score=number if math.isfinite(number) else None,
-                threshold=threshold,
-                version=manifest.version,
-            )
+        for due, found in zip(dues, founds, strict=True):
+            if isinstance(due, Answer):
+                by, ended = found.by, found.transition
+                if by is not None and ended is not None and due.offset > partition.tails[topics.ALARMS]:
+                    alarms.append(self._ended(due, by, found, ended, now_ms))
+                continue
+            score = _score(due, found)
+            offset = due.window.last_offset
             if offset > partition.tails[topics.SCORES]:
                 scores.append(Judged(due.window, score, due.by))
-            if transition is not None and offset > partition.tails[topics.ALARMS]:
-                channels = top_channels(manifest.features, contributions)
-                alarm = _alarm(self._site, score, number, transition, channels, now_ms)
+            if found.transition is not None and offset > partition.tails[topics.ALARMS]:
+                channels = top_channels(due.by.manifest.features, found.contributions)
+                alarm = _alarm(self._site, score, found.number, found.transition, channels, now_ms)
                 alarms.append(Raised(offset, alarm, due.by))
         return alarms, scores
 
+    def _ended(self, due: Answer, by: Loaded, found: Scored, ended: Transition, now_ms: int) -> Raised:
+        """The end of an episode that an operator called false."""
+        manifest = by.manifest
+        score = Score(due.asset, manifest.asset_class, due.t, due.t, found.number, found.threshold, manifest.version)
+        return Raised(due.offset, _alarm(self._site, score, found.number, ended, [], now_ms), by)
 
-def episode_id(site: str, asset: str, offset: int) -> str:
-    """Name of an episode: the same in every life, since it is made of what opened it."""
-    return f"{site}-{asset}-{offset}"
+
+def _sketch(partition: Partition, noted: Iterable[Noted], found: Sequence[Scored]) -> None:
+    """Readings and their scores in the order of the log, so that a sketch is the same however the log was cut."""
+    if partition.sketcher is None:
+        return
+    for came, charge, due in noted:
+        partition.sketcher.take(came, charge, _level(found[due]) if due >= 0 else None)
+
+
+def _level(found: Scored) -> float | None:
+    """A score over its threshold; None where it is no number."""
+    if not math.isfinite(found.number):
+        return None
+    return found.number / found.threshold if found.threshold > 0 else math.inf
+
+
+def _score(due: Due, found: Scored) -> Score:
+    return Score(
+        asset=due.arrival.asset,
+        asset_class=due.arrival.asset_class,
+        t_first=due.window.t_first,
+        t_last=due.window.t_last,
+        score=found.number if math.isfinite(found.number) else None,
+        threshold=found.threshold,
+        version=due.by.manifest.version,
+        void_since=found.void_since if found.void_since >= 0 else msgspec.UNSET,
+        baseline=found.baseline,
+    )
 
 
 def top_channels(spec: FeatureSpec, contributions: Floats) -> list[tuple[str, float]]:
     """The channels that contribute most to a score, largest first, as shares of the whole.
 
-    A channel's contribution is that of its mean and of its spread; [2 * channels] in the order of `spec.names`.
+    A channel's contribution is that of all its parts; [parts * channels], the channels of a part side by side.
     """
     finite = np.where(np.isfinite(contributions), contributions, 0).astype(np.float64)
-    whole = np.clip(finite, 0, None).reshape(2, len(spec.channels)).sum(axis=0)
+    whole = np.clip(finite, 0, None).reshape(-1, len(spec.channels)).sum(axis=0)
     total = float(whole.sum())
     if total <= 0:
         return []
     order = np.argsort(-whole, kind="stable")[:TOP_CHANNELS]
     return [(spec.channels[i], round(float(whole[i]) / total, 4)) for i in order if whole[i] > 0]
-
-
-def _run(site: str, dues: Sequence[_Due]) -> tuple[list[float], list[Floats]]:
-    """Score and contributions of each window; one call a model."""
-    numbers = [math.nan] * len(dues)
-    shares: list[Floats] = [np.empty(0, np.float32)] * len(dues)
-    groups: dict[Id, list[int]] = {}
-    for i, due in enumerate(dues):
-        groups.setdefault(due.by.id, []).append(i)
-    for members in groups.values():
-        by = dues[members[0]].by
-        spec = by.manifest.features
-        vectors = np.stack(
-            [vector(spec.scaling_of(f"{site}/{dues[i].arrival.asset}"), dues[i].window.values) for i in members]
-        )
-        scores, contributions = by.model.score(vectors)
-        for i, score, contribution in zip(members, scores, contributions, strict=True):
-            numbers[i], shares[i] = float(score), contribution
-    return numbers, shares
 
 
 def _alarm(

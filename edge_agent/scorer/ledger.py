@@ -37,6 +37,7 @@ class Ledger:
             *(self._alarms(partition, each, now_ms) for partition, each in verdicts if each.alarms),
         )
         await asyncio.gather(*(self._scores(p, each, now_ms) for p, each in verdicts if each.scores))
+        await asyncio.gather(*(self._sketches(partition, now_ms) for partition, _ in verdicts if partition.sketcher))
 
     async def checkpoint(self, partition: Partition, now_ms: int, swaps: Mapping[str, Charge] | None = None) -> None:
         """Remember the partition as it stands at its position; with `swaps` (by class) they are declared by it.
@@ -78,3 +79,9 @@ class Ledger:
         outs = [outputs.score(each, self._runtime, now_ms) for each in verdicts.scores]
         await self._writer.write(topics.SCORES, partition.number, outs)
         self._counts.scores += len(outs)
+
+    async def _sketches(self, partition: Partition, now_ms: int) -> None:
+        found = partition.sketcher.full() if partition.sketcher is not None else []
+        if found:
+            outs = [outputs.sketch(each, now_ms) for each in found]
+            await self._writer.write(topics.SKETCHES, partition.number, outs)

@@ -18,6 +18,7 @@ from edge_agent.scorer.process import Scorer
 from edge_agent.scorer.recovery import recover
 from edge_agent.scorer.roster import Roster
 from edge_agent.scorer.settings import ScorerSettings
+from edge_agent.scorer.sketching import Sketcher
 from edge_agent.scorer.status import last_seq
 from headwater.contract import topics
 from headwater.contract.errors import BadInput, Unreachable
@@ -62,13 +63,23 @@ async def run_scorer(
 async def _open_writer(site: str, cluster: Cluster, state: Path) -> Writer:
     await retrying("reaching Kafka", cluster.connect)
     count = await retrying("looking for the edge's topics", lambda: _partitions(cluster))
+    sketches = {topics.SKETCHES: range(count)} if await _has_sketches(cluster, count) else {}
     return await Writer.open(
         cluster,
         f"scorer-{site}",
-        {**{topic: range(count) for topic in (*OUTPUTS, topics.STATE)}, topics.STATUS: [0]},
+        {**{topic: range(count) for topic in (*OUTPUTS, topics.STATE)}, **sketches, topics.STATUS: [0]},
         tails={topics.SCORES: 1, topics.ALARMS: 1, topics.STATUS: 1},
         state_file=state / _PRODUCER_FILE,
     )
+
+
+async def _has_sketches(cluster: Cluster, count: int) -> bool:
+    """Whether sketches can be written: an edge that was set up before there were any goes without."""
+    try:
+        return await cluster.partitions(topics.SKETCHES) >= count
+    except BadInput:
+        _log.warning("no sketches are written", why=f"there is no topic {topics.SKETCHES}", hint="headwater edge run")
+        return False
 
 
 async def _recover(
@@ -78,10 +89,12 @@ async def _recover(
     for number in range(await cluster.partitions(topics.READINGS)):
         again = partial(recover, cluster, writer, number)
         partitions.append(await retrying(f"reading what was scored of partition {number}", again))
-    runtime = runtime_class()
+    roster, desired, runtime = Roster(state), DesiredFile(state), runtime_class()
+    if settings.sketch_readings and await _has_sketches(cluster, len(partitions)):
+        for partition in partitions:
+            partition.sketcher = Sketcher(site, partition.number, settings.sketch_readings, roster.features)
     seq = last_seq(writer.tails[topics.STATUS, 0], site)
     ledger = Ledger(writer, runtime, counts)
-    roster, desired = Roster(state), DesiredFile(state)
     return Scorer(site, settings, cluster, ledger, roster, desired, partitions, counts=counts, runtime=runtime, seq=seq)
 
 

@@ -7,9 +7,11 @@ process of its own, but the disk has been written since, and the runtime may be 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -63,6 +65,13 @@ class Loaded:
     manifest: Manifest
     model: Model
     cadence: Cadence
+
+    @cached_property
+    def followed_by(self) -> str:
+        """Under what the state of a machine's episodes can be gone on with, "" where thresholds are fixed."""
+        if self.manifest.episodes is msgspec.UNSET:
+            return ""
+        return f"{self.manifest.asset_class}/{self.manifest.episodes_digest()}"
 
 
 def load(state: Path, wanted: Id) -> Loaded:
@@ -121,7 +130,9 @@ def _model(data: bytes, manifest: Manifest) -> Model:
         model = Model(data)
     except HeadwaterError as error:
         raise Rejected(refusals.NOT_A_MODEL, f"{name}: {error}") from error
-    width = 2 * len(manifest.features.channels)
+    width, channels = manifest.features.width, len(manifest.features.channels)
     if model.features != width:
         raise Rejected(refusals.NOT_A_MODEL, f"{name}: takes {model.features} features, its manifest says {width}")
+    if model.parts % channels:
+        raise Rejected(refusals.NOT_A_MODEL, f"{name}: {model.parts} contributions do not fit {channels} channels")
     return model

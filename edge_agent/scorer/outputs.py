@@ -10,6 +10,7 @@ from headwater.contract import checkpoint as state
 from headwater.contract import headers, messages, topics
 from headwater.contract.checkpoint import Checkpoint
 from headwater.contract.reading import MAX_PAYLOAD_BYTES
+from headwater.contract.sketches import Sketch
 from headwater.contract.windows import Charge
 from headwater.transport.kafka_batch.records import Out
 
@@ -54,6 +55,12 @@ def alarm(raised: Raised, now_ms: int) -> Out:
         (headers.VERSION, headers.number(manifest.version)),
     )
     return Out(raised.alarm.asset.encode(), messages.encode(raised.alarm), found, now_ms)
+
+
+def sketch(found: Sketch, now_ms: int) -> Out:
+    """What an asset's readings look like."""
+    given = ((headers.SOURCE_OFFSET, headers.number(found.last)), (headers.VERSION, headers.number(found.version)))
+    return Out(found.asset.encode(), messages.encode(found), given, now_ms)
 
 
 def assets(partition: Partition, now_ms: int) -> list[Out]:

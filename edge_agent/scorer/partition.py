@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 from edge_agent.scorer.models import Id
+from edge_agent.scorer.sketching import Sketcher
 from headwater.contract import topics
 from headwater.contract.alarm import AlarmState
 from headwater.contract.checkpoint import AssetState
+from headwater.contract.following import Following
 from headwater.contract.windows import Charge, Windows
 
 READINGS = "readings"
@@ -29,6 +32,10 @@ class Memory:
     alarm: AlarmState = AlarmState()  # noqa: RUF009  # frozen
     windows: int = 0
     not_finite: int = 0
+    following: Following | None = None
+    followed_by: str = ""  # Manifest.episodes_digest
+    saved: dict[str, Any] | None = None  # what `following` is restored from once its model is loaded
+    void_since: int = -1
 
     def alarm_in(self, asset_class: str) -> AlarmState:
         """The alarm state before a score of this class: an asset that changes its class starts anew."""
@@ -53,6 +60,7 @@ class Partition:
     ahead: dict[str, int] = field(default_factory=dict)
     dirty: set[str] = field(default_factory=set)
     dead_letters_from: int = 0
+    sketcher: Sketcher | None = None
     checkpointed: int = -1  # `upto` of the last checkpoint, -1 before the first
 
     def settled(self, *, can_score: bool = True) -> int:
@@ -95,6 +103,9 @@ class Partition:
             alarm=memory.alarm,
             windows=memory.windows,
             not_finite=memory.not_finite,
+            followed_by=memory.followed_by,
+            episodes=memory.saved if memory.following is None else memory.following.snapshot(),
+            void_since=memory.void_since,
         )
 
     def unloaded(self, loaded: Collection[Id]) -> list[Charge]:

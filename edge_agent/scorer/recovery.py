@@ -89,7 +89,15 @@ def restore(number: int, remembered: Remembered, again: Mapping[str, list[Arriva
 
 
 def _restore_asset(partition: Partition, asset: str, state: AssetState, *, stale: bool) -> None:
-    partition.memories[asset] = Memory(state.alarm_class, state.alarm, state.windows, state.not_finite)
+    partition.memories[asset] = Memory(
+        state.alarm_class,
+        state.alarm,
+        state.windows,
+        state.not_finite,
+        followed_by=state.followed_by,
+        saved=state.episodes,
+        void_since=state.void_since,
+    )
     if state.upto > partition.position:
         partition.ahead[asset] = state.upto
     cadence = partition.windows.cadence(state.asset_class)

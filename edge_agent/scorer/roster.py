@@ -9,7 +9,9 @@ import structlog
 
 from edge_agent.scorer.models import Id, Loaded, Rejected, load
 from headwater.contract import refusals
+from headwater.contract.features import FeatureSpec
 from headwater.contract.messages import Refusal
+from headwater.contract.windows import Charge
 
 _log = structlog.get_logger(__name__)
 _MOST_REFUSALS = 16
@@ -48,6 +50,11 @@ class Roster:
         # Also what was refused of this version before the digest of its manifest was recorded.
         self._refused = {each: refusal for each, refusal in self._refused.items() if each[:3] != wanted[:3]}
         return self.loaded[wanted]
+
+    def features(self, charge: Charge) -> FeatureSpec | None:
+        """The features of a version in charge; None where it is not loaded."""
+        found = self.loaded.get(Id.of(charge.asset_class, charge))
+        return found.manifest.features if found is not None else None
 
     def keep(self, ids: Iterable[Id]) -> None:
         """Forget every loaded version but these."""

@@ -31,6 +31,9 @@ class ScorerSettings(BaseModel):
     rewind_readings: int = Field(
         50_000, ge=0, description="Most readings of a partition that are read again to fill windows of another length."
     )
+    sketch_readings: int = Field(
+        1_000, ge=0, description="Readings of an asset in one sketch, by which the cloud sees drift; 0 writes none."
+    )
     metrics_port: int | None = Field(None, ge=1, le=65535, description="Port of Prometheus metrics, if any.")
     metrics_address: str = Field(
         "127.0.0.1", min_length=1, description="Address that metrics are served on; edge.metrics_address when unset."

@@ -55,6 +55,14 @@ def arrival(offset: int, key: bytes | memoryview | None, value: bytes | memoryvi
         raise Unusable(BAD_PAYLOAD, str(error), hint=error.hint) from error
 
 
+def known_name(raw: bytes | None) -> str:
+    """The name of an asset or a class in a key or a header, or nothing when it is none."""
+    try:
+        return _name(raw, NO_ASSET, "the key")
+    except Unusable:
+        return ""
+
+
 def _name(raw: bytes | memoryview | None, reason: str, what: str) -> str:
     found = _known.get(bytes(raw or b""))
     if found is not None:

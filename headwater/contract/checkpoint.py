@@ -34,6 +34,9 @@ class AssetState(msgspec.Struct, frozen=True):
     alarm: AlarmState
     windows: int = 0  # windows of this asset judged so far
     not_finite: int = 0  # of these, windows for which a model gave no number
+    followed_by: str = ""  # digest of what the state of episodes is of, "" without one
+    episodes: dict[str, Any] | None = None  # Episodes.snapshot
+    void_since: int = -1  # offset since when its limits do not describe the machine, -1 while they do
     v: int = 1
 
 

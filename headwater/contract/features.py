@@ -5,13 +5,15 @@ A window is `window` consecutive usable readings of one asset; after the first f
 missing for longer, or sensor time jumps by more than `max_gap_s` either way, the window starts anew.
 
 Each channel is scaled by the centre and scale of its asset (or of the class, key ""), then gives two
-features: the mean of the window, and log(standard deviation + LOG_FLOOR), in which a frozen sensor stands out.
+features: the mean of the window, and log(standard deviation + LOG_FLOOR), in which a frozen sensor stands out. With
+the layout "window" the vector is the scaled window itself, one reading after the other, for models that look at the
+order of readings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,6 +24,7 @@ from headwater.contract.errors import BadInput
 from headwater.contract.reading import Reading
 
 LOG_FLOOR = 0.001  # in units of the channel's scale; below the noise of a live sensor, far above a frozen one
+MAX_FEATURES = 4096  # of a vector
 CLASS_WIDE = ""  # key of the scaling and threshold for assets without one of their own
 Floats = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float32]
@@ -53,6 +56,7 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_gap_s: float = 30.0
     hold: int = 5
     v: int = 1
+    layout: Literal["window"] | msgspec.UnsetType = msgspec.UNSET  # absent in JSON, as before there was a choice
 
     def check(self) -> None:
         """Raise BadInput unless this agent can compute these features."""
@@ -60,6 +64,8 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise BadInput(f"feature specification of version {self.v}, this agent knows 1")
         if not (2 <= self.window <= 10_000 and 1 <= self.step <= self.window and 1 <= len(self.channels) <= 256):
             raise BadInput(f"window {self.window}, step {self.step}, {len(self.channels)} channels: out of bounds")
+        if self.width > MAX_FEATURES:
+            raise BadInput(f"vectors of {self.width} features, at most {MAX_FEATURES} are taken")
         if len(set(self.channels)) != len(self.channels):
             raise BadInput("a channel is named twice in the feature specification")
         if CLASS_WIDE not in self.scaling:
@@ -73,13 +79,25 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return digest(self)
 
     @property
+    def width(self) -> int:
+        """How many features a vector has."""
+        return len(self.channels) * (2 if self.layout is msgspec.UNSET else self.window)
+
+    @property
     def names(self) -> tuple[str, ...]:
-        """Names of the features in vector order."""
+        """Names of the features in vector order; of a window `flow.0` is the oldest reading."""
+        if self.layout is not msgspec.UNSET:
+            return tuple(f"{c}.{i}" for i in range(self.window) for c in self.channels)
         return tuple(f"{c}.mean" for c in self.channels) + tuple(f"{c}.spread" for c in self.channels)
 
     def scaling_of(self, asset_key: str) -> Scaling:
         """Scaling of `site/asset`, or the class-wide one."""
         return self.scaling.get(asset_key) or self.scaling[CLASS_WIDE]
+
+    def vector(self, asset_key: str, values: Floats) -> Vector:
+        """Feature vector float32 [width] of one window of `site/asset`: values [window, channels] in channel units."""
+        scaling = self.scaling_of(asset_key)
+        return vector(scaling, values) if self.layout is msgspec.UNSET else flat(scaling, values)
 
 
 class Window(NamedTuple):
@@ -97,10 +115,19 @@ def vector(scaling: Scaling, values: Floats) -> Vector:
 
     The memory layout is fixed to C order first, because numpy's sums differ in the last bit between layouts.
     """
-    scaled = (np.ascontiguousarray(values, dtype=np.float64) - scaling.centre) / scaling.scale
+    scaled = _scaled(scaling, values)
     means = scaled.mean(axis=0)
     spreads = np.log(scaled.std(axis=0) + LOG_FLOOR)
     return np.concatenate([means, spreads]).astype(np.float32)
+
+
+def flat(scaling: Scaling, values: Floats) -> Vector:
+    """The scaled window itself: values [window, channels] in channel units to float32 [window * channels]."""
+    return _scaled(scaling, values).astype(np.float32).reshape(-1)
+
+
+def _scaled(scaling: Scaling, values: Floats) -> Floats:
+    return np.asarray((np.ascontiguousarray(values, dtype=np.float64) - scaling.centre) / scaling.scale)
 
 
 class Windower:
@@ -154,6 +181,11 @@ class Windower:
                 self._held[i] = 0
             complete.append(value)
         return tuple(complete)
+
+    @property
+    def newest_t(self) -> int | None:
+        """Sensor time in ms of the newest reading, None without one."""
+        return self._rows[-1][1] if self._rows else None
 
     def snapshot(self) -> dict[str, Any]:
         """The whole state as JSON-able values; floats read back to the same bits."""

@@ -35,6 +35,7 @@
 | hw-source-digest | the same | SHA-256 of the record, 32 bytes |
 | hw-reason | dead-letters | reason code, UTF-8 |
 | hw-detail | dead-letters | a sentence for people, UTF-8 |
+| hw-acknowledges | readings that are an operator's word (acknowledgement.py) | id of the episode, UTF-8 |
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ SOURCE_BYTES = "hw-source-bytes"
 SOURCE_DIGEST = "hw-source-digest"
 REASON = "hw-reason"
 DETAIL = "hw-detail"
+ACKNOWLEDGES = "hw-acknowledges"
 
 Headers = tuple[tuple[str, bytes | None], ...]
 _INT = struct.Struct(">q")

@@ -7,14 +7,16 @@ from typing import Any
 import msgspec
 
 from headwater.contract.alarm import AlarmRule
-from headwater.contract.canonical import canonical_json
+from headwater.contract.canonical import canonical_json, digest
 from headwater.contract.errors import BadInput
 from headwater.contract.features import CLASS_WIDE, FeatureSpec
+from headwater.contract.following import EpisodeSpec
 from headwater.contract.names import check_name
 
 MAX_MODEL_BYTES = 16 << 20
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_TOLERANCE = 1e-3  # float32 runtimes differ by 1e-6; what is more would let another model pass for this one
+LEAST_CERTIFIED = 10_000  # windows that a certificate is over: fewer prove nothing
 MODEL_FILE = "model.tflite"
 MANIFEST_FILE = "manifest.json"
 
@@ -36,6 +38,21 @@ class Golden(msgspec.Struct, frozen=True):
     tolerance: float = 1e-5
 
 
+class Certificate(msgspec.Struct, frozen=True):
+    """What a runtime of the edge computed from replayed windows, held against what training computed.
+
+    Differences of scores are relative; `flips` counts windows after which an alarm was open in one but not the other.
+    """
+
+    runtime: str  # its class: name, version and machine
+    windows: int
+    worst: float
+    p999: float  # the difference that one window in a thousand exceeds
+    flips: int
+    model_sha256: str
+    data_sha256: str  # of the vectors and thresholds that were replayed
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """One version of a model of an asset class. Unknown fields are ignored, so that old edges outlive new clouds."""
 
@@ -54,7 +71,10 @@ class Manifest(msgspec.Struct, frozen=True):
     algorithm: str
     parity: dict[str, float] = {}  # runtime class: largest relative difference of a score
     metrics: dict[str, Any] = {}
+    certificates: tuple[Certificate, ...] = ()
     v: int = 1
+    code: dict[str, str] = {}  # version, commit and digest of the sources that made it
+    episodes: EpisodeSpec | msgspec.UnsetType = msgspec.UNSET  # without it `alarm` decides, with fixed thresholds
 
     def check(self) -> None:
         """Raise BadInput unless the parts fit each other."""
@@ -69,17 +89,31 @@ class Manifest(msgspec.Struct, frozen=True):
             raise BadInput(f"version {self.version} or size {self.size_bytes} bytes is out of bounds")
         if CLASS_WIDE not in self.thresholds or not all(0 < t < 1e30 for t in self.thresholds.values()):
             raise BadInput("thresholds lack the class-wide one, or are not positive")
-        width = 2 * len(self.features.channels)
+        width = self.features.width
         if not self.golden.inputs or len(self.golden.inputs) != len(self.golden.scores):
             raise BadInput("golden vectors are missing")
         if not 0 <= self.golden.tolerance <= MAX_TOLERANCE:
             raise BadInput(f"golden tolerance {self.golden.tolerance:g} is not between 0 and {MAX_TOLERANCE:g}")
         if any(len(row) != width for row in self.golden.inputs):
             raise BadInput(f"golden vectors do not have {width} features")
+        if self.episodes is not msgspec.UNSET:
+            self.episodes.check(len(self.features.channels))
 
     def threshold_of(self, asset_key: str) -> float:
         """Threshold of `site/asset`, or the class-wide one."""
         return self.thresholds.get(asset_key) or self.thresholds[CLASS_WIDE]
+
+    def episodes_digest(self) -> str:
+        """Under which state an asset's episodes can be gone on with: features, calibration and rule."""
+        return digest({"features": self.features_digest, "episodes": self.episodes})
+
+    def certified(self) -> tuple[str, ...]:
+        """Classes of the runtimes that are certified for this very model, over enough windows and without a flip."""
+        return tuple(
+            each.runtime
+            for each in self.certificates
+            if each.model_sha256 == self.sha256 and each.windows >= LEAST_CERTIFIED and each.flips == 0
+        )
 
     def encode(self) -> bytes:
         """Canonical JSON."""

@@ -6,7 +6,8 @@ One reading stands for one cycle of work (a flight, a batch, an hour). For each:
 2. Each sensor, less the regime's mean and over its scale, is cut to `clip` either way; what is missing counts as the
    mean. The regime's map makes a few latent values of it: a linear estimate of what the sensors say without noise.
 3. Features of the window: for each of `means` the mean of so many of the last latents (of those that there are), and
-   the slope of the longest of them, in ten cycles.
+   the slope of the longest of them (least squares), in ten cycles. A latent counts by the `heed` of its regime: one
+   way of running shows wear more clearly than another.
 4. Features of the life, where `is_lifelong`: for each of `baselines` the mean of the first so many latents, frozen
    after them; and of the cycles n since overhaul n / 100, log(n / 100), and how much of the first baselines there is.
 
@@ -30,16 +31,21 @@ Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
 _AGE = 100.0  # cycles
 _SLOPE = 10.0  # cycles
+_LEAST = 1e-300
 _MOST = 1_000
 
 
 class Regime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One way of running: centre of the settings, mean and scale of the sensors, map [sensors][latents]."""
+    """One way of running: centre of the settings, mean and scale of the sensors, map [sensors][latents].
+
+    `heed`: how much each latent counts in means and slopes, above zero; one each where there is none.
+    """
 
     centre: tuple[float, ...]
     mean: tuple[float, ...]
     scale: tuple[float, ...]
     map: tuple[tuple[float, ...], ...]
+    heed: tuple[float, ...] = ()
 
 
 class MemorySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,6 +82,8 @@ class MemorySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise BadInput(f"map of regime {number} does not fit {len(self.sensors)} sensors")
             for row in regime.map:
                 _check_row(f"map of regime {number}", row, latents)
+            if regime.heed:
+                _check_row(f"heed of regime {number}", regime.heed, latents, positive=True)
 
     @property
     def latents(self) -> int:
@@ -113,11 +121,13 @@ class Memory:
         self._mean = np.array([each.mean for each in spec.regimes])
         self._scale = np.array([each.scale for each in spec.regimes])
         self._map = np.array([each.map for each in spec.regimes])
-        self._weights = _weights(spec.means)
+        self._heed = np.array([each.heed or (1.0,) * spec.latents for each in spec.regimes])
+        self._sums = _sums(spec.means)
         self._firsts = np.array(spec.baselines)
         self.cycles = np.zeros(lanes, dtype=np.int64)  # since overhaul
-        self._recent = np.zeros((lanes, max(spec.means), spec.latents))  # the newest first
-        self._firsts_of = np.zeros((lanes, len(spec.baselines), spec.latents))
+        # Of each cycle the heed of each latent, then heed times latent; the newest first, zero where there was none.
+        self._recent = np.zeros((lanes, max(spec.means), 2 * spec.latents))
+        self._firsts_of = np.zeros((lanes, len(spec.baselines), 2 * spec.latents))  # sums of the same
 
     def overhaul(self, lane: int = 0) -> None:
         """Forget all of one asset: it is as new."""
@@ -130,35 +140,47 @@ class Memory:
         Settings [n, settings] and sensors [n, sensors] are in their own units; NaN for a sensor that is missing.
         """
         n, spec = len(sensors), self._spec
-        latents = self._latents(settings, sensors)
+        newest = self._newest(settings, sensors)
         recent = self._recent[:n]
         recent[:, 1:] = recent[:, :-1].copy()
-        recent[:, 0] = latents
+        recent[:, 0] = newest
         self.cycles[:n] += 1
         cycles = self.cycles[:n]
-        weights = self._weights[np.minimum(cycles, len(self._weights) - 1)]
-        window = (weights[:, :, :, None] * recent[:, None]).sum(axis=2)
+        window = self._window(recent)
         if not spec.is_lifelong:
             return np.asarray(window.reshape(n, -1), dtype=np.float32)
-        there = np.minimum(cycles[:, None], self._firsts)
         firsts = self._firsts_of[:n]
-        firsts += np.where((there == cycles[:, None])[..., None], (latents[:, None] - firsts) / there[..., None], 0.0)
+        firsts += newest[:, None] * (cycles[:, None] <= self._firsts)[..., None]
         age = cycles / _AGE
         parts = (
             window.reshape(n, -1),
-            firsts.reshape(n, -1),
+            (firsts[..., spec.latents :] / firsts[..., : spec.latents]).reshape(n, -1),
             np.stack((age, np.log(age)), axis=1),
-            there / self._firsts,
+            np.minimum(cycles[:, None], self._firsts) / self._firsts,
         )
         return np.concatenate(parts, axis=1).astype(np.float32)
 
-    def _latents(self, settings: Floats, sensors: Floats) -> Floats:
+    def _newest(self, settings: Floats, sensors: Floats) -> Floats:
+        """Heed, and heed times latent, of one cycle [n, 2 * latents]."""
         spec = self._spec
         far = settings[:, None] / spec.setting_scale - self._centres
         regime = np.argmin((far * far).sum(axis=2), axis=1)
         z = np.clip((sensors - self._mean[regime]) / self._scale[regime], -spec.clip, spec.clip)
         z = np.where(np.isnan(z), 0.0, z)
-        return np.asarray((z[:, :, None] * self._map[regime]).sum(axis=1))
+        heed = self._heed[regime]
+        return np.concatenate((heed, heed * (z[:, :, None] * self._map[regime]).sum(axis=1)), axis=1)
+
+    def _window(self, recent: Floats) -> Floats:
+        """Means and slope [n, means + 1, latents]."""
+        latents = self._spec.latents
+        sums = (self._sums[:, :, None] * recent[:, None]).sum(axis=2)
+        heed, total = sums[..., :latents], sums[..., latents:]
+        lag = heed[:, -2] / heed[:, -3]
+        spread = np.maximum(heed[:, -1] - heed[:, -2] * lag, _LEAST)  # of one cycle both are zero, and so is the slope
+        slope = (total[:, -2] - total[:, -3] * lag) / spread
+        found = total[:, :-2] / heed[:, :-2]
+        found[:, -1] = slope * _SLOPE
+        return np.asarray(found)
 
     def snapshot(self, lane: int = 0) -> dict[str, Any]:
         """The whole state of one asset as JSON-able values; floats read back to the same bits."""
@@ -183,16 +205,12 @@ class Memory:
         self.cycles[lane] = cycles
 
 
-def _weights(means: Sequence[int]) -> Floats:
-    """By how many cycles there are (up to the longest mean): weights [means + 1, longest] of the newest first."""
+def _sums(means: Sequence[int]) -> Floats:
+    """What is summed over the newest cycles [means + 3, longest].
+
+    So many of them for each mean; then for the slope all of them, by their places, and by the squares of their places.
+    """
     longest = max(means)
-    found = np.zeros((longest + 1, len(means) + 1, longest))
-    for there in range(1, longest + 1):
-        for row, count in enumerate(means):
-            used = min(count, there)
-            found[there, row, :used] = 1 / used
-        if there > 1:
-            place = -np.arange(there, dtype=np.float64)
-            place -= place.mean()
-            found[there, -1, :there] = _SLOPE * place / (place * place).sum()
-    return found
+    place = -np.arange(longest, dtype=np.float64)
+    of_means = [np.where(place > -count, 1.0, 0.0) for count in means]
+    return np.array([*of_means, np.ones(longest), place, place * place])

@@ -15,7 +15,12 @@ from headwater.contract.errors import BadInput
 
 
 class Score(msgspec.Struct, frozen=True):
-    """A model's verdict on one window. `score` is None where the model gave no number."""
+    """A model's verdict on one window. `score` is None where the model gave no number.
+
+    Of a model that follows its machines it is in healthy limits. `void_since` is the offset of `readings` since which
+    such a machine runs elsewhere than where it was calibrated, so that its budget of false alarms is not promised.
+    `baseline` is where it was taken to be healthy, by channel, in scaled units: what it takes to compute it again.
+    """
 
     asset: str
     asset_class: str
@@ -25,6 +30,8 @@ class Score(msgspec.Struct, frozen=True):
     threshold: float
     version: int
     v: int = 1
+    void_since: int | msgspec.UnsetType = msgspec.UNSET
+    baseline: tuple[float, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Alarm(msgspec.Struct, frozen=True):
@@ -101,22 +108,26 @@ class SessionGap(msgspec.Struct, frozen=True):
 
 
 class RetrainRequest(msgspec.Struct, frozen=True):
-    """A command to train. Offsets are per cloud topic and partition [start, end); None means all there is by now."""
+    """A command to train. Offsets are per cloud topic and partition [start, end); None means all there is by now.
+
+    `dataset` is the SHA-256 of the dataset in these offsets, or, without offsets, of a frozen one.
+    """
 
     request_id: str
     asset_class: str
     offsets: dict[str, dict[str, tuple[int, int]]] | None = None
     requested_by: str = ""
     reason: str = ""
+    dataset: str | None = None
     v: int = 1
 
 
 class TrainingRun(msgspec.Struct, frozen=True):
-    """What became of a request."""
+    """What became of a request; `judged`: what the judge decided (`judge`: cloud_trainer/judging/decision.py)."""
 
     request_id: str
     asset_class: str
-    state: Literal["started", "published", "failed"]
+    state: Literal["started", "published", "failed", "judged"]
     at: int
     version: int | None = None
     sha256: str | None = None
@@ -124,6 +135,7 @@ class TrainingRun(msgspec.Struct, frozen=True):
     records: int = 0
     seconds: float = 0.0
     detail: str = ""
+    judge: dict[str, Any] | None = None
     v: int = 1
 
 

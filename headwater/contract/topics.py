@@ -17,6 +17,7 @@ DEAD_LETTERS = "dead-letters"  # key of the source; the refused bytes
 STATE = "state"  # compacted; feature and alarm state with the offset that it stands for
 STATUS = "status"  # compacted; key site, the whole state of one edge
 SESSION_GAPS = "session-gaps"  # key site; from when to when MQTT messages may be missing
+SKETCHES = "sketches"  # key asset; what readings look like, for drift
 CLOCKS = "clocks"  # compacted; key asset, how far its clock is off
 SPARKPLUG_EVENTS = "sparkplug-events"  # key asset; births and stale intervals, of a bridge with a Sparkplug route
 SPARKPLUG_STATES = "sparkplug-states"  # compacted; key <site>/<group>/<edge node>, what its births said
@@ -24,6 +25,7 @@ RETRAIN_REQUESTS = "retrain-requests"  # cloud; key request id
 TRAINING_RUNS = "training-runs"  # cloud; key request id
 MODEL_EVENTS = "model-events"  # cloud; key class, one record a published version
 FLEET_EVENTS = "fleet-events"  # cloud; key rollout
+LABELS = "labels"  # cloud, compacted; key <site>/<asset>/<order>, what maintenance found out
 
 DAY_MS = 86_400_000
 
@@ -60,6 +62,7 @@ def edge_topics(partitions: int = 4, retention_days: int = 7) -> list[TopicSpec]
         TopicSpec(ALARMS, partitions, _kept(90)),
         TopicSpec(DEAD_LETTERS, partitions, kept),
         TopicSpec(STATE, partitions, COMPACT),
+        TopicSpec(SKETCHES, partitions, _kept(90)),
         TopicSpec(STATUS, 1, COMPACT),
         TopicSpec(SESSION_GAPS, 1, _kept(90)),
         TopicSpec(CLOCKS, 1, COMPACT),
@@ -76,10 +79,12 @@ def sparkplug_topics(partitions: int = 4, retention_days: int = 7) -> list[Topic
 
 def cloud_topics() -> list[TopicSpec]:
     """The cloud's own topics. Those of the sites are made by their replicators."""
-    return [TopicSpec(name, 1, _kept(90)) for name in (RETRAIN_REQUESTS, TRAINING_RUNS, MODEL_EVENTS, FLEET_EVENTS)]
+    kept = [TopicSpec(name, 1, _kept(90)) for name in (RETRAIN_REQUESTS, TRAINING_RUNS, MODEL_EVENTS, FLEET_EVENTS)]
+    return [*kept, TopicSpec(LABELS, 1, _SMALL)]
 
 
-REPLICATED = (READINGS, SCORES, ALARMS, STATUS, SESSION_GAPS)  # dead letters stay where they can be repaired
+REPLICATED = (READINGS, SCORES, ALARMS, STATUS, SESSION_GAPS, SKETCHES)  # dead letters stay where they can be repaired
+BACKLOG = "backlog"  # behind `<site>.<topic>`: what a link that ships new records first left out there
 POSITIONS_SUFFIX = "positions.internal"
 GAPS_SUFFIX = "gaps.internal"
 REPLICATION_CONTROL = TopicSpec("headwater-replication-control", 1, _SMALL)  # at a link's source: what is paused
@@ -100,6 +105,16 @@ def local(name: str) -> tuple[str, str]:
     if not dot or "." in topic:
         raise BadInput(f"{name!r} is not the name of a replicated topic", hint="expected <site>.<topic>")
     return check_site(site), topic
+
+
+def backlog(site: str, topic: str) -> str:
+    """Name in the cloud of what a link shipped beside a site's topic (replicator `link.fresh_first`)."""
+    return f"{remote(site, topic)}.{BACKLOG}"
+
+
+def origin(name: str) -> tuple[str, str]:
+    """As `local`, also of the topic of a backlog: `lyon.readings.backlog` too gives (`lyon`, `readings`)."""
+    return local(name.removesuffix(f".{BACKLOG}"))
 
 
 def positions(site: str) -> TopicSpec:

@@ -113,6 +113,11 @@ class Windows:
         track = self._tracks.get(asset)
         return (track.asset_class, track.windower.snapshot()) if track else None
 
+    def newest_t(self, asset: str) -> int | None:
+        """Sensor time in ms of the asset's newest reading, None where it has no window."""
+        track = self._tracks.get(asset)
+        return track.windower.newest_t if track else None
+
     def assets(self, asset_class: str) -> list[str]:
         """The assets that have a sliding window of this class."""
         return [asset for asset, track in self._tracks.items() if track.asset_class == asset_class]

@@ -29,6 +29,7 @@ _log = structlog.get_logger(__name__)
 _CREATE_TIMEOUT_S = 30.0
 _POLL_S = 0.5
 _ANY_PARTITION = -1  # RD_KAFKA_PARTITION_UA: by key
+_SESSION_MS = 10_000  # a member that was killed leaves its partitions to others then; hearts beat in a thread
 _UNKNOWN_TOPIC_MS = 5000  # how long a topic made a moment ago may stay unknown to a broker
 
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -180,6 +181,7 @@ class GroupReader:
                 {
                     **librdkafka(settings),
                     "group.id": group,
+                    "session.timeout.ms": _SESSION_MS,
                     "auto.offset.reset": "earliest",
                     "enable.auto.commit": False,
                     "isolation.level": "read_committed",

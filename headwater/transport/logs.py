@@ -74,7 +74,7 @@ def configure(*, json: bool | None = None, verbose: bool = False, quiet: bool = 
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _StandardError())),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # what is set later holds for loggers that have spoken too
     )
     logging.basicConfig(handlers=[_Libraries()], level=logging.WARNING)
     if part:

@@ -1,8 +1,8 @@
 """Folders of recorded readings: one CSV file is one asset.
 
 The layout is SKAB's (github.com/waico/SKAB, README): fields divided by `;`, a header, `datetime` first
-(`2020-03-09 10:14:33`, taken as UTC), then one column a channel, and perhaps `anomaly` and `changepoint`, which are
-labels and never a channel. An empty field is a missing value.
+(`2020-03-09 10:14:33`, taken as UTC unless it names its zone), then one column a channel, and perhaps `anomaly` and
+`changepoint`, which are labels and never a channel. An empty field is a missing value.
 """
 
 from __future__ import annotations
@@ -11,25 +11,28 @@ import csv
 import math
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 from headwater.contract.errors import BadInput
 from headwater.contract.names import check_name
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME = "datetime"
 _LABEL = "anomaly"
-_LABELS = (_LABEL, "changepoint")
+_CHANGE = "changepoint"
+_LABELS = (_LABEL, _CHANGE)
 _EXPECTED = f"expected a header `{_TIME};<channel>;...` as in SKAB"
 
 
 class Row(NamedTuple):
-    """Sensor time in ms, the value of each channel, and whether the recording calls it abnormal, if it says so."""
+    """Sensor time in ms, the value of each channel, and what the recording calls it, if it says so."""
 
     t: int
     values: dict[str, float | None]
-    label: bool | None
+    label: bool | None  # abnormal
+    changepoint: bool | None = None
 
 
 class Recording(NamedTuple):
@@ -65,7 +68,7 @@ def recordings(folder: Path) -> Iterator[Recording]:
 def read(path: Path, asset: str) -> Recording:
     """One recording; BadInput names the line that cannot be used."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # Excel begins files with a mark
             lines = csv.reader(file, delimiter=";")
             header = next(lines, [])
             channels = _channels(path, header)
@@ -92,8 +95,8 @@ def _row(path: Path, number: int, header: list[str], line: list[str]) -> Row:
     if len(line) != len(header):
         raise BadInput(f"{path}, line {number}: {len(line)} fields, the header has {len(header)}")
     try:
-        t = int(datetime.fromisoformat(line[0]).replace(tzinfo=UTC).timestamp() * 1000)
-    except ValueError as error:
+        t = _time_ms(line[0])
+    except (ValueError, OverflowError) as error:
         raise BadInput(f"{path}, line {number}: {line[0]!r} is not a time", hint="2020-03-09 10:14:33") from error
     values: dict[str, float | None] = {}
     for name, text in zip(header[1:], line[1:], strict=True):
@@ -104,7 +107,15 @@ def _row(path: Path, number: int, header: list[str], line: list[str]) -> Row:
         values[name] = value if value is None or math.isfinite(value) else None
     labels = {name: values.pop(name) for name in _LABELS if name in values}
     label = labels.get(_LABEL)
-    return Row(t, values, None if label is None else label > 0)
+    change = labels.get(_CHANGE)
+    return Row(t, values, None if label is None else label > 0, None if change is None else change > 0)
+
+
+def _time_ms(text: str) -> int:
+    """Milliseconds since 1970; UTC where no zone is given. Whole numbers alone, so that none is rounded away."""
+    time = datetime.fromisoformat(text)
+    since = (time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)) - _EPOCH
+    return since // timedelta(milliseconds=1)
 
 
 def _asset(path: Path) -> str:

@@ -1,9 +1,9 @@
 """The runtimes that execute a .tflite: ai-edge-litert where it is installed, tflite-runtime otherwise.
 
 A model has the input `features` float32 [1, F] and the outputs `score` float32 [1] and `contributions` float32
-[1, F]; `cloud_trainer/export.py` writes it. A model of remaining life has the one output `remaining` float32 [1, 1], in
-cycles; `cloud_trainer/life/export.py` writes it. One thread and no delegate: at this size they cost more than they
-give, and the same kernels then run wherever the model runs.
+[1, P], P a multiple of the channels; `cloud_trainer/export.py` writes it. A model of remaining life has the one output
+`remaining` float32 [1, 1], in cycles; `cloud_trainer/life/export.py` writes it. One thread and no delegate: at this
+size they cost more than they give, and the same kernels then run wherever the model runs.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headwater.contract.errors import BadInput, Permanent, Untrusted
+from headwater.contract.features import MAX_FEATURES
 from headwater.contract.manifest import MAX_MODEL_BYTES
 from headwater.contract.refusals import NOT_A_MODEL
 
@@ -28,7 +29,6 @@ SCORE = "score"
 CONTRIBUTIONS = "contributions"
 REMAINING = "remaining"
 MAGIC = b"TFL3"  # file identifier of the schema, bytes 4 to 8 (tensorflow/lite/schema/schema.fbs)
-MAX_FEATURES = 512
 Floats = npt.NDArray[np.float32]
 
 # Import name, distribution, and the name in runtime classes; the first that imports is used.
@@ -45,9 +45,10 @@ class _Runtime(NamedTuple):
 
 
 class _Shape(NamedTuple):
-    """Where a model's tensors are, and how many features it takes."""
+    """Where a model's tensors are, how many features it takes, and into how many parts it divides a score."""
 
     features: int
+    parts: int
     input: int
     score: int
     contributions: int
@@ -89,8 +90,13 @@ class Model:
         """Number of features of a vector."""
         return self._shape.features
 
+    @property
+    def parts(self) -> int:
+        """Into how many contributions a score is divided."""
+        return self._shape.parts
+
     def score(self, vectors: Floats) -> tuple[Floats, Floats]:
-        """Scores [n] and contributions [n, F] of feature vectors [n, F], all float32.
+        """Scores [n] and contributions [n, P] of feature vectors [n, F], all float32.
 
         Numbers that are not finite are passed on, in and out. BadInput for another shape, or a model that breaks off.
         """
@@ -98,7 +104,7 @@ class Model:
         if rows.ndim != 2 or rows.shape[1] != self.features:
             raise BadInput(f"vectors of shape {rows.shape}, the model takes [n, {self.features}]")
         scores = np.empty(len(rows), np.float32)
-        contributions = np.empty(rows.shape, np.float32)
+        contributions = np.empty((len(rows), self.parts), np.float32)
         with _ours("does not run the model"):
             for i in range(len(rows)):
                 scores[i], contributions[i] = self._one(rows[i : i + 1])
@@ -180,9 +186,10 @@ def _shape(interpreter: Any) -> _Shape:
     inputs, outputs = _details(interpreter)
     features = _features(inputs, outputs, {SCORE, CONTRIBUTIONS})
     score, contributions = outputs[SCORE], outputs[CONTRIBUTIONS]
-    if tuple(score["shape"]) != (1,) or tuple(contributions["shape"]) != (1, features):
+    parts = tuple(int(n) for n in contributions["shape"])
+    if tuple(score["shape"]) != (1,) or len(parts) != 2 or parts[0] != 1 or not 1 <= parts[1] <= MAX_FEATURES:
         raise _unfit(f"gives outputs of shapes {tuple(score['shape'])} and {tuple(contributions['shape'])}")
-    return _Shape(features, int(inputs[INPUT]["index"]), int(score["index"]), int(contributions["index"]))
+    return _Shape(features, parts[1], int(inputs[INPUT]["index"]), int(score["index"]), int(contributions["index"]))
 
 
 def _unfit(what: str) -> BadInput:

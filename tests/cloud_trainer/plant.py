@@ -67,7 +67,7 @@ def opened(made: Made, key: str, rows: Rows) -> list[int]:
     """Sensor times at which alarms open."""
     trained, recipe = made.trained, made.recipe
     windows = cut(series(rows), CHANNELS, trained.spec.channels, recipe)
-    scores = trained.linear.score(vectors(trained.spec, key, windows))[0]
+    scores = trained.detector.score(vectors(trained.spec, key, windows))[0]
     found = parity.opened(recipe.rule, scores.tolist(), trained.thresholds[key])
     return [int(windows.t_last[number]) for number in found]
 

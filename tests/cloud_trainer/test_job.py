@@ -251,10 +251,11 @@ async def test_the_command_line_asks_and_the_service_answers(
     dry = json.loads(await command(*asked, "--dry-run"))
     assert dry["offsets"] == {cloud.readings: {"0": [0, 400], "1": [0, 400]}}
     run = json.loads(await command(*asked, "--wait", "--json"))
-    assert (run["state"], run["version"], run["records"]) == ("published", 1, 800)
+    assert (run["state"], run["records"]) == ("published", 800)
+    assert run["version"] >= 1, "another one where a request of another test was still waiting"
     jobs = json.loads(await command("jobs", "--json"))["runs"]
     assert run in jobs
-    assert "800 records" in await command("show", "1", "--class", "pump")
+    assert "800 records" in await command("show", str(run["version"]), "--class", "pump")
     scraped = f"http://127.0.0.1:{environment['HEADWATER_TRAINER__METRICS_PORT']}/metrics"
     page = await asyncio.to_thread(lambda: urllib.request.urlopen(scraped, timeout=5).read().decode())
     assert "\nheadwater_trainer_ready 1.0\n" in page

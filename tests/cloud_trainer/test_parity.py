@@ -20,7 +20,7 @@ from tests.cloud_trainer.plant import healthy, training_set
 
 RECIPE = Recipe()
 MADE = make(training_set(healthy(7, 600, pumps=2)), RECIPE)
-LINEAR = MADE.trained.linear
+LINEAR = MADE.trained.detector.linear
 
 
 def test_the_runtime_agrees_on_every_window() -> None:

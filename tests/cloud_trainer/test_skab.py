@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloud_trainer.folder import from_folder
+from cloud_trainer.datasets.building import from_folder
 from cloud_trainer.making import make
 from cloud_trainer.recipe import Recipe
 from cloud_trainer.series import Series, cut, vectors
@@ -39,7 +39,7 @@ def test_real_recordings_are_judged_causally_and_reported() -> None:
         files += 1
         key = f"lyon/{recording.asset}"
         windows = cut(columns(recording, trained.spec.channels), trained.spec.channels, trained.spec.channels, recipe)
-        scores = trained.linear.score(vectors(trained.spec, key, windows))[0]
+        scores = trained.detector.score(vectors(trained.spec, key, windows))[0]
         labels = np.array([bool(row.label) for row in recording.rows])
         state, alarm = AlarmState(), np.zeros(len(labels), dtype=bool)
         for row, score in zip(windows.last_row, scores, strict=True):

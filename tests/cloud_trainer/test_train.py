@@ -58,7 +58,7 @@ def test_a_score_knows_nothing_of_what_comes_later(at: int, noise: float, seed: 
     values[at + 1 :] = random.Random(seed).random() * noise
     other = changed(one, values=values)
     before = [cut(each, CHANNELS, MADE.trained.spec.channels, RECIPE) for each in (one, other)]
-    scores = [MADE.trained.linear.score(vectors(MADE.trained.spec, key, each))[0] for each in before]
+    scores = [MADE.trained.detector.score(vectors(MADE.trained.spec, key, each))[0] for each in before]
     known = before[0].last_row <= at
     assert np.array_equal(known, before[1].last_row <= at)
     assert known.any()
@@ -96,7 +96,7 @@ def test_a_constant_channel_makes_no_trouble() -> None:
         values[:, 0] = 32.0
         still[key] = changed(one, values=values)
     made = make(TrainingSet("pump", CHANNELS, still, learn.source), RECIPE)
-    assert made.trained.linear.score(made.trained.vectors["lyon/pump-1"])[0].max() < 10
+    assert made.trained.detector.score(made.trained.vectors["lyon/pump-1"])[0].max() < 10
 
 
 @pytest.mark.parametrize("count", [0, 15, 25, 60])

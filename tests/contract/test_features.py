@@ -2,11 +2,13 @@
 
 import json
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headwater.contract.canonical import canonical_json
 from headwater.contract.errors import BadInput
 from headwater.contract.features import FeatureSpec, Scaling, Windower, vector
 from headwater.contract.reading import Reading
@@ -79,6 +81,27 @@ def test_a_vector_does_not_depend_on_memory_layout(seed: int) -> None:
     assert vector(scaling, values).tobytes() == vector(scaling, np.asfortranarray(values)).tobytes()
 
 
+def test_a_layout_of_whole_windows_is_the_scaled_readings_one_after_the_other() -> None:
+    """Models that look at the order of readings get each of them, named by channel and number, the oldest first."""
+    whole = spec(layout="window")
+    values = np.arange(10.0).reshape(5, 2)
+
+    assert whole.vector("lyon/pump-1", values).tolist() == [0, 0, 2, 1, 4, 2, 6, 3, 8, 4]
+    assert whole.vector("", np.asfortranarray(values)).dtype == np.float32
+    assert (whole.width, whole.names[:3]) == (10, ("flow.0", "current.0", "flow.1"))
+    assert spec().vector("", values).tobytes() == vector(spec().scaling[""], values).tobytes()
+    assert spec().width == 4
+
+
+def test_a_specification_without_a_layout_keeps_its_bytes() -> None:
+    """What was written before there was a choice reads as it did; the new field is in JSON only where it is used."""
+    assert b"layout" not in canonical_json(spec())
+    assert msgspec.json.decode(canonical_json(spec()), type=FeatureSpec) == spec()
+    whole = spec(layout="window")
+    assert msgspec.json.decode(canonical_json(whole), type=FeatureSpec) == whole
+    assert whole.digest() != spec().digest()
+
+
 def test_a_frozen_sensor_stands_out() -> None:
     """A channel without spread has a spread feature far below that of noise."""
     noisy = np.random.default_rng(1).normal(size=(20, 2))
@@ -99,6 +122,7 @@ def test_a_frozen_sensor_stands_out() -> None:
         FeatureSpec(CHANNELS, 5, 1, {"": Scaling((0, 0), (1, 0))}),
         FeatureSpec(CHANNELS, 5, 1, {"": Scaling((0,), (1,))}),
         FeatureSpec(CHANNELS, 5, 1, {"": Scaling((0, 0), (1, 1))}, v=2),
+        FeatureSpec(CHANNELS, 2049, 1, {"": Scaling((0, 0), (1, 1))}, layout="window"),
     ],
 )
 def test_a_specification_that_cannot_be_computed_is_refused(broken: FeatureSpec) -> None:

@@ -19,3 +19,12 @@ def test_golden_vectors_prove_something(tolerance: float) -> None:
         decode_manifest(wide.encode())
     exact = replace(manifest, golden=replace(manifest.golden, tolerance=MAX_TOLERANCE))
     assert decode_manifest(exact.encode()).golden.tolerance == MAX_TOLERANCE
+
+
+def test_certificates_count_over_enough_windows_and_without_a_flip() -> None:
+    """Of three windows, of one too few, with an alarm flip, of another model: none of them certifies a runtime."""
+    _, manifest = make(1)
+    good = manifest.certificates[0]
+    assert manifest.certified() == (good.runtime,)
+    for other in ({"windows": 3}, {"windows": 9_999}, {"flips": 1}, {"flips": -1}, {"model_sha256": "0" * 64}):
+        assert replace(manifest, certificates=(replace(good, **other),)).certified() == ()

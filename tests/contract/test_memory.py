@@ -89,6 +89,23 @@ def test_the_names_say_what_the_numbers_are() -> None:
     )
 
 
+def test_a_regime_counts_by_its_heed() -> None:
+    """Means and slope are those of weighted least squares; a heed of three is worth three cycles of one."""
+    one = Regime((0.0,), (0.0,), (1.0,), ((1.0,),))
+    regimes = (one, structs.replace(one, centre=(1.0,), heed=(3.0,)))
+    of = structs.replace(spec(), regimes=regimes, sensors=("a",), clip=1e9, baselines=(8,), means=(2, 6))
+    memory, values = Memory(of), RNG.normal(size=10)
+    for cycle, value in enumerate(values):
+        says = memory.step(np.array([[float(cycle % 2)]]), np.array([[value]]))
+    found = dict(zip(of.names, says[0].tolist(), strict=True))
+    heed = np.where(np.arange(10) % 2, 3.0, 1.0)
+    slope = np.polyfit(np.arange(6), values[-6:], 1, w=np.sqrt(heed[-6:]))[0]
+    assert found["mean2.0"] == pytest.approx(np.average(values[-2:], weights=heed[-2:]), rel=1e-6)
+    assert found["mean6.0"] == pytest.approx(np.average(values[-6:], weights=heed[-6:]), rel=1e-6)
+    assert found["slope6.0"] == pytest.approx(10 * slope, rel=1e-6)
+    assert found["first8.0"] == pytest.approx(np.average(values[:8], weights=heed[:8]), rel=1e-6)
+
+
 def test_what_is_missing_counts_as_usual_and_what_is_wild_is_cut() -> None:
     """A sensor without a value says nothing; one beyond all bounds says no more than the clip allows."""
     of = spec()
@@ -129,6 +146,8 @@ def test_after_an_overhaul_it_is_as_new() -> None:
         {"sensors": ("a", "a", "c", "d", "e")},
         {"sensors": ("a", "b", "c", "d", "load")},
         {"sensors": ("a", "b", "c", "d")},
+        {"regimes": (structs.replace(spec().regimes[0], heed=(1.0, 0.0)),)},
+        {"regimes": (structs.replace(spec().regimes[0], heed=(1.0,)),)},
     ],
 )
 def test_a_specification_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:

@@ -199,9 +199,12 @@ def test_the_image_holds_what_the_lock_says() -> None:
     """The Dockerfile installs the locked versions with hashes, as a user that is not root, from a pinned base."""
     text = (ROOT / "deploy/Dockerfile").read_text()
 
-    assert "--require-hashes -r lock/edge.txt" in text
+    assert "ARG PACKAGES=edge" in text
+    assert "COPY lock/${PACKAGES}.txt lock/packages.txt" in text
+    assert "--require-hashes -r lock/packages.txt" in text
+    assert all("--hash=" in (ROOT / f"lock/{name}.txt").read_text() for name in ("edge", "cloud"))
     assert re.search(r"^USER 10001$", text, re.MULTILINE)
     assert all(re.search(r":\d+\.\d+\.\d+", line) for line in text.splitlines() if line.startswith("FROM"))
     copied = re.findall(r"^COPY (?!--from)(\S+) \S+$", text, re.MULTILINE)
-    assert all((ROOT / source).exists() for source in copied)
+    assert all((ROOT / source.replace("${PACKAGES}", "edge")).exists() for source in copied)
     assert "tensorflow" not in (ROOT / "lock/edge.txt").read_text().lower().replace("tensorflow/", "")

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from headwater.app.cli import main
@@ -98,3 +99,22 @@ def test_a_dry_run_of_publishing_refuses_what_would_be_refused(
     assert files(fleet) == before
     monkeypatch.setenv("HEADWATER_FLEET__KEYS", "missing")
     assert run("publish", "model", "--dry-run") == 3
+
+
+def test_a_model_that_no_runtime_is_certified_for_is_not_signed(
+    fleet: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Without a certificate of this model over enough windows publishing is refused, and says what makes one."""
+    model, manifest = make(1)
+    other = msgspec.structs.replace(manifest.certificates[0], model_sha256="0" * 64)
+    few = msgspec.structs.replace(manifest.certificates[0], windows=3)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.tflite").write_bytes(model)
+    before = files(fleet)
+    for certificates in ((), (other,), (few,)):
+        raw = msgspec.structs.replace(manifest, certificates=certificates).encode()
+        (tmp_path / "model" / "manifest.json").write_bytes(raw)
+        capsys.readouterr()
+        assert run("publish", "model") == 6
+        assert "headwater train certify model" in capsys.readouterr().err
+    assert files(fleet) == before

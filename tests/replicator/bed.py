@@ -117,6 +117,11 @@ class Bed:
         kept = await read_compacted(self.target, positions(self.site).name, 0)
         return decode(kept[position_key(topic, partition)].value, Position, "position")
 
+    async def has_position(self, topic: str, partition: int = 0) -> bool:
+        """Whether a position is stored: a link that was told to stop at once may have come to none."""
+        kept = await read_compacted(self.target, positions(self.site).name, 0)
+        return position_key(topic, partition) in kept
+
     async def arrived(self, topic: str, partition: int = 0) -> list[int]:
         """Numbers of the records at the target, in their order."""
         return numbers(await self.data(self.target, remote(self.site, topic), partition))

@@ -96,6 +96,21 @@ def test_nothing_is_merged_over_a_hole_or_before_the_start() -> None:
     ]
 
 
+@pytest.mark.parametrize("codec", ["none", "lz4", "zstd"])
+def test_a_fetch_that_ends_anywhere_is_taken_as_far_as_it_is_whole(codec: Codec) -> None:
+    """A broker cuts what it sends at a number of bytes: within a header, right behind one, within a record."""
+    whole = part(*(encode([numbered(n)], codec=codec) for n in range(6)))
+    data = bytes(whole.data)
+    ends = [end for end in range(len(data) + 1) if end == len(data) or data[end + 11 : end + 12]]
+    sizes = {batch.base_offset: len(batch.raw) for batch in batches(whole.data)}
+    for cut in ends:
+        found = Merger().found(whole._replace(data=memoryview(data[:cut])), 0)
+        at, complete = 0, 0
+        while complete < 6 and at + sizes[100 + complete] <= cut:
+            at, complete = at + sizes[100 + complete], complete + 1
+        assert sum(batch.count for batch, _ in found) == complete, cut
+
+
 async def test_single_records_arrive_in_larger_batches(bed: Bed) -> None:
     """A backlog of single records arrives whole, in few batches, and the log is known again by a source batch."""
     topic = await bed.topic(partitions=1)

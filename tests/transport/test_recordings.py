@@ -34,6 +34,40 @@ def test_a_file_is_an_asset(tmp_path: Path) -> None:
     assert (second.t - first.t, second.values, second.label) == (2000, {"flow": None, "Volume Flow": None}, True)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2020-03-09 10:14:33.007",
+        "2020-03-09T10:14:33.007Z",
+        "2020-03-09 12:14:33.007+02:00",
+        "2020-03-09 04:44:33.007-05:30",
+    ],
+)
+def test_a_zone_is_heeded(tmp_path: Path, text: str) -> None:
+    """The same instant in four zones; where none is named it is UTC."""
+    write(tmp_path, "a.csv", f"datetime;flow\n{text};1\n")
+    assert next(recordings(tmp_path)).rows[0].t == 1_583_748_873_007
+
+
+def test_a_millisecond_is_kept(tmp_path: Path) -> None:
+    """Also after 2038, where a float of seconds would round it to the one before."""
+    write(tmp_path, "a.csv", "datetime;flow\n2038-07-09 10:14:33.002;1\n")
+    assert next(recordings(tmp_path)).rows[0].t == 2_162_283_273_002
+
+
+def test_hours_that_come_twice_stay_in_order(tmp_path: Path) -> None:
+    """Over the end of summer time a second stays a second."""
+    write(tmp_path, "a.csv", "datetime;flow\n2020-10-25 02:59:59+02:00;1\n2020-10-25 02:00:00+01:00;1\n")
+    first, second = next(recordings(tmp_path)).rows
+    assert second.t - first.t == 1000
+
+
+def test_a_file_that_excel_wrote_is_read(tmp_path: Path) -> None:
+    """The mark of UTF-8 before the header is no part of its first name."""
+    write(tmp_path, "a.csv", "\ufeff" + GOOD)
+    assert next(recordings(tmp_path)).channels == ("flow", "Volume Flow")
+
+
 def test_names_come_from_folders_and_files_in_natural_order(tmp_path: Path) -> None:
     """2 comes before 10; a file named like its folder is named once; what is no name becomes one."""
     unlabelled = "datetime;flow\n2020-03-09 10:14:33;1\n"
@@ -54,6 +88,7 @@ def test_names_come_from_folders_and_files_in_natural_order(tmp_path: Path) -> N
         (HEADER, "has no rows"),
         (HEADER + "2020-03-09 10:14:33;1;2;0\n", "line 2: 4 fields, the header has 5"),
         (GOOD + "yesterday;1;2;0;0\n", "line 4: 'yesterday' is not a time"),
+        (GOOD + "0001-01-01 00:00:00+14:00;1;2;0;0\n", "line 4: '0001-01-01 00:00:00+14:00' is not a time"),
         (GOOD + "2020-03-09 10:14:36;1;two;0;0\n", "line 4, column Volume Flow: 'two' is not a number"),
     ],
 )

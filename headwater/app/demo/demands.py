@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from cloud_trainer.dataset import IN_ALARM
+from cloud_trainer.datasets.collecting import IN_ALARM
 from headwater.app.demo.count import Log
 from headwater.app.demo.evidence import Asset, Learned
 from headwater.app.demo.promises import zero

@@ -27,7 +27,7 @@ def manifest_of(store: ObjectStore, keys: Path, asset_class: str, version: int) 
 
 def publish_not_finite(store: ObjectStore, keys: Path, like: Manifest) -> int:
     """Sign a model that answers NaN to everything; its manifest claims the scores of a good one."""
-    width = 2 * len(like.features.channels)
+    width = like.features.width
     data = export(np.full((width, width), np.nan, np.float32), np.zeros(width, np.float32))
     return _publish(store, keys, like, data)
 

@@ -5,6 +5,7 @@ What is inflated is bounded, so that a small batch cannot fill the memory.
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Callable
 from typing import Literal
@@ -19,8 +20,12 @@ Codec = Literal["none", "gzip", "snappy", "lz4", "zstd"]
 CODECS: tuple[Codec, ...] = ("none", "gzip", "snappy", "lz4", "zstd")  # in the order of the attribute's low three bits
 
 INFLATED_BYTES = 256 << 20
+_LIKELY_BYTES, _LIKELY = 1 << 16, 16  # what a batch inflates to at most, but for rare ones
+_kept = threading.local()
 _XERIAL = b"\x82SNAPPY\x00"
 _LZ4_BLOCK = lz4.frame.BLOCKSIZE_MAX256KB  # a seventh smaller than with the default of 64 KB, which share nothing
+_SMALL_INFLATED = 1 << 20
+_ZSTD = zstandard.ZstdDecompressor()
 _ZSTD_LEVEL = 1  # the next levels cost more CPU than they save in bytes on readings
 
 
@@ -47,6 +52,17 @@ def inflate(code: int, data: memoryview) -> Buffer:
         raise BadInput(f"a batch whose {CODECS[code]} data cannot be inflated: {error}") from error
 
 
+def inflate_small(code: int, data: bytes) -> bytes:
+    """Inflate a few records quickly, of 64 KB in lz4 or zstd at most; nothing where that fails, or above 1 MiB."""
+    try:
+        if CODECS[code] == "lz4":
+            found = bytes(lz4.frame.decompress(data))
+            return found if len(found) <= _SMALL_INFLATED else b""
+        return bytes(_ZSTD.decompress(data, max_output_size=_SMALL_INFLATED))
+    except (RuntimeError, zstandard.ZstdError):
+        return b""
+
+
 def _bounded(data: bytes, finished: bool) -> bytes:
     if not finished:
         raise BadInput(f"a batch that ends early or inflates to more than {INFLATED_BYTES} bytes")
@@ -59,13 +75,31 @@ def _gzip(data: memoryview) -> bytes:
 
 
 def _lz4(data: memoryview) -> bytes:
-    stream = lz4.frame.LZ4FrameDecompressor()
-    return _bounded(stream.decompress(data, INFLATED_BYTES), stream.eof)
+    """A frame, by the decompressor of this thread: to make one, and room for 256 MiB, costs more than a small batch.
+
+    It is kept after whole frames only: what is left of a broken one outlives its reset.
+    """
+    stream = getattr(_kept, "lz4", None) or lz4.frame.LZ4FrameDecompressor()
+    _kept.lz4 = None
+    stream.reset()
+    found: bytes = stream.decompress(data, min(INFLATED_BYTES, max(_LIKELY_BYTES, _LIKELY * len(data))))
+    if not stream.eof:
+        found += stream.decompress(b"", INFLATED_BYTES - len(found))
+    _bounded(found, stream.eof)
+    _kept.lz4 = stream
+    return found
 
 
 def _zstd(data: memoryview) -> bytes:
-    stream = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True)
-    inflated = stream.read(INFLATED_BYTES + 1)
+    """Frames, by the decompressor of this thread, as for lz4."""
+    made = getattr(_kept, "zstd", None)
+    if made is None:
+        made = _kept.zstd = zstandard.ZstdDecompressor()
+    stream = made.stream_reader(data, read_across_frames=True)
+    likely = min(INFLATED_BYTES, max(_LIKELY_BYTES, _LIKELY * len(data)))
+    inflated: bytes = stream.read(likely)
+    if len(inflated) == likely:
+        inflated += stream.read(INFLATED_BYTES + 1 - likely)
     return _bounded(inflated, len(inflated) <= INFLATED_BYTES)
 
 

@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 _FETCH_BYTES = 4 << 20
 _WATERMARK_GRACE_S = 1.0  # a new leader learns the high watermark from its replicas
+_THINNED = "compacted topics are read by read_compacted"
 _GONE = "keep the log longer (retention.ms, retention.bytes), or ask for a range that still exists"
 
 
@@ -40,11 +41,13 @@ async def read_range(cluster: Cluster, topic: str, partition: int, start: int, e
             last = batch.base_offset - 1 if batch.base_offset > at else batch.last_offset
             raise DataMissing(
                 f"{topic}[{partition}]: offsets {at} to {last} are not (all) in the log",
-                hint="compacted topics are read by read_compacted",
+                hint=_THINNED,
             )
         at = batch.last_offset + 1
         if is_data:
             yield batch
+    if at < end:  # behind it the log goes on
+        raise DataMissing(f"{topic}[{partition}]: offsets {at} to {end - 1} are not in the log", hint=_THINNED)
 
 
 async def read_records(

@@ -48,6 +48,28 @@ def test_regimes_are_found_and_what_stands_still_is_left_out(lives: Fleet) -> No
         denoising.learn(lives, latents=4, is_lifelong=True)
 
 
+def test_a_sensor_that_moves_little_for_its_height_is_heard(lives: Fleet) -> None:
+    """As the speed of a shaft that is governed: what it moves by is small beside what it is, and says as much."""
+    high = [each._replace(sensors=each.sensors + np.array([0.0, 0.0, 0.0, 50_000.0])) for each in lives.histories]
+    assert denoising.learn(lives._replace(histories=high), latents=2, is_lifelong=True).sensors[-1] == "rough"
+
+
+def test_a_regime_that_shows_less_is_heeded_less(lives: Fleet) -> None:
+    """Where every sensor is four times as noisy its latents count for less, and still follow wear one to one."""
+    rng = np.random.default_rng(3)
+    noisy = [
+        each._replace(
+            sensors=each.sensors
+            + (each.settings[:, :1] > 12) * rng.normal(size=each.sensors.shape) * np.array([8.0, 0.0, 2.0, 1.2])
+        )
+        for each in lives.histories
+    ]
+    spec = denoising.learn(lives._replace(histories=noisy), latents=1, is_lifelong=False)
+    quiet, loud = sorted(spec.regimes, key=lambda regime: regime.centre[0])
+    assert quiet.heed[0] > 3 * loud.heed[0]
+    assert quiet.heed[0] + loud.heed[0] == pytest.approx(2.0)
+
+
 def test_the_map_has_less_noise_than_the_sensors(lives: Fleet) -> None:
     """Within a few cycles wear stands still: what moves there is noise, and a latent has less of it than any sensor."""
     spec = denoising.learn(lives, latents=1, is_lifelong=False)

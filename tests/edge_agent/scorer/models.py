@@ -14,7 +14,7 @@ from headwater.contract.alarm import AlarmRule
 from headwater.contract.canonical import sha256
 from headwater.contract.desired import Desired, Wanted, model_folder
 from headwater.contract.features import FeatureSpec, Scaling
-from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE, Dataset, Golden, Manifest
+from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE, Certificate, Dataset, Golden, Manifest
 from headwater.transport.tflite import Model
 
 CLASS = "pump"
@@ -52,6 +52,7 @@ def make(
         created_at="2026-01-01T00:00:00Z",
         request_id="test",
         algorithm="linear",
+        certificates=(Certificate("tests/1/any", 10_000, 0.0, 0.0, 0, sha256(data), "0" * 64),),
     )
     manifest.check()
     return data, manifest

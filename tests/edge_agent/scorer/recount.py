@@ -6,8 +6,8 @@ from collections import Counter
 
 import numpy as np
 
-from edge_agent.scorer.judge import episode_id
 from edge_agent.scorer.models import Loaded
+from edge_agent.scorer.scoring import episode_id
 from headwater.contract import headers, topics
 from headwater.contract.alarm import AlarmState, step
 from headwater.contract.features import vector

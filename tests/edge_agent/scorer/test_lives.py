@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import functools
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.scorer import outputs
-from edge_agent.scorer.judge import Judge, episode_id
+from edge_agent.scorer.judge import Judge
 from edge_agent.scorer.models import Floats, Id, Loaded
 from edge_agent.scorer.partition import Partition
 from edge_agent.scorer.recovery import adopt, last_source, remember, restore
+from edge_agent.scorer.scoring import episode_id
 from headwater.contract import headers, reading, topics
+from headwater.contract.acknowledgement import Acknowledgement, acknowledgement
 from headwater.contract.alarm import AlarmState, step
 from headwater.contract.arrival import Arrival, Unusable, arrival
 from headwater.contract.checkpoint import SWAP_PREFIX, decode
+from headwater.contract.episodes import EpisodeRule
 from headwater.contract.features import vector
+from headwater.contract.following import EpisodeSpec, Following, Healthy, told
 from headwater.contract.messages import Alarm, Score
 from headwater.contract.messages import decode as decode_message
 from headwater.contract.windows import Cadence, Charge, Recent, expected
@@ -46,11 +52,20 @@ class Arithmetic:
         return scores, np.abs(vectors)
 
 
+def following(number: int) -> EpisodeSpec:
+    """Narrow limits, so that something happens; each version has its own."""
+    rule = EpisodeRule(1.2, 1, 0.05, recovery=2, settle=3, settle_margin=1.2, longest=6, void_rows=5, void_share=0.4)
+    return EpisodeSpec(rule, {"": Healthy((0.0, 0.1), (0.4 + 0.1 * number, 0.6))}, 2.0, 7.0)
+
+
 @functools.cache
 def version(number: int) -> Loaded:
-    """Versions 1 and 2 cut windows alike, 3 and 4 otherwise; 5 is of another class."""
+    """1 and 2 cut windows alike, 3 and 4 otherwise; 5 is of another class. 2, 3 and 5 follow their machines."""
     spec = features(*((6, 2) if number in (1, 2) else (4, 3)))
     _, manifest = make(number, spec, asset_class="fan" if number == 5 else "pump")
+    if number in (2, 3, 5):
+        manifest = msgspec.structs.replace(manifest, episodes=following(number))
+        manifest.check()
     model = Arithmetic(number)
     return Loaded(id_of(manifest), manifest, model, Cadence.of(spec))  # type: ignore[arg-type]  # stands in for a Model
 
@@ -155,6 +170,11 @@ def stream(rng: random.Random, count: int) -> list[Record]:
         asset = rng.choice("abc")
         asset_class = ("pump", "fan", "fan", "unknown")[offset // 40 % 4] if asset == "c" else "pump"
         values = {name: rng.gauss(0, 1) if rng.random() > 0.1 else None for name in ("flow", "current")}
+        if rng.random() < 0.15:  # an operator calls an episode false or true that may have begun lately, or nothing
+            episode = episode_id(SITE, asset, max(0, offset - rng.randint(1, 12)))
+            said = Acknowledgement(episode, is_false=rng.random() < 0.8, at=t)
+            found.append(Record(offset, 0, asset.encode(), said.encode(), ((headers.ACKNOWLEDGES, episode.encode()),)))
+            continue
         value = b"{" if rng.random() < 0.05 else reading.encode(t, values)
         found.append(Record(offset, 0, asset.encode(), value, ((headers.CLASS, asset_class.encode()),)))
     return found
@@ -164,21 +184,56 @@ def recount(logs: Logs) -> tuple[list[tuple[str, int, int]], list[tuple[int, str
     """The scores and alarms that the readings and swap records demand."""
     state = logs.written[topics.STATE]
     swaps = [decode(r.value or b"", Charge) for r in state if (r.key or b"").startswith(SWAP_PREFIX.encode())]
-    scores, alarms = [], []
+    scores: list[tuple[str, int, int]] = []
+    alarms: list[tuple[int, str, str]] = []
     states: dict[str, tuple[str, AlarmState]] = {}
+    followed: dict[str, tuple[int, Following]] = {}
+    spoken = [
+        (r.offset, (r.key or b"").decode(), a) for r in logs.readings if (a := acknowledgement(r.value, r.headers))
+    ]
+
+    def answer(before: float) -> None:
+        while spoken and spoken[0][0] < before:
+            offset, asset, word = spoken.pop(0)
+            of_class, alarm = states.get(asset, ("", AlarmState()))
+            in_charge = [c.version for c in swaps if c.asset_class == of_class and c.since <= offset]
+            number, one_of = followed.get(asset, (0, None))
+            if one_of is None or in_charge[-1:] != [number] or not word.is_false or alarm.episode != word.episode:
+                continue
+            if one_of.acknowledge_false():
+                states[asset] = (of_class, AlarmState())
+                alarms.append((offset, word.episode, "closed"))
+
     for due in expected(arrivals(logs.readings), swaps):
         by, offset = version(due.charge.version), due.window.last_offset
+        answer(offset)
         manifest = by.manifest
-        one = vector(manifest.features.scaling_of(due.asset), due.window.values)
-        number = float(by.model.score(np.array([one]))[0][0])
-        scores.append((repr(None if np.isnan(number) else number), offset, manifest.version))
         known, before = states.get(due.asset, (due.charge.asset_class, AlarmState()))
         before = before if known == due.charge.asset_class else AlarmState()
         name = episode_id(SITE, due.asset, offset)
-        after, transition = step(manifest.alarm, before, number, manifest.threshold_of(""), name)
+        if manifest.episodes is msgspec.UNSET:
+            followed.pop(due.asset, None)
+            one = vector(manifest.features.scaling_of(due.asset), due.window.values)
+            number = float(by.model.score(np.array([one]))[0][0])
+            after, transition = step(manifest.alarm, before, number, manifest.threshold_of(""), name)
+        else:
+            one_of = followed.get(due.asset)
+            if one_of is None or one_of[0] != manifest.version:
+                former, one_of = one_of, (manifest.version, Following(manifest.features, manifest.episodes, due.asset))
+                followed[due.asset] = one_of
+                if known == due.charge.asset_class and due.asset in states:
+                    one_of[1].succeed(former[1].snapshot() if former else {})
+                if before.episode:
+                    one_of[1].go_on(due.window.values)
+            said = by.model.score(np.array([one_of[1].input(due.window.values)]))[0][0]
+            verdict = one_of[1].push(due.window.values, float(said), manifest.threshold_of(""))
+            number = float(verdict.score[0])
+            after, transition = told(verdict, before, name)
+        scores.append((repr(None if np.isnan(number) else number), offset, manifest.version))
         states[due.asset] = (due.charge.asset_class, after)
         if transition is not None:
             alarms.append((offset, transition.episode, transition.kind))
+    answer(np.inf)
     return scores, alarms
 
 
@@ -191,7 +246,7 @@ def written_scores(logs: Logs) -> list[tuple[str, int, int]]:
 
 
 def written_alarms(logs: Logs) -> list[tuple[int, str, str]]:
-    found = []
+    found: list[tuple[int, str, str]] = []
     for record in logs.written[topics.ALARMS]:
         alarm = decode_message(record.value, Alarm)
         found.append((last_source([record]), alarm.episode, alarm.state))
@@ -221,7 +276,8 @@ def test_lives_cut_anywhere_write_what_one_life_would(seed: int, deadly: float) 
 
     assert written_scores(logs) == scores
     assert written_alarms(logs) == alarms
-    refused = {record.offset for record in logs.readings} - {each.offset for each in arrivals(logs.readings)}
+    words = {r.offset for r in logs.readings if acknowledgement(r.value, r.headers)}
+    refused = {record.offset for record in logs.readings} - {each.offset for each in arrivals(logs.readings)} - words
     assert [last_source([r]) for r in logs.written[topics.DEAD_LETTERS]] == sorted(refused)
     totals = partition.totals()
     assert totals.get("readings", 0) == len(logs.readings)
@@ -237,12 +293,23 @@ def test_the_campaign_kills_and_scores() -> None:
     assert sum(kills for _, _, kills in found) > 30
     assert sum(len(written_alarms(logs)) for logs, _, _ in found) > 10
     assert sum(partition.totals()["not_finite"] for _, partition, _ in found) > 5
+    words = [{r.offset for r in logs.readings if acknowledgement(r.value, r.headers)} for logs, _, _ in found]
+    assert (
+        sum(at in said for (logs, _, _), said in zip(found, words, strict=True) for at, _, _ in written_alarms(logs))
+        > 0
+    )
     assert {score[2] for logs, _, _ in found for score in written_scores(logs)} == {1, 2, 3, 4, 5}
 
 
-GUARDS = {
+def forget_episodes(life: Life) -> None:
+    for memory in life.partition.memories.values():
+        memory.saved = None
+
+
+GUARDS: dict[str, Callable[[Life], object]] = {
     "tails": lambda life: life.partition.tails.update(dict.fromkeys(life.partition.tails, -1)),
     "ahead": lambda life: life.partition.ahead.clear(),
+    "episodes": forget_episodes,
     "refilled windows": lambda life: [life.partition.windows.swap("pump", version(n).cadence, []) for n in (1, 3)],
 }
 

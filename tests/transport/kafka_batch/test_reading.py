@@ -176,6 +176,8 @@ async def test_offsets_that_are_missing_in_between_are_named() -> None:
     assert await numbers(log, "t", 15, 25) == list(range(15, 25))
     with pytest.raises(DataMissing, match="offsets 12 to 14"):
         await numbers(log, "t", 12, 20)
+    with pytest.raises(DataMissing, match="offsets 10 to 12"):
+        await numbers(log, "t", 0, 13)
 
 
 async def test_records_that_are_missing_inside_a_batch_are_named() -> None:

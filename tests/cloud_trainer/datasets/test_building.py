@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cloud_trainer import dataset
-from cloud_trainer.dataset import Offsets
+from cloud_trainer.datasets.building import build
+from cloud_trainer.datasets.collecting import IN_ALARM, OTHER_CLASS, UNDECODABLE
+from cloud_trainer.datasets.health import unhealthy
+from cloud_trainer.datasets.ranges import Offsets, resolve
 from cloud_trainer.recipe import Recipe
 from cloud_trainer.series import TrainingSet
 from headwater.contract.errors import BadInput, DataMissing, Refused
@@ -20,11 +22,11 @@ MOST = RECIPE.most_records
 
 
 async def everything(cloud: Cloud) -> Offsets:
-    return await dataset.resolve(cloud.cluster, [cloud.readings, cloud.alarms, "training-runs"], MOST)
+    return await resolve(cloud.cluster, [cloud.readings, cloud.alarms, "training-runs"], MOST)
 
 
 async def built(cloud: Cloud, offsets: Offsets | None = None) -> TrainingSet:
-    return await dataset.build(cloud.cluster, "pump", offsets or await everything(cloud), RECIPE)
+    return await build(cloud.cluster, "pump", offsets or await everything(cloud), RECIPE)
 
 
 async def test_the_same_range_gives_the_same_set(cloud: Cloud) -> None:
@@ -68,7 +70,7 @@ async def test_what_is_no_reading_is_counted(cloud: Cloud) -> None:
     await cloud.raw(b"pump-2", b'{"v":1,"t":1,"values":{"flow":1.0}}', ())
     await cloud.send("fan-4", SECOND[:7], of_class=b"fan")
     learn = await built(cloud)
-    assert learn.source.excluded == {dataset.UNDECODABLE: 3, dataset.OTHER_CLASS: 7}
+    assert learn.source.excluded == {UNDECODABLE: 3, OTHER_CLASS: 7}
     assert learn.source.records == 300
     assert list(learn.series) == [f"{cloud.site}/pump-2"]
 
@@ -83,7 +85,7 @@ async def test_nothing_is_learned_from_an_episode(cloud: Cloud) -> None:
     learn = await built(cloud)
     left = set(learn.series[f"{cloud.site}/pump-2"].t.tolist())
     assert {t for t, _ in SECOND} - left == {t for t, _ in SECOND[150 - RECIPE.lead : 181 + RECIPE.window]}
-    assert learn.source.excluded == {dataset.IN_ALARM: 31 + RECIPE.lead + RECIPE.window}
+    assert learn.source.excluded == {IN_ALARM: 31 + RECIPE.lead + RECIPE.window}
     stretches = learn.series[f"{cloud.site}/pump-2"].stretch
     assert stretches[0] != stretches[-1]
     assert len(learn.series[f"{cloud.site}/pump-1"]) == 300
@@ -104,11 +106,11 @@ async def test_the_newest_are_taken_where_there_are_too_many(cloud: Cloud) -> No
     """All there is means at most so many readings, the newest of each partition; naming more is refused."""
     await cloud.send("pump-1", FIRST)
     await cloud.send("pump-2", SECOND)
-    offsets = await dataset.resolve(cloud.cluster, [cloud.readings], 100)
+    offsets = await resolve(cloud.cluster, [cloud.readings], 100)
     assert offsets == {cloud.readings: {"0": (250, 300), "1": (250, 300)}}
     small = RECIPE.model_copy(update={"most_records": 99})
     with pytest.raises(Refused, match="100 readings are asked for"):
-        await dataset.build(cloud.cluster, "pump", offsets, small)
+        await build(cloud.cluster, "pump", offsets, small)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,7 @@ async def test_ranges_without_sense_are_refused(cloud: Cloud, offsets: Offsets) 
 async def test_no_site_at_all_is_told(cloud: Cloud) -> None:
     """A cluster into which nothing was replicated is said to be so."""
     with pytest.raises(BadInput, match="no site has sent"):
-        await dataset.resolve(cloud.cluster, ["training-runs"], MOST)
+        await resolve(cloud.cluster, ["training-runs"], MOST)
 
 
 def test_episodes_become_spans() -> None:
@@ -139,7 +141,7 @@ def test_episodes_become_spans() -> None:
     def alarm(episode: str, state: str, t: int) -> Alarm:
         return Alarm("lyon", "pump-1", "pump", episode, state, t, 1.0, 1.0, 1.0, 1, [], 0)  # type: ignore[arg-type]  # one of the literals
 
-    spans = dataset.unhealthy(
+    spans = unhealthy(
         [alarm("a", "opened", 10), alarm("b", "opened", 15), alarm("a", "closed", 20), alarm("b", "closed", 30)]
     )
     assert [(span.start, span.end) for span in spans] == [(10, 20), (15, 30)]

@@ -1,0 +1,1 @@
+"""How many alarms come from machines in which nothing is wrong, and what is still found."""

@@ -1,0 +1,1 @@
+"""Anomaly detection on recordings of a test rig, by the official protocol and strictly causal."""

@@ -1,0 +1,85 @@
+"""The gate before publishing: certificates of every runtime, or none of the model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cloud_trainer.certificates import runtimes
+from cloud_trainer.certificates.replay import Replay
+from cloud_trainer.series import Floats, Vectors
+from headwater.contract.alarm import AlarmRule, AlarmState, step
+from headwater.contract.canonical import sha256
+from headwater.contract.errors import GateFailed
+from headwater.contract.manifest import Certificate, Manifest
+
+TOLERANCE = 1e-5  # of scores, relative
+TOLERANCE_OF_PARTS = 1e-3  # of contributions, which are for people: relative to the largest of their window
+INSTALLED = Path(sys.executable)  # the runtime of the trainer's own environment
+
+
+def certify(model: bytes, replay: Replay, rule: AlarmRule, interpreters: Sequence[Path]) -> tuple[Certificate, ...]:
+    """A certificate of each runtime, of the one that is installed here where none is named.
+
+    GateFailed says which runtime computes something else, or does not run the model; BadSetting names an interpreter
+    that has no runtime.
+    """
+    return tuple(_certify(model, replay, rule, each) for each in (interpreters or (INSTALLED,)))
+
+
+def _certify(model: bytes, replay: Replay, rule: AlarmRule, interpreter: Path) -> Certificate:
+    ran = runtimes.run(interpreter, model, replay.rows)
+    if ran.parts.shape != replay.contributions.shape:
+        raise GateFailed(f"{ran.runtime} gives {ran.parts.shape[1]} contributions, not as trained")
+    apart = _apart(ran.scores, replay.scores)
+    most = np.maximum(replay.contributions.max(axis=1), np.finfo(np.float32).tiny)
+    of_parts = float((np.abs(ran.parts - replay.contributions).max(axis=1) / most).max())
+    worst = float(apart.max())
+    flips = _flips(replay, ran.scores, rule)
+    if not (worst <= TOLERANCE and of_parts <= TOLERANCE_OF_PARTS and not flips):
+        raise GateFailed(
+            f"{ran.runtime} is {worst:.1e} away from training in scores and {of_parts:.1e} in contributions over "
+            f"{len(apart):,} windows, with {flips} alarm flips",
+            hint=f"{TOLERANCE:.0e} and {TOLERANCE_OF_PARTS:.0e} are allowed, and no flip; where there are flips alone, "
+            "scores lie on a threshold: another trainer.recipe.seed replays other faults",
+        )
+    p999 = float(np.quantile(apart, 0.999))
+    return Certificate(ran.runtime, len(apart), worst, p999, flips, sha256(model), replay.digest())
+
+
+def _apart(scores: Vectors, wanted: Floats) -> Floats:
+    """Relative differences; NaN, which is never within a tolerance, where one of them is not a number."""
+    return np.asarray(np.abs(scores - wanted) / np.maximum(np.abs(wanted), np.finfo(np.float32).tiny))
+
+
+def _flips(replay: Replay, scores: Vectors, rule: AlarmRule) -> int:
+    """Windows after which an alarm is open in one and not in the other."""
+    at, found = 0, 0
+    for part in replay.parts:
+        some = slice(at, at + len(part.rows))
+        ours, theirs = (_open(rule, each[some].tolist(), part.threshold) for each in (replay.scores, scores))
+        found += sum(a != b for a, b in zip(ours, theirs, strict=True))
+        at = some.stop
+    return found
+
+
+def _open(rule: AlarmRule, scores: Sequence[float], threshold: float) -> list[bool]:
+    state, found = AlarmState(), []
+    for number, score in enumerate(scores):
+        state = step(rule, state, score, threshold, f"{number}")[0]
+        found.append(bool(state.episode))
+    return found
+
+
+def check_certified(manifest: Manifest, interpreters: Sequence[Path]) -> None:
+    """GateFailed unless the model has a certificate of every runtime that is configured, or of the installed one."""
+    there = manifest.certified()
+    missing = [name for name in map(runtimes.runtime_of, interpreters or (INSTALLED,)) if name not in there]
+    if missing:
+        raise GateFailed(
+            f"version {manifest.version} of {manifest.asset_class} is not certified for {', '.join(missing)}",
+            hint="headwater train certify FOLDER, or train again",
+        )

@@ -1,0 +1,64 @@
+"""The judge at work in the service: no new version that is worse than the one before it beyond chance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+import structlog
+
+from cloud_trainer.judging.compare import compare
+from cloud_trainer.judging.decision import Decision
+from cloud_trainer.judging.material import Material, with_truth
+from cloud_trainer.series import Series, TrainingSet
+from cloud_trainer.tracing.models import Model, Versions, from_published
+from headwater.contract.errors import BadInput, GateFailed
+from headwater.contract.manifest import Manifest
+
+_MOST_READINGS = 400_000
+_log = structlog.get_logger(__name__)
+
+
+def judged(models: Versions, learn: TrainingSet, manifest: Manifest, data: bytes) -> Decision | None:
+    """What the judge says of a model against the newest version, on the healthy readings that it was trained on.
+
+    Faults are not among these, so that it can keep a challenger out for its false alarms and never prefer one; and the
+    challenger knows these readings, so that what it does worse on them it does worse indeed. None: there is no version
+    yet, or the two cannot be compared (other channels, too few readings).
+    """
+    versions = models.versions(manifest.asset_class)
+    if not versions:
+        return None
+    champion = from_published(models, manifest.asset_class, versions[-1])
+    challenger = Model(manifest, data, manifest.encode(), "trained just now")
+    try:
+        return compare(champion, challenger, _newest(learn), in_parts=False).decision
+    except (BadInput, GateFailed) as error:
+        _log.warning("not judged against the version before", version=versions[-1], why=str(error))
+        return None
+
+
+def _newest(learn: TrainingSet) -> Material:
+    """The last readings of each asset, so many that judging takes seconds and not the time of a training.
+
+    As many before these say where a machine was followed to.
+    """
+    most = max(1, _MOST_READINGS // max(1, len(learn.series)))
+    tails: dict[str, Series] = {}
+    before: dict[str, Series] = {}
+    for key, one in learn.series.items():
+        begin = max(0, len(one) - most)
+        for found, rows in ((tails, slice(begin, None)), (before, slice(max(0, begin - most), begin))):
+            found[key] = Series(one.t[rows], one.values[rows], one.stretch[rows])
+    return replace(with_truth(replace(learn, series=tails), {}), before=before)
+
+
+def consented(decision: Decision, manifest: Manifest) -> Manifest:
+    """The manifest with the decision's digest in it; GateFailed where the judge keeps the champion."""
+    if decision.verdict == "keep":
+        raise GateFailed(
+            f"the judge keeps version {decision.champion.version}: {'; '.join(decision.reasons)}",
+            hint="look at the range: headwater train jobs --json has the decision",
+        )
+    said = {"sha256": decision.digest(), "verdict": decision.verdict, "champion": decision.champion.version}
+    return msgspec.structs.replace(manifest, metrics={**manifest.metrics, "judge": said})

@@ -1,0 +1,1 @@
+"""Detectors compete for an asset class: the best on healthy readings and injected faults that none has seen ships."""

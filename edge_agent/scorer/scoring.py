@@ -1,0 +1,188 @@
+"""Windows that are due through their models, and through what follows them.
+
+A model without episodes is asked about all windows at once. One that follows its machines is asked in turns, since what
+a window is held against depends on those of the same machine before it; each turn is one call a model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import structlog
+
+from edge_agent.scorer.models import Floats, Id, Loaded
+from edge_agent.scorer.partition import Memory, Partition
+from headwater.contract.acknowledgement import Acknowledgement
+from headwater.contract.alarm import AlarmState, Transition, step
+from headwater.contract.arrival import Arrival
+from headwater.contract.episodes import Verdict
+from headwater.contract.errors import BadInput
+from headwater.contract.features import Vector, Window
+from headwater.contract.following import Following, told
+
+_log = structlog.get_logger(__name__)
+
+
+class Due(NamedTuple):
+    """A window that is due, and the version that judges it."""
+
+    arrival: Arrival
+    window: Window
+    by: Loaded
+
+
+class Answer(NamedTuple):
+    """An operator's word on an episode of an asset, at an offset of `readings`; `t` is sensor time then, in ms."""
+
+    asset: str
+    offset: int
+    said: Acknowledgement
+    t: int
+    in_charge: Mapping[str, Loaded | None]  # by class
+
+
+class Scored(NamedTuple):
+    """Score, what it is held against, shares of the channels, the episode that it opened or closed.
+
+    `void_since`: offset since when the limits of a machine that is followed do not describe it, -1 while they do.
+    """
+
+    number: float
+    threshold: float
+    contributions: Floats
+    transition: Transition | None
+    void_since: int = -1
+    baseline: tuple[float, ...] | msgspec.UnsetType = msgspec.UNSET
+    by: Loaded | None = None  # of an answer: the version whose episode it ended
+
+
+def scored(site: str, partition: Partition, dues: Sequence[Due | Answer]) -> list[Scored]:
+    """Each window's score, and what an answer ends; the states of machines that are followed move by both."""
+    found: dict[int, Scored] = {}
+    for turn in _turns(dues):
+        asked = {i: due for i in turn if isinstance(due := dues[i], Due)}
+        inputs = {i: _input(site, partition, due) for i, due in asked.items()}
+        groups: dict[Id, list[int]] = {}
+        for i, due in asked.items():
+            groups.setdefault(due.by.id, []).append(i)
+        said: dict[int, tuple[float, Floats]] = {}
+        for members in groups.values():
+            numbers, shares = asked[members[0]].by.model.score(np.stack([inputs[i] for i in members]))
+            said |= {i: (float(n), share) for i, n, share in zip(members, numbers, shares, strict=True)}
+        for i in turn:  # in the order of the log, whichever model it was
+            due = dues[i]
+            if isinstance(due, Answer):
+                found[i] = _answered(site, partition.memory(due.asset), due)
+            else:
+                found[i] = _judged(site, partition.memory(due.arrival.asset), due, *said[i])
+    return [found[i] for i in range(len(dues))]
+
+
+def _turns(dues: Sequence[Due | Answer]) -> list[list[int]]:
+    """Numbers of the windows that can be asked about together: one that is followed comes behind all of its machine."""
+    newest: dict[str, tuple[int, bool]] = {}
+    turns: list[list[int]] = []
+    for i, due in enumerate(dues):
+        asset = due.asset if isinstance(due, Answer) else due.arrival.asset
+        is_alone = isinstance(due, Answer) or due.by.manifest.episodes is not msgspec.UNSET
+        turn, was_alone = newest.get(asset, (-1, True))
+        turn += is_alone or was_alone
+        newest[asset] = (turn, is_alone)
+        if turn == len(turns):
+            turns.append([])
+        turns[turn].append(i)
+    return turns
+
+
+def _input(site: str, partition: Partition, due: Due) -> Vector:
+    following = _following(site, partition.memory(due.arrival.asset), due)
+    if following is None:
+        return due.by.manifest.features.vector(f"{site}/{due.arrival.asset}", due.window.values)
+    return following.input(due.window.values)
+
+
+def _following(site: str, memory: Memory, due: Due) -> Following | None:
+    """What follows this machine under this version; begun, restored or handed on where it is not there yet."""
+    manifest = due.by.manifest
+    if manifest.episodes is msgspec.UNSET:
+        memory.following, memory.followed_by, memory.saved = None, "", None
+        return None
+    name = due.by.followed_by
+    if memory.following is not None and memory.followed_by == name:
+        return memory.following
+    following = Following(manifest.features, manifest.episodes, f"{site}/{due.arrival.asset}")
+    before = memory.saved if memory.following is None else memory.following.snapshot()
+    if before is not None and memory.followed_by == name:
+        if not _restore(following, before, due.arrival.asset) and memory.alarm_in(due.arrival.asset_class).episode:
+            following.go_on(due.window.values)
+    elif memory.alarm_class == due.arrival.asset_class:
+        following.succeed(before or {})
+        if memory.alarm.episode:
+            following.go_on(due.window.values)
+    memory.following, memory.followed_by, memory.saved = following, name, None
+    return following
+
+
+def _restore(following: Following, saved: Mapping[str, Any], asset: str) -> bool:
+    """Whether a state could be gone on with; one that cannot be read, as another agent's, is told: it begins anew."""
+    try:
+        following.restore(saved)
+    except BadInput as error:
+        _log.warning("the state of a machine's episodes begins anew", asset=asset, why=str(error))
+        return False
+    return True
+
+
+def _judged(site: str, memory: Memory, due: Due, number: float, contributions: Floats) -> Scored:
+    manifest, asset_class = due.by.manifest, due.arrival.asset_class
+    threshold = manifest.threshold_of(f"{site}/{due.arrival.asset}")
+    name = episode_id(site, due.arrival.asset, due.window.last_offset)
+    before, following = memory.alarm_in(asset_class), memory.following
+    memory.alarm_class = asset_class
+    if following is None or manifest.episodes is msgspec.UNSET:
+        memory.not_finite += not math.isfinite(number)
+        memory.alarm, transition = step(manifest.alarm, before, number, threshold, name)
+        return Scored(number, threshold, contributions, transition)
+    off, baseline = following.deviation(due.window.values), following.baseline
+    verdict = following.push(due.window.values, number, threshold)
+    score = float(verdict.score[0])
+    memory.not_finite += not math.isfinite(score)
+    memory.alarm, transition = told(verdict, before, name)
+    _note_void(memory, due, verdict)
+    shares = (off * off).astype(np.float32) if np.abs(off).max() >= score else contributions
+    return Scored(score, float(verdict.margin[0]), shares, transition, memory.void_since, baseline)
+
+
+def _answered(site: str, memory: Memory, due: Answer) -> Scored:
+    """What is false ends, where a model follows the machine; anything else is only remembered in the log."""
+    by = due.in_charge.get(memory.alarm_class)
+    episodes = by.manifest.episodes if by is not None else msgspec.UNSET
+    peak, nothing = memory.alarm.peak, np.empty(0, np.float32)
+    silent = Scored(peak, 0.0, nothing, None)
+    if by is None or episodes is msgspec.UNSET or memory.followed_by != by.followed_by:
+        return silent
+    if memory.following is None and memory.saved is not None:
+        memory.following = Following(by.manifest.features, episodes, f"{site}/{due.asset}")
+        _restore(memory.following, memory.saved, due.asset)
+        memory.saved = None
+    is_open = memory.alarm.episode == due.said.episode
+    if not due.said.is_false or not is_open or memory.following is None or not memory.following.acknowledge_false():
+        return silent
+    memory.alarm = AlarmState()
+    return Scored(peak, episodes.rule.margin, nothing, Transition("closed", due.said.episode, peak), by=by)
+
+
+def _note_void(memory: Memory, due: Due, verdict: Verdict) -> None:
+    if not verdict.is_void[0]:
+        memory.void_since = -1
+    elif memory.void_since < 0:
+        memory.void_since = due.window.last_offset
+
+
+def episode_id(site: str, asset: str, offset: int) -> str:
+    """Name of an episode: the same in every life, since it is made of what opened it."""
+    return f"{site}-{asset}-{offset}"

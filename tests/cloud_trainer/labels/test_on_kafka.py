@@ -1,0 +1,66 @@
+"""Labels on a real cluster, by the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from cloud_trainer.labels import store
+from cloud_trainer.runs import Runs
+from headwater.app.cli import app
+from tests.cloud_trainer.cloud import Cloud
+
+MINUTE = 60_000
+
+
+async def test_orders_restate_what_alarms_were_worth(cloud: Cloud, tmp_path: Path) -> None:
+    """Stored once however often a file is read; corrected by its order; a new model is asked for once."""
+    await cloud.alarm("pump-1", "a", "opened", 10 * MINUTE)
+    await cloud.alarm("pump-1", "a", "closed", 20 * MINUTE)
+    await cloud.alarm("pump-2", "b", "opened", 500_000 * MINUTE)
+    path = tmp_path / "orders.csv"
+    environment = {
+        **os.environ,
+        "HEADWATER_TRAINER__KAFKA__BROKERS": cloud.settings.brokers,
+        "HEADWATER_TRAINER__LABEL_LEAD_S": "60",
+        "HEADWATER_TRAINER__KEYS": str(tmp_path / "none"),
+    }
+
+    async def told(*more: str) -> dict[str, Any]:
+        arguments = ["train", "label", *more, "--class", "pump", "--json"]
+        done = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environment)
+        assert done.exit_code == 0, (done.output, done.exception)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def write(kind: str) -> None:
+        rows = [f"1,{cloud.site},pump-1,1970-01-01T00:15,1970-01-01T00:30,{kind}"]
+        path.write_text("\n".join(["order,site,asset,from,to,kind", *rows]))
+
+    def mine() -> dict[str, str]:
+        return {one.key: one.kind for one in store.read(cloud.settings) if one.site == cloud.site}
+
+    write("bearing")
+    dry = await told(str(path), "--dry-run")
+    assert (dry["read"], dry["new"], await asyncio.to_thread(mine)) == (1, 0, {})
+    first = await told(str(path), "--retrain")
+    assert (first["read"], first["new"]) == (1, 1)
+    assert first["restated"][0]["right"] == dry["restated"][0]["right"] >= 1
+    again = await told(str(path), "--retrain")
+    assert (again["new"], again["request_id"]) == (0, first["request_id"])
+    requests = await asyncio.to_thread(Runs(cloud.settings).requests)
+    assert "labels arrived" in requests[first["request_id"]].reason
+    write("false-alarm")
+    corrected = await told(str(path))
+    assert corrected["new"] == 1
+    assert corrected["restated"][0]["right"] == first["restated"][0]["right"] - 1
+    assert corrected["restated"][0]["known"] == first["restated"][0]["known"]
+    assert await asyncio.to_thread(mine) == {f"{cloud.site}/pump-1/1": "false-alarm"}
+    text = CliRunner()
+    done = await asyncio.to_thread(text.invoke, app, ["train", "label", "--class", "pump"], env=environment)
+    assert "labels known for" in done.stdout
