@@ -127,11 +127,11 @@ def run(
         _show(local.publish(settings, asked), as_json)
         return
     if folder is not None and out is None and not dry_run:
-        raise BadInput("a model from a folder is not published directly", hint="add --out DIR; headwater fleet publish")
+        raise BadInput("a model from a folder is not published directly", hint="add --out DIR; headwater train publish")
     recorded = (folder, asset_class, site, rows, dataset)
     made = local.from_recordings(settings, *recorded) if folder else local.from_cluster(settings, asked)
     manifest = local.write(made, asked.request_id, version, None if dry_run else out)
-    written = f"\nwritten to {out}; publish it with: headwater fleet publish {out}" if out and not dry_run else ""
+    written = f"\nwritten to {out}; publish it with: headwater train publish {out}" if out and not dry_run else ""
     typer.echo(manifest.encode().decode() if as_json else _card(manifest) + written)
 
 

@@ -52,7 +52,7 @@ def _to_folder(settings: TrainerSettings, asked: Asked, model: Path) -> None:
 
     if asked.out is None and not asked.dry_run:
         raise BadInput(
-            "a network from a folder is not published directly", hint="add --out DIR; headwater fleet publish"
+            "a network from a folder is not published directly", hint="add --out DIR; headwater train publish"
         )
     network, began = calibrating.from_files(model), time.monotonic()
     sites = _measured(settings, asked, network)
@@ -134,4 +134,4 @@ def _show(asked: Asked, sites: Sites, manifest: Manifest, seconds: float) -> Non
     for key in sites.unlike[:MOST_TOLD]:
         typer.echo(f"  {key} scored far above the others while it was taken to be healthy: look at it before you ship")
     if asked.out is not None and not asked.dry_run:
-        typer.echo(f"publish it with: headwater fleet publish {asked.out}")
+        typer.echo(f"publish it with: headwater train publish {asked.out}")

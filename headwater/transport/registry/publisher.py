@@ -104,7 +104,11 @@ class Publisher:
         if found is None:
             raise DataMissing(f"the content of {path} is not in the store")
         if sha256(found.data) != target.sha256:
-            raise Untrusted(f"{path} has other bytes than were signed", reason=BAD_DIGEST)
+            raise Untrusted(
+                f"{path} has other bytes than were signed",
+                reason=BAD_DIGEST,
+                hint="its copy in the store was changed or damaged, and no edge takes it: publish anew or name another",
+            )
         return found.data
 
     def _state(self) -> State:
