@@ -7,10 +7,13 @@ the mean of those of the second half (Polyak and Juditsky 1992; Izmailov et al.,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from cloud_trainer.life.histories import Floats, Vectors
@@ -79,45 +82,60 @@ def _network(kept: list[Floats], centre: Floats, scale: Floats, most: float) -> 
 
 
 class _Fit:
-    """Parameters under training: weight, bias, weight, bias, …; `kept` is their mean so far."""
+    """Parameters under training: weight, bias, weight, bias, …, each a view of one row; `kept` is their mean so far."""
 
     def __init__(self, rng: np.random.Generator, widths: tuple[int, ...], mean: float) -> None:
-        self._parts: list[Vectors] = []
+        drawn: list[Vectors] = []
         for before, behind in pairwise(widths):
-            self._parts.append(rng.normal(0, np.sqrt(2 / before), (before, behind)).astype(np.float32))
-            self._parts.append(np.zeros(behind, dtype=np.float32))
-        self._parts[-1][:] = mean
-        self._first = [np.zeros_like(each) for each in self._parts]
-        self._second = [np.zeros_like(each) for each in self._parts]
-        self.kept: list[Floats] = [np.zeros(each.shape) for each in self._parts]
+            drawn.append(rng.normal(0, np.sqrt(2 / before), (before, behind)).astype(np.float32))
+            drawn.append(np.zeros(behind, dtype=np.float32))
+        drawn[-1][:] = mean
+        self._all = np.concatenate([each.ravel() for each in drawn])
+        self._parts = _views(self._all, drawn)
+        # Weights decay, biases do not. One row of all: a step costs as many calls as a single parameter would.
+        decays = [np.full(each.size, _DECAY if each.ndim > 1 else 0.0, dtype=np.float32) for each in drawn]
+        self._decay = np.concatenate(decays)
+        self._slope, self._first, self._second = (np.zeros_like(self._all) for _ in range(3))
+        self._slopes_of = _views(self._slope, drawn)
+        self._kept: Floats = np.zeros(len(self._all))
         self._count = 0
+
+    @property
+    def kept(self) -> list[Floats]:
+        """The mean of the parameters over the steps that count."""
+        return _views(self._kept, self._parts)
 
     def step(self, x: Vectors, y: Vectors, w: Vectors, step: int, steps: int) -> None:
         """One step down the slope of a batch."""
-        slopes = self._slopes(x, y, w)
-        done = step / steps
+        self._descend(x, y, w)
+        done, slope, first, second = step / steps, self._slope, self._first, self._second
         rate = np.float32(_RATE * min(1.0, step / _WARM) * 0.5 * (1 + np.cos(np.pi * done)))
-        for number, (part, slope) in enumerate(zip(self._parts, slopes, strict=True)):
-            first, second = self._first[number], self._second[number]
-            first += np.float32(1 - _FIRST) * (slope - first)
-            second += np.float32(1 - _SECOND) * (slope * slope - second)
-            move = first / np.float32(1 - _FIRST**step) / (np.sqrt(second / np.float32(1 - _SECOND**step)) + _FLOOR)
-            is_weight = number % 2 == 0
-            np.subtract(part, rate * (move + np.float32(_DECAY) * part if is_weight else move), out=part)
+        first += np.float32(1 - _FIRST) * (slope - first)
+        second += np.float32(1 - _SECOND) * (slope * slope - second)
+        move = first / np.float32(1 - _FIRST**step) / (np.sqrt(second / np.float32(1 - _SECOND**step)) + _FLOOR)
+        np.subtract(self._all, rate * (move + self._decay * self._all), out=self._all)
         if done > _KEPT:
             self._count += 1
-            for mean, part in zip(self.kept, self._parts, strict=True):
-                np.add(mean, (part - mean) / self._count, out=mean)
+            self._kept += (self._all - self._kept) / self._count
 
-    def _slopes(self, x: Vectors, y: Vectors, w: Vectors) -> list[Vectors]:
+    def _descend(self, x: Vectors, y: Vectors, w: Vectors) -> None:
+        """The slopes of a batch, into `_slope`."""
         weights, biases = self._parts[::2], self._parts[1::2]
         levels = [x]
         for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            levels.append(np.maximum(levels[-1] @ weight + bias, 0))
+            level = levels[-1] @ weight
+            level += bias
+            levels.append(np.maximum(level, 0, out=level))
         slope = (levels[-1] @ weights[-1] + biases[-1] - y) * w * np.float32(2 / len(x))
-        found: list[Vectors] = []
         for number in range(len(weights) - 1, -1, -1):
-            found[:0] = [levels[number].T @ slope, slope.sum(axis=0)]
+            np.matmul(levels[number].T, slope, out=self._slopes_of[2 * number])
+            slope.sum(axis=0, out=self._slopes_of[2 * number + 1])
             if number:
-                slope = (slope @ weights[number].T) * (levels[number] > 0)
-        return found
+                slope = slope @ weights[number].T
+                slope *= levels[number] > 0
+
+
+def _views(row: npt.NDArray[Any], like: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    """The row divided into arrays of these shapes, one behind the other."""
+    ends = np.cumsum([each.size for each in like])
+    return [part.reshape(each.shape) for part, each in zip(np.split(row, ends[:-1]), like, strict=True)]
