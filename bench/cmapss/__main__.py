@@ -141,7 +141,7 @@ def _keep(results: Results, one: Answer) -> None:
         return
     for name in task.asked:
         if not task.is_checked:
-            results.seconds[name] = round(results.seconds.get(name, 0.0) + one.seconds, 1)
+            results.spans.setdefault(name, []).append((one.began, one.ended))
         elif len(one.predicted[name]):
             results.intervals[name] = calibrate(one.predicted[name], one.left[name], most=MOST, missed=_MISSED)
 
@@ -153,7 +153,7 @@ def _told(one: Answer, results: Results) -> str:
         f"{name} {verdict.rmse(one.predicted[name], truth):.2f}" for name, truth in pairs.items() if truth is not None
     ]
     how = f"{task.recipe.latents} latents, " + ("cross-validated" if task.is_checked else f"seed {task.seed}")
-    return f"{task.protocol.name}, {how}: {', '.join(errors) or 'no labels'} in {one.seconds:.0f} s"
+    return f"{task.protocol.name}, {how}: {', '.join(errors) or 'no labels'} in {one.ended - one.began:.0f} s"
 
 
 def _compare(results: Results, data: Path, there: Sequence[str], pool: ProcessPoolExecutor) -> None:

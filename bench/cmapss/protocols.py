@@ -62,7 +62,8 @@ class Answer:
     task: Task
     predicted: dict[str, Floats]
     left: dict[str, Floats]
-    seconds: float
+    began: float  # by the clock that all processes of this machine share, in seconds
+    ended: float
     checked: Checked | None = None
     model: LifeModel | None = None
 
@@ -81,7 +82,7 @@ def fleet(folder: Path, part: str, names: Sequence[str]) -> Fleet:
 
 def answer(folder: Path, task: Task) -> Answer:
     """Train and ask."""
-    began = time.perf_counter()
+    began = time.monotonic()
     lives = fleet(folder, "train", task.trained_on)
     if task.is_checked:
         checked = training.cross_validate(lives, task.recipe, task.seed)
@@ -90,9 +91,9 @@ def answer(folder: Path, task: Task) -> Answer:
         found = {name: of == number for number, name in enumerate(task.trained_on)}
         predicted = {name: checked.predicted[inside] for name, inside in found.items()}
         left = {name: np.minimum(checked.left[inside], MOST) for name, inside in found.items()}
-        return Answer(task, predicted, left, time.perf_counter() - began, checked)
+        return Answer(task, predicted, left, began, time.monotonic(), checked)
     model = training.train(lives, task.recipe, task.seed)
     predicted = {
         name: np.array([says[-1] for says in model.predict(fleet(folder, "test", [name]))]) for name in task.asked
     }
-    return Answer(task, predicted, {}, time.perf_counter() - began, model=model)
+    return Answer(task, predicted, {}, began, time.monotonic(), model=model)

@@ -46,7 +46,7 @@ class Results:
         self.answers: list[Answer] = []
         self.yardsticks: dict[str, dict[str, list[Floats]]] = {}
         self.intervals: dict[str, Intervals] = {}
-        self.seconds: dict[str, float] = {}
+        self.spans: dict[str, list[tuple[float, float]]] = {}  # of each training of the headline: begin and end, s
         self.costs: dict[str, Cost] = {}
 
     def predicted(self, name: str, subset: str) -> list[Floats]:
@@ -63,6 +63,11 @@ class Results:
             if answer.task.is_checked and answer.task.protocol.name == name and subset in answer.predicted:
                 return rmse(answer.predicted[subset], answer.left[subset])
         return None
+
+    def seconds(self, subset: str) -> float | None:
+        """From the begin of the headline's first training to the end of its last one."""
+        spans = self.spans.get(subset)
+        return None if spans is None else round(max(end for _, end in spans) - min(begin for begin, _ in spans), 1)
 
     def names(self) -> list[str]:
         """Rows of the table."""
@@ -103,9 +108,8 @@ def figures(results: Results) -> list[Figure]:
     found = [_error(results, protocol, subset) for protocol in PROTOCOLS for subset in results.subsets]
     for subset in results.subsets:
         found += _intervals(results, subset)
-        found.append(
-            figure(f"cmapss.seconds_{subset.lower()}", results.seconds.get(subset), "s", 60, note="training, all seeds")
-        )
+        note = "training, all seeds, as many at a time as --workers says"
+        found.append(figure(f"cmapss.seconds_{subset.lower()}", results.seconds(subset), "s", 60, note=note))
     return found + _costs(results)
 
 
