@@ -8,6 +8,9 @@ Each channel is scaled by the centre and scale of its asset (or of the class, ke
 features: the mean of the window, and log(standard deviation + LOG_FLOOR), in which a frozen sensor stands out. With
 the layout "window" the vector is the scaled window itself, one reading after the other, for models that look at the
 order of readings.
+
+Features with memory (memory.py) are those of an asset whose readings are one a cycle of work. Their window is the whole
+life of the asset and is cut by cycles.py, not here.
 """
 
 from __future__ import annotations
@@ -21,10 +24,12 @@ import numpy.typing as npt
 
 from headwater.contract.canonical import digest
 from headwater.contract.errors import BadInput
+from headwater.contract.memory import MemorySpec
 from headwater.contract.reading import Reading
 
 LOG_FLOOR = 0.001  # in units of the channel's scale; below the noise of a live sensor, far above a frozen one
 MAX_FEATURES = 4096  # of a vector
+MAX_KEPT = 20_000  # values of readings that features with memory keep of an asset; a record of `state` has them
 CLASS_WIDE = ""  # key of the scaling and threshold for assets without one of their own
 Floats = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float32]
@@ -57,22 +62,37 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hold: int = 5
     v: int = 1
     layout: Literal["window"] | msgspec.UnsetType = msgspec.UNSET  # absent in JSON, as before there was a choice
+    memory: MemorySpec | msgspec.UnsetType = msgspec.UNSET  # absent in JSON, as before there was one
 
     def check(self) -> None:
         """Raise BadInput unless this agent can compute these features."""
         if self.v != 1:
             raise BadInput(f"feature specification of version {self.v}, this agent knows 1")
-        if not (2 <= self.window <= 10_000 and 1 <= self.step <= self.window and 1 <= len(self.channels) <= 256):
+        if self.memory is not msgspec.UNSET:
+            self._check_memory(self.memory)
+        elif not (2 <= self.window <= 10_000 and 1 <= self.step <= self.window and 1 <= len(self.channels) <= 256):
             raise BadInput(f"window {self.window}, step {self.step}, {len(self.channels)} channels: out of bounds")
         if self.width > MAX_FEATURES:
             raise BadInput(f"vectors of {self.width} features, at most {MAX_FEATURES} are taken")
         if len(set(self.channels)) != len(self.channels):
             raise BadInput("a channel is named twice in the feature specification")
-        if CLASS_WIDE not in self.scaling:
+        if CLASS_WIDE not in self.scaling and (self.scaling or self.memory is msgspec.UNSET):
             raise BadInput("no class-wide scaling in the feature specification")
         width = len(self.channels)
         for asset, scaling in self.scaling.items():
             scaling.check(asset or "the class", width)
+
+    def _check_memory(self, memory: MemorySpec) -> None:
+        memory.check()
+        if self.channels != memory.settings + memory.sensors or (self.window, self.step) != (1, 1):
+            raise BadInput("features with memory take their settings and sensors as channels, reading by reading")
+        if self.layout is not msgspec.UNSET:
+            raise BadInput("features with memory have no layout")
+        if sum(memory.kept) * len(self.channels) > MAX_KEPT:
+            raise BadInput(
+                f"{sum(memory.kept):,} readings of {len(self.channels)} channels are kept of an asset, at most "
+                f"{MAX_KEPT:,} values are"
+            )
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON, the name of these features in manifests and headers."""
@@ -81,11 +101,15 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def width(self) -> int:
         """How many features a vector has."""
+        if self.memory is not msgspec.UNSET:
+            return len(self.memory.names)
         return len(self.channels) * (2 if self.layout is msgspec.UNSET else self.window)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the features in vector order; of a window `flow.0` is the oldest reading."""
+        if self.memory is not msgspec.UNSET:
+            return self.memory.names
         if self.layout is not msgspec.UNSET:
             return tuple(f"{c}.{i}" for i in range(self.window) for c in self.channels)
         return tuple(f"{c}.mean" for c in self.channels) + tuple(f"{c}.spread" for c in self.channels)
@@ -95,7 +119,12 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.scaling.get(asset_key) or self.scaling[CLASS_WIDE]
 
     def vector(self, asset_key: str, values: Floats) -> Vector:
-        """Feature vector float32 [width] of one window of `site/asset`: values [window, channels] in channel units."""
+        """Feature vector float32 [width] of one window of `site/asset`: values [window, channels] in channel units.
+
+        Of features with memory the window is a life, and its values [1, width] are the vector.
+        """
+        if self.memory is not msgspec.UNSET:
+            return np.asarray(values[0], dtype=np.float32)
         scaling = self.scaling_of(asset_key)
         return vector(scaling, values) if self.layout is msgspec.UNSET else flat(scaling, values)
 

@@ -36,6 +36,7 @@
 | hw-reason | dead-letters | reason code, UTF-8 |
 | hw-detail | dead-letters | a sentence for people, UTF-8 |
 | hw-acknowledges | readings that are an operator's word (acknowledgement.py) | id of the episode, UTF-8 |
+| hw-overhauled | readings that say that an asset is as new (overhaul.py) | the asset, UTF-8 |
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ SOURCE_DIGEST = "hw-source-digest"
 REASON = "hw-reason"
 DETAIL = "hw-detail"
 ACKNOWLEDGES = "hw-acknowledges"
+OVERHAULED = "hw-overhauled"
 
 Headers = tuple[tuple[str, bytes | None], ...]
 _INT = struct.Struct(">q")

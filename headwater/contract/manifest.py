@@ -11,11 +11,13 @@ from headwater.contract.canonical import canonical_json, digest
 from headwater.contract.errors import BadInput
 from headwater.contract.features import CLASS_WIDE, FeatureSpec
 from headwater.contract.following import EpisodeSpec
+from headwater.contract.life import LifeSpec
 from headwater.contract.names import check_name
 
 MAX_MODEL_BYTES = 16 << 20
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_TOLERANCE = 1e-3  # float32 runtimes differ by 1e-6; what is more would let another model pass for this one
+_SAME = 1e-6  # of the most cycles: as far as a threshold may be from what warns
 LEAST_CERTIFIED = 10_000  # windows that a certificate is over: fewer prove nothing
 MODEL_FILE = "model.tflite"
 MANIFEST_FILE = "manifest.json"
@@ -75,6 +77,7 @@ class Manifest(msgspec.Struct, frozen=True):
     v: int = 1
     code: dict[str, str] = {}  # version, commit and digest of the sources that made it
     episodes: EpisodeSpec | msgspec.UnsetType = msgspec.UNSET  # without it `alarm` decides, with fixed thresholds
+    life: LifeSpec | msgspec.UnsetType = msgspec.UNSET  # with features that have a memory, and only with them
 
     def check(self) -> None:
         """Raise BadInput unless the parts fit each other."""
@@ -98,6 +101,19 @@ class Manifest(msgspec.Struct, frozen=True):
             raise BadInput(f"golden vectors do not have {width} features")
         if self.episodes is not msgspec.UNSET:
             self.episodes.check(len(self.features.channels))
+        self._check_life()
+
+    def _check_life(self) -> None:
+        has_memory = self.features.memory is not msgspec.UNSET
+        if has_memory != (self.life is not msgspec.UNSET):
+            raise BadInput("a model of remaining life needs features with memory, and no other model takes them")
+        if self.life is msgspec.UNSET:
+            return
+        self.life.check()
+        if self.episodes is not msgspec.UNSET:
+            raise BadInput("a model of remaining life has no episodes to follow a machine by")
+        if abs(self.thresholds[CLASS_WIDE] - self.life.threshold) > _SAME * self.life.most:
+            raise BadInput(f"the class-wide threshold is not {self.life.most:g} less {self.life.warn:g} cycles")
 
     def threshold_of(self, asset_key: str) -> float:
         """Threshold of `site/asset`, or the class-wide one."""

@@ -91,6 +91,11 @@ class MemorySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return len(self.regimes[0].map[0]) if self.regimes and self.regimes[0].map else 0
 
     @property
+    def kept(self) -> tuple[int, int]:
+        """How many of the first and of the last readings of a life decide the features, beside their number."""
+        return (max(self.baselines, default=0) if self.is_lifelong else 0), max(self.means)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of the features in vector order."""
         parts = [f"mean{count}" for count in self.means] + [f"slope{max(self.means)}"]

@@ -20,6 +20,10 @@ class Score(msgspec.Struct, frozen=True):
     Of a model that follows its machines it is in healthy limits. `void_since` is the offset of `readings` since which
     such a machine runs elsewhere than where it was calibrated, so that its budget of false alarms is not promised.
     `baseline` is where it was taken to be healthy, by channel, in scaled units: what it takes to compute it again.
+
+    Of a model of remaining life: `remaining` with the interval `low` to `high`, after `cycles` of this life, all in
+    cycles; the window is the whole life. `life_since` is the offset in `readings` of the overhaul that it began with,
+    -1 where none is known: then the life is older than `cycles` says, and `remaining` is not to be relied on.
     """
 
     asset: str
@@ -32,6 +36,11 @@ class Score(msgspec.Struct, frozen=True):
     v: int = 1
     void_since: int | msgspec.UnsetType = msgspec.UNSET
     baseline: tuple[float, ...] | msgspec.UnsetType = msgspec.UNSET
+    remaining: float | msgspec.UnsetType = msgspec.UNSET
+    low: float | msgspec.UnsetType = msgspec.UNSET
+    high: float | msgspec.UnsetType = msgspec.UNSET
+    cycles: int | msgspec.UnsetType = msgspec.UNSET
+    life_since: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Alarm(msgspec.Struct, frozen=True):

@@ -1,0 +1,63 @@
+"""The overhaul of an asset: a record in `readings`, so that its place in the log decides where the next life begins.
+
+Key: the asset. Header `hw-overhauled`: the asset again. Value: JSON that no reading and no acknowledgement could be, so
+that it is known for one also where headers were not kept. Every life of the scorer meets it at the same offset, and the
+cloud gets it with the readings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from headwater.contract import headers
+from headwater.contract.canonical import canonical_json
+from headwater.contract.errors import BadInput
+
+_MOST = 4096  # bytes
+
+
+class Overhaul(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """From here on the asset is as new. `failed`: the life before ran to failure. `at`: Unix time in ms, by the box."""
+
+    asset: str
+    at: int
+    failed: bool
+    by: str = ""
+    v: int = 1
+
+    def encode(self) -> bytes:
+        """Canonical JSON."""
+        return canonical_json(self)
+
+
+class Overhauled(NamedTuple):
+    """An overhaul, and the offset at which it arrived in its partition."""
+
+    offset: int
+    asset: str
+
+
+def overhaul_in(value: bytes | memoryview | None) -> Overhaul | None:
+    """The overhaul in a record's value, by that alone; None for anything else."""
+    data = bytes(value or b"")
+    if not data.startswith(b"{") or len(data) > _MOST:
+        return None
+    try:
+        found = msgspec.json.decode(data, type=Overhaul)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+        return None
+    return found if found.v == 1 else None
+
+
+def overhaul(value: bytes | memoryview | None, given: Iterable[tuple[str, bytes | None]]) -> Overhaul | None:
+    """What is in a record of `readings` that says to be one, or None; BadInput for one that cannot be read."""
+    named = headers.find_text(given, headers.OVERHAULED)
+    if named is None:
+        return None
+    found = overhaul_in(value)
+    if found is None or found.asset != named:
+        raise BadInput(f"not an overhaul of {named[:80]!r}", hint="headwater edge overhauled writes them")
+    return found
