@@ -11,6 +11,7 @@ COUNTS = {
     "before_model": "readings that came before there was a model",
     "dead_letters": "readings that the scorer refused (topic dead-letters)",
     "not_finite": "windows whose score was no number",
+    "unheeded": "alarms that operators called false where that changed nothing (the scorer's log says why)",
     "missed": "readings that Kafka had dropped before they were scored",
 }
 _PHASES = {"idle": "up to date", "waiting": "waits and tries again", "stuck": "cannot go on by itself"}

@@ -133,8 +133,8 @@ class Judge:
         asset = known_name(bytes(record.key or b""))
         if said is None or not asset:
             return False
-        memory = partition.memories.get(asset)
-        if memory is not None and record.offset >= partition.ahead.get(asset, 0):
+        partition.memory(asset)
+        if record.offset >= partition.ahead.get(asset, 0):
             partition.dirty.add(asset)
             in_charge = {name: self._loaded.get(Id.of(name, charge)) for name, charge in partition.charges.items()}
             t = partition.windows.newest_t(asset)

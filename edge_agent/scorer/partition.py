@@ -19,6 +19,7 @@ WINDOWS = "windows"
 BEFORE_MODEL = "before_model"
 DEAD_LETTERS = "dead_letters"
 NOT_FINITE = "not_finite"
+UNHEEDED = "unheeded"  # operators called an episode false, and nothing came of it
 MISSED = "missed"  # readings that the log dropped before they were read
 
 OUTPUTS = (topics.SCORES, topics.ALARMS, topics.DEAD_LETTERS)
@@ -36,6 +37,7 @@ class Memory:
     followed_by: str = ""  # Manifest.episodes_digest
     saved: dict[str, Any] | None = None  # what `following` is restored from once its model is loaded
     void_since: int = -1
+    unheeded: int = 0
 
     def alarm_in(self, asset_class: str) -> AlarmState:
         """The alarm state before a score of this class: an asset that changes its class starts anew."""
@@ -87,7 +89,8 @@ class Partition:
         """All counts, those of the assets summed."""
         windows = sum(memory.windows for memory in self.memories.values())
         not_finite = sum(memory.not_finite for memory in self.memories.values())
-        return {**self.counts, WINDOWS: windows, NOT_FINITE: not_finite}
+        unheeded = sum(memory.unheeded for memory in self.memories.values())
+        return {**self.counts, WINDOWS: windows, NOT_FINITE: not_finite, UNHEEDED: unheeded}
 
     def state_of(self, asset: str) -> AssetState:
         """What is written to the topic `state` for an asset."""
@@ -105,6 +108,7 @@ class Partition:
             not_finite=memory.not_finite,
             followed_by=memory.followed_by,
             episodes=memory.saved if memory.following is None else memory.following.snapshot(),
+            unheeded=memory.unheeded,
             void_since=memory.void_since,
         )
 

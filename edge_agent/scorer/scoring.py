@@ -22,7 +22,7 @@ from headwater.contract.arrival import Arrival
 from headwater.contract.episodes import Verdict
 from headwater.contract.errors import BadInput
 from headwater.contract.features import Vector, Window
-from headwater.contract.following import Following, told
+from headwater.contract.following import CALLED_FALSE, Following, told
 
 _log = structlog.get_logger(__name__)
 
@@ -36,7 +36,10 @@ class Due(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """An operator's word on an episode of an asset, at an offset of `readings`; `t` is sensor time then, in ms."""
+    """An operator's word on an episode of an asset, at an offset of `readings`; `t` is sensor time then, in ms.
+
+    A version in charge that is not loaded is None: what a former life judged is passed over.
+    """
 
     asset: str
     offset: int
@@ -158,22 +161,47 @@ def _judged(site: str, memory: Memory, due: Due, number: float, contributions: F
 
 
 def _answered(site: str, memory: Memory, due: Answer) -> Scored:
-    """What is false ends, where a model follows the machine; anything else is only remembered in the log."""
+    """What is false ends, where something follows the machine; a word that changes nothing is counted and told."""
     by = due.in_charge.get(memory.alarm_class)
-    episodes = by.manifest.episodes if by is not None else msgspec.UNSET
     peak, nothing = memory.alarm.peak, np.empty(0, np.float32)
-    silent = Scored(peak, 0.0, nothing, None)
-    if by is None or episodes is msgspec.UNSET or memory.followed_by != by.followed_by:
-        return silent
-    if memory.following is None and memory.saved is not None:
-        memory.following = Following(by.manifest.features, episodes, f"{site}/{due.asset}")
-        _restore(memory.following, memory.saved, due.asset)
-        memory.saved = None
-    is_open = memory.alarm.episode == due.said.episode
-    if not due.said.is_false or not is_open or memory.following is None or not memory.following.acknowledge_false():
-        return silent
+    why = ""
+    if not due.said.is_false:
+        return Scored(peak, 0.0, nothing, None)
+    if not memory.alarm.episode or memory.alarm.episode != due.said.episode:
+        why = "the episode is not open"
+    elif by is None:
+        why = "its model is not loaded"
+    elif not _call_false(site, memory, due, by):
+        why = "its model has fixed thresholds"
+    if by is None or why:
+        memory.unheeded += 1
+        _log.warning("an operator's word changes nothing", episode=due.said.episode, offset=due.offset, why=why)
+        return Scored(peak, 0.0, nothing, None)
     memory.alarm = AlarmState()
-    return Scored(peak, episodes.rule.margin, nothing, Transition("closed", due.said.episode, peak), by=by)
+    episodes = by.manifest.episodes
+    held = by.manifest.threshold_of(f"{site}/{due.asset}") if episodes is msgspec.UNSET else episodes.rule.margin
+    return Scored(peak, held, nothing, Transition("closed", due.said.episode, peak), by=by)
+
+
+def _call_false(site: str, memory: Memory, due: Answer, by: Loaded) -> bool:
+    """The open episode is called false in whatever follows the machine; False where nothing does, nor would.
+
+    Between a swap and the machine's next window that is still the version before, of which only the state may be there.
+    """
+    episodes, saved = by.manifest.episodes, memory.saved
+    if memory.following is not None and memory.following.acknowledge_false():
+        return True
+    if memory.following is None and saved is not None and CALLED_FALSE in saved:
+        memory.saved = saved[CALLED_FALSE]
+        return True
+    if episodes is msgspec.UNSET:
+        return False
+    before = memory.following.snapshot() if memory.following is not None else saved
+    memory.following = Following(by.manifest.features, episodes, f"{site}/{due.asset}")
+    memory.following.succeed(before or {})
+    memory.following.begin_false()
+    memory.followed_by, memory.saved = by.followed_by, None
+    return True
 
 
 def _note_void(memory: Memory, due: Due, verdict: Verdict) -> None:

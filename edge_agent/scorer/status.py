@@ -21,6 +21,7 @@ _COUNTS = (
     counted.BEFORE_MODEL,
     counted.DEAD_LETTERS,
     counted.NOT_FINITE,
+    counted.UNHEEDED,
     counted.MISSED,
 )
 

@@ -36,6 +36,7 @@ class AssetState(msgspec.Struct, frozen=True):
     not_finite: int = 0  # of these, windows for which a model gave no number
     followed_by: str = ""  # digest of what the state of episodes is of, "" without one
     episodes: dict[str, Any] | None = None  # Episodes.snapshot
+    unheeded: int = 0  # words of operators that changed nothing
     void_since: int = -1  # offset since when its limits do not describe the machine, -1 while they do
     v: int = 1
 

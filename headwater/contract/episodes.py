@@ -112,7 +112,8 @@ class Episodes:
         if baseline.shape != self._limits.shape or not np.isfinite(baseline).all():
             raise BadInput(f"a baseline {baseline.shape} for {self._limits.shape} lanes and channels, or not finite")
         self._state["baseline"] = np.array(baseline, dtype=np.float64)
-        self._state["slow"] = self._state["baseline"].copy()
+        for name in ("slow", "last"):
+            self._state[name] = self._state["baseline"].copy()
 
     def deviation(self, rows: Floats) -> Floats:
         """What the network is asked about: rows [lanes, channels] less the baselines, in limits."""
@@ -213,6 +214,13 @@ class Episodes:
     def snapshot(self, lane: int = 0) -> dict[str, Any]:
         """The whole state of a lane as JSON-able values; floats read back to the same bits."""
         return {name: part[lane].tolist() for name, part in self._state.items()}
+
+    def called_false(self, lane: int = 0) -> Episodes | None:
+        """What one lane would be if an operator called what is open false now; None when nothing is open."""
+        rule = EpisodeRule(**{name: part[lane].item() for name, part in self._rule.items()})
+        found = Episodes(rule, self._centre[lane][None], self._limits[lane][None])
+        found.restore(self.snapshot(lane))
+        return found if found.acknowledge_false() else None
 
     def restore(self, snapshot: Mapping[str, Any], lane: int = 0) -> None:
         """Take over a state that `snapshot` gave for as many channels; BadInput for another shape."""

@@ -18,6 +18,8 @@ from headwater.contract.episodes import EpisodeRule, Episodes, Floats, Verdict
 from headwater.contract.errors import BadInput
 from headwater.contract.features import CLASS_WIDE, FeatureSpec, Vector
 
+CALLED_FALSE = "called_false"
+
 
 class Healthy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a machine runs and how far it goes, by channel, in scaled units."""
@@ -111,10 +113,23 @@ class Following:
         """As `Episodes.acknowledge_false`."""
         return self._episodes.acknowledge_false()
 
+    def begin_false(self) -> None:
+        """An operator calls an episode false that is not followed here yet: the machine is healthy where it stands."""
+        self._episodes.reopen(self._episodes.baseline)
+        self._episodes.acknowledge_false()
+
     def snapshot(self) -> dict[str, Any]:
-        """As `Episodes.snapshot`, with `place`: the baseline in channel units, for a version that scales otherwise."""
-        place = self._episodes.baseline[0] * self._scaling.scale + self._scaling.centre
-        return {**self._episodes.snapshot(), "place": np.asarray(place).tolist()}
+        """As `Episodes.snapshot`, with `place`: the baseline in channel units, for a version that scales otherwise.
+
+        While an episode is open, `called_false` is what the snapshot would be once an operator called it false.
+        """
+        otherwise = self._episodes.called_false()
+        found = self._told(self._episodes)
+        return found if otherwise is None else {**found, CALLED_FALSE: self._told(otherwise)}
+
+    def _told(self, episodes: Episodes) -> dict[str, Any]:
+        place = episodes.baseline[0] * self._scaling.scale + self._scaling.centre
+        return {**episodes.snapshot(), "place": np.asarray(place).tolist()}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """As `Episodes.restore`."""

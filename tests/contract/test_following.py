@@ -9,7 +9,7 @@ import pytest
 
 from headwater.contract.episodes import EpisodeRule
 from headwater.contract.features import FeatureSpec, Scaling
-from headwater.contract.following import EpisodeSpec, Following, Healthy
+from headwater.contract.following import CALLED_FALSE, EpisodeSpec, Following, Healthy
 
 RULE = EpisodeRule(margin=2, onset=1, follow=0.0, recovery=2, settle=0, longest=1000, raised=2)
 
@@ -36,6 +36,25 @@ def test_the_next_version_knows_what_an_operator_said_and_where_the_machine_is()
     assert second.push(window(24.1), 0.0, 1.0).opened[0]
 
 
+def test_a_snapshot_says_what_an_operators_word_would_make_of_it() -> None:
+    """To the bit, so that a life that has only the state heeds the word as the one that follows the machine does."""
+    machine = following()
+    assert CALLED_FALSE not in machine.snapshot()
+    assert machine.push(window(20.0), 0.0, 1.0).opened[0]
+    machine.push(window(23.7), 0.0, 1.0)
+    otherwise = json.loads(json.dumps(machine.snapshot()))[CALLED_FALSE]
+    assert machine.acknowledge_false()
+    assert otherwise == machine.snapshot()
+
+
+def test_a_word_on_what_was_not_followed_raises_the_margin() -> None:
+    """An episode of fixed thresholds: the version that follows the machine begins with the wider margin."""
+    machine = following()
+    machine.begin_false()
+    assert not machine.push(window(17.9), 0.0, 1.0).opened[0]
+    assert machine.push(window(18.1), 0.0, 1.0).opened[0]
+
+
 @pytest.mark.parametrize("before", [{}, {"place": [1.0, 2.0], "raised": 1.0}, {"place": ["x"], "raised": 1.0}])
 def test_a_state_that_does_not_fit_is_passed_over(before: dict[str, object]) -> None:
     """The machine begins where the version was calibrated."""
@@ -51,7 +70,8 @@ def test_readings_beyond_all_bounds_leave_a_state_that_can_be_written(level: flo
     for _ in range(5):
         machine.push(window(level), 0.0, 1.0)
     state = json.loads(json.dumps(machine.snapshot()))
-    assert all(np.isfinite(value).all() for value in state.values())
+    for each in (state, state.pop(CALLED_FALSE)):
+        assert all(np.isfinite(value).all() for value in each.values())
     again = following()
     again.restore(state)
     for _ in range(5):
