@@ -45,6 +45,7 @@ def lineage(
 ) -> None:
     """Lead from an alarm to its score, its very records, its model, dataset, offsets and code, and score them again.
 
+    Of an alarm that an operator called false: whose word ended it, and what opened it.
     Exit code 6 where the records do not give the same bits again.
 
     Example:  headwater train lineage lyon-pump-3-1234

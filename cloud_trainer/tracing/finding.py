@@ -11,10 +11,12 @@ import structlog
 from cloud_trainer.runs import Runs
 from cloud_trainer.settings import TrainerSettings
 from cloud_trainer.tracing import models, words
-from cloud_trainer.tracing.lineage import Again, Cause, again, cause_of
+from cloud_trainer.tracing.ended import ended_by
+from cloud_trainer.tracing.lineage import Again, Cause, again, cause_of, found_at
 from cloud_trainer.tracing.models import Model
+from headwater.contract import messages
 from headwater.contract.errors import BadInput, DataMissing, HeadwaterError, Transient
-from headwater.contract.messages import RetrainRequest, TrainingRun
+from headwater.contract.messages import Alarm, RetrainRequest, TrainingRun
 from headwater.transport import kafka
 from headwater.transport.kafka_batch import Cluster
 from headwater.transport.objects import open_store
@@ -57,14 +59,31 @@ async def _trace(
 ) -> tuple[dict[str, Any], HeadwaterError | None]:
     async with Cluster(settings.kafka, client_id="headwater-train") as cluster:
         names = await asyncio.to_thread(kafka.topic_names, settings.kafka)
-        cause = await cause_of(cluster, names, asked, site)
-        model = await asyncio.to_thread(_model, settings, cause, folder)
-        gone: HeadwaterError | None = None
-        once_more: Again | None = None
+        place, record = await found_at(cluster, names, asked)
+        ended = await ended_by(cluster, names, place, record)
+        if ended is None:
+            cause = await cause_of(cluster, names, place, record, site)
+            return await _trace_cause(settings, cluster, names, cause, folder)
+        known = words.ended(messages.decode(record.value, Alarm), place, ended)
         try:
-            once_more = await again(cluster, names, cause, model)
-        except DataMissing as error:
-            gone = error
+            opening = await found_at(cluster, names, ended.said.episode)
+            cause = await cause_of(cluster, names, *opening)
+            told, gone = await _trace_cause(settings, cluster, names, cause, folder)
+        except HeadwaterError as error:
+            return known, DataMissing(f"what ended it is known, what opened it is not: {error}", hint=error.hint)
+        return {**told, **known, "opened": told["alarm"]}, gone
+
+
+async def _trace_cause(
+    settings: TrainerSettings, cluster: Cluster, names: list[str], cause: Cause, folder: Path | None
+) -> tuple[dict[str, Any], HeadwaterError | None]:
+    model = await asyncio.to_thread(_model, settings, cause, folder)
+    gone: HeadwaterError | None = None
+    once_more: Again | None = None
+    try:
+        once_more = await again(cluster, names, cause, model)
+    except DataMissing as error:
+        gone = error
     return words.traced(cause, words.explained(model, None, None), once_more), gone
 
 

@@ -73,21 +73,23 @@ class Again:
     verdict: str
 
 
-async def cause_of(cluster: Cluster, names: list[str], asked: str, site: str = "") -> Cause:
-    """The score behind an alarm: `asked` is `topic:partition:offset` of an alarm or a score, or the id of an episode.
+async def found_at(cluster: Cluster, names: list[str], asked: str) -> tuple[Place, Record]:
+    """An alarm or a score: `asked` is its `topic:partition:offset`, or the id of an episode.
 
-    BadInput for what is none of these; DataMissing where alarm or score are not in the log (any more).
+    BadInput for what is none of these; DataMissing where it is not in the log (any more).
     """
     place = place_of(asked)
     if place is None:
-        place, record = await _episode(cluster, names, asked)
-    else:
-        record = await places.at(cluster, place)
-    kind = _plain(place.topic).rpartition(".")[2]
-    if kind == topics.SCORES:
-        return _cause(_site(place.topic, site), None, None, place, record)
-    if kind != topics.ALARMS:
+        return await _episode(cluster, names, asked)
+    if _kind(place.topic) not in {topics.SCORES, topics.ALARMS}:
         raise BadInput(f"{place} is neither an alarm nor a score", hint="lyon.alarms:0:17, lyon.scores:0:211")
+    return place, await places.at(cluster, place)
+
+
+async def cause_of(cluster: Cluster, names: list[str], place: Place, record: Record, site: str = "") -> Cause:
+    """The score behind the alarm or score at a place; DataMissing where it is not in the log (any more)."""
+    if _kind(place.topic) == topics.SCORES:
+        return _cause(_site(place.topic, site), None, None, place, record)
     alarm = messages.decode(record.value, Alarm)
     source = headers.find_number(record.headers, headers.SOURCE_OFFSET)
     scores = _beside(place.topic, topics.SCORES)
@@ -102,7 +104,7 @@ async def cause_of(cluster: Cluster, names: list[str], asked: str, site: str = "
 
 
 async def _episode(cluster: Cluster, names: list[str], episode: str) -> tuple[Place, Record]:
-    for topic in sorted(n for n in names if _plain(n).rpartition(".")[2] == topics.ALARMS):
+    for topic in sorted(n for n in names if _kind(n) == topics.ALARMS):
         if "." in topic and not episode.startswith(f"{topics.origin(topic)[0]}-"):
             continue
         for partition in range(await cluster.partitions(topic)):
@@ -230,6 +232,10 @@ def _verdict(then: float | None, now: float, tolerance: float) -> str:
 def _beside(topic: str, other: str) -> str:
     site, dot, _ = _plain(topic).rpartition(".")
     return f"{site}{dot}{other}"
+
+
+def _kind(topic: str) -> str:
+    return _plain(topic).rpartition(".")[2]
 
 
 def _plain(topic: str) -> str:

@@ -117,19 +117,29 @@ async def arrivals(cluster: Cluster, topic: str, partition: int, start: int, end
             continue  # it became a dead letter at the edge
 
 
-async def search(
-    cluster: Cluster, topic: str, partition: int, guess: int, is_it: Callable[[Arrival], bool]
-) -> AsyncIterator[Arrival]:
-    """The readings of which `is_it` holds: from `guess` backwards in growing steps, then from there to the end."""
+async def steps(cluster: Cluster, topic: str, partition: int, guess: int) -> AsyncIterator[tuple[int, int]]:
+    """Ranges [start, end) that cover a partition: from `guess` backwards in growing steps, then from there to the end.
+
+    Offsets in the cloud are seldom higher than those of the edge.
+    """
     first, end = await bounds(cluster, topic, partition)
     high, step = min(max(guess + 1, first), end), _STEP
     rest = high
     while high > first:
         start = max(first, high - step)
-        piece = [a async for a in arrivals(cluster, topic, partition, start, high) if is_it(a)]
-        for found in reversed(piece):
-            yield found
+        yield start, high
         high, step = start, step * _WIDER
-    async for found in arrivals(cluster, topic, partition, rest, end):
-        if is_it(found):
+    low, step = rest, _STEP
+    while low < end:
+        yield low, min(low + step, end)
+        low, step = low + step, step * _WIDER
+
+
+async def search(
+    cluster: Cluster, topic: str, partition: int, guess: int, is_it: Callable[[Arrival], bool]
+) -> AsyncIterator[Arrival]:
+    """The readings of which `is_it` holds: from `guess` backwards, then from there to the end."""
+    async for start, end in steps(cluster, topic, partition, guess):
+        piece = [a async for a in arrivals(cluster, topic, partition, start, end) if is_it(a)]
+        for found in reversed(piece) if start <= guess else piece:
             yield found

@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 
 from cloud_trainer.pool.words import table
+from cloud_trainer.tracing.ended import Ended
 from cloud_trainer.tracing.lineage import NEAR, SAME, Again, Cause
 from cloud_trainer.tracing.models import Model
+from cloud_trainer.tracing.places import Place
 from headwater.contract.canonical import digest, sha256
-from headwater.contract.messages import RetrainRequest, TrainingRun
+from headwater.contract.messages import Alarm, RetrainRequest, TrainingRun
 from headwater.transport.code_version import said
 
 
@@ -106,17 +108,41 @@ def traced(cause: Cause, model: dict[str, Any], found: Again | None) -> dict[str
     }
 
 
+def ended(alarm: Alarm, at: Place, by: Ended) -> dict[str, Any]:
+    """An alarm record that an operator's word wrote."""
+    return {"alarm": {**msgspec.to_builtins(alarm), "at": str(at)}, "ended": by.told()}
+
+
+def _lines_of_end(alarm: dict[str, Any], word: dict[str, Any], opened: dict[str, Any] | None) -> list[str]:
+    where = f"{word['at']} (offset {word['source_offset']} at the edge)"
+    gone = f"offset {word['source_offset']} of readings at the edge; it is not in the log here (any more)"
+    lines = [
+        f"alarm    {alarm['at']}  {alarm['episode']} closed at {_time(alarm['t'])}",
+        f"         {alarm['site']}/{alarm['asset']}: peak {alarm['peak']:.4g}",
+        f"ended    called false by {word['by'] or 'somebody who gave no name'} at {_time(word['said_at'])}",
+        f"         the word: {where if word['at'] else gone}",
+    ]
+    return lines if opened is None else [*lines, f"opened   {opened['at']} at {_time(opened['t'])}"]
+
+
 def lines_of_trace(told: dict[str, Any]) -> list[str]:
     """The same for people."""
-    alarm, score, window, again = told["alarm"], told["score"], told["window"], told["again"]
+    alarm = told["alarm"]
     lines = []
-    if alarm is not None:
+    if "ended" in told:
+        lines += _lines_of_end(alarm, told["ended"], told.get("opened"))
+    elif alarm is not None:
         blamed = ", ".join(f"{name} {share:.0%}" for name, share in alarm["channels"])
         lines.append(f"alarm    {alarm['at']}  {alarm['episode']} {alarm['state']} at {_time(alarm['t'])}")
         lines.append(f"         {alarm['site']}/{alarm['asset']}: peak {alarm['peak']:.4g}; most of it {blamed}")
+    return lines + _lines_of_score(told) if "score" in told else lines
+
+
+def _lines_of_score(told: dict[str, Any]) -> list[str]:
+    score, window, again = told["score"], told["window"], told["again"]
     first, last = score["source_offsets"]
     number = "no number" if score["score"] is None else repr(score["score"])
-    lines += [
+    lines = [
         f"score    {score['at']}  {number}, threshold {score['threshold']:.6g}, by {score['runtime']}",
         f"         window {_time(score['t_first'])} to {_time(score['t_last'])}, offsets {first} to {last} at the edge",
     ]

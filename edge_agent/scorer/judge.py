@@ -19,7 +19,7 @@ from edge_agent.scorer.models import Floats, Id, Loaded
 from edge_agent.scorer.partition import Partition
 from edge_agent.scorer.scoring import Answer, Due, Scored, scored
 from headwater.contract import topics
-from headwater.contract.acknowledgement import acknowledgement
+from headwater.contract.acknowledgement import Acknowledgement, acknowledgement
 from headwater.contract.alarm import Transition
 from headwater.contract.arrival import Arrival, Unusable, arrival, known_name
 from headwater.contract.errors import BadInput
@@ -48,11 +48,12 @@ class Judged(NamedTuple):
 
 
 class Raised(NamedTuple):
-    """An alarm that the window ending at `offset` opened or closed."""
+    """An alarm that the window ending at `offset` opened or closed, or that an operator's word there ended."""
 
     offset: int
     alarm: Alarm
     by: Loaded
+    said: Acknowledgement | None = None
 
 
 class Verdicts(NamedTuple):
@@ -133,8 +134,10 @@ class Judge:
         asset = known_name(bytes(record.key or b""))
         if said is None or not asset:
             return False
-        partition.memory(asset)
-        if record.offset >= partition.ahead.get(asset, 0):
+        if not partition.charges:  # states of assets are written under a checkpoint only, which the first swap makes
+            partition.count(counted.UNHEEDED, said.is_false)
+        elif record.offset >= partition.ahead.get(asset, 0):
+            partition.memory(asset)
             partition.dirty.add(asset)
             in_charge = {name: self._loaded.get(Id.of(name, charge)) for name, charge in partition.charges.items()}
             t = partition.windows.newest_t(asset)
@@ -166,7 +169,7 @@ class Judge:
         """The end of an episode that an operator called false."""
         manifest = by.manifest
         score = Score(due.asset, manifest.asset_class, due.t, due.t, found.number, found.threshold, manifest.version)
-        return Raised(due.offset, _alarm(self._site, score, found.number, ended, [], now_ms), by)
+        return Raised(due.offset, _alarm(self._site, score, found.number, ended, [], now_ms), by, due.said)
 
 
 def _sketch(partition: Partition, noted: Iterable[Noted], found: Sequence[Scored]) -> None:

@@ -49,11 +49,14 @@ def score(judged: Judged, runtime: bytes, now_ms: int) -> Out:
 def alarm(raised: Raised, now_ms: int) -> Out:
     """An episode that opened or closed."""
     manifest = raised.by.manifest
-    found = (
+    found: headers.Headers = (
         (headers.SOURCE_OFFSET, headers.number(raised.offset)),
         (headers.MODEL, headers.text(manifest.sha256)),
         (headers.VERSION, headers.number(manifest.version)),
     )
+    if raised.said is not None:
+        word = (headers.WORD, raised.said.encode())
+        found = (*found, (headers.ACKNOWLEDGES, headers.text(raised.said.episode)), word)
     return Out(raised.alarm.asset.encode(), messages.encode(raised.alarm), found, now_ms)
 
 

@@ -89,7 +89,7 @@ class Partition:
         """All counts, those of the assets summed."""
         windows = sum(memory.windows for memory in self.memories.values())
         not_finite = sum(memory.not_finite for memory in self.memories.values())
-        unheeded = sum(memory.unheeded for memory in self.memories.values())
+        unheeded = self.counts.get(UNHEEDED, 0) + sum(memory.unheeded for memory in self.memories.values())
         return {**self.counts, WINDOWS: windows, NOT_FINITE: not_finite, UNHEEDED: unheeded}
 
     def state_of(self, asset: str) -> AssetState:

@@ -35,7 +35,8 @@
 | hw-source-digest | the same | SHA-256 of the record, 32 bytes |
 | hw-reason | dead-letters | reason code, UTF-8 |
 | hw-detail | dead-letters | a sentence for people, UTF-8 |
-| hw-acknowledges | readings that are an operator's word (acknowledgement.py) | id of the episode, UTF-8 |
+| hw-acknowledges | an operator's word in readings (acknowledgement.py), an alarm it ended | id of the episode, UTF-8 |
+| hw-word | alarms that an operator's word ended | the value of that word, JSON |
 | hw-overhauled | readings that say that an asset is as new (overhaul.py) | the asset, UTF-8 |
 """
 
@@ -81,6 +82,7 @@ SOURCE_DIGEST = "hw-source-digest"
 REASON = "hw-reason"
 DETAIL = "hw-detail"
 ACKNOWLEDGES = "hw-acknowledges"
+WORD = "hw-word"
 OVERHAULED = "hw-overhauled"
 
 Headers = tuple[tuple[str, bytes | None], ...]

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from headwater.app.cli import app
 from headwater.contract import topics
 from headwater.contract.acknowledgement import Acknowledgement, acknowledgement, asset_of
+from headwater.contract.desired import model_folder
 from headwater.contract.episodes import EpisodeRule
 from headwater.contract.errors import BadInput
 from headwater.contract.following import EpisodeSpec, Healthy
@@ -63,6 +64,16 @@ async def test_false_ends_an_alarm_and_raises_the_margin(edge: Edge, monkeypatch
     assert said["was_open"]
     await edge.all_judged()
     assert [each.state for each in await _alarms(edge)] == ["opened", "closed"]
+    closed = (await edge.all(topics.ALARMS, HOME))[1]
+    folder = str(edge.state / model_folder("pump", 1))
+    monkeypatch.setenv("HEADWATER_TRAINER__KAFKA__BROKERS", edge.brokers)
+    command = ["train", "lineage", f"alarms:{HOME}:{closed.offset}", "--model", folder, "--json"]
+    traced = json.loads((await asyncio.to_thread(CliRunner().invoke, app, command)).stdout)
+    assert traced["alarm"]["state"] == "closed"
+    assert traced["ended"]["by"] == "anna"
+    assert traced["ended"]["at"] == f"readings:{HOME}:{traced['ended']['source_offset']}"
+    assert traced["opened"]["episode"] == opened.episode
+    assert traced["again"]["same"] is True
     await put(0.0)
     await put(3.0)
     assert len(await _alarms(edge)) == 2, "a jump of 3 limits is under the margin of 4 now"

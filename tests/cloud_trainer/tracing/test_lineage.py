@@ -10,6 +10,7 @@ import random
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -18,6 +19,7 @@ from cloud_trainer.tracing.lineage import cut_last
 from cloud_trainer.tracing.places import Place, place_of
 from headwater.app.cli import app
 from headwater.contract import headers, messages, topics
+from headwater.contract.acknowledgement import Acknowledgement
 from headwater.contract.arrival import Arrival
 from headwater.contract.errors import HeadwaterError
 from headwater.contract.features import Window
@@ -208,6 +210,41 @@ async def test_what_is_gone_is_named(traced: Traced) -> None:
     assert f"{one.window.first_offset} to {one.window.last_offset}" in output
     code, output = await run(asked, traced, f"{cloud.site}-nobody-1")
     assert code == 2
+
+
+async def test_an_alarm_that_a_word_ended_leads_to_the_word(traced: Traced) -> None:
+    """Whose it was and where it stands here and at the edge; then what opened the alarm. The record says it as well."""
+    cloud, one, last = traced.cloud, traced.alarms[0], traced.alarms[0].window.last_offset
+    episode = f"{cloud.site}-{one.asset}-{last}"
+    words = [Acknowledgement(episode, is_false=True, at=at, by=by) for at, by in ((5, "berta"), (6, "anna"))]
+    named = (headers.ACKNOWLEDGES, headers.text(episode))
+    before = sum(a.offset >= SHIPPED_FROM for a in traced.log)
+    await cloud.put(cloud.readings, 0, [Out(one.asset.encode(), w.encode(), (named,), now_ms()) for w in words])
+    opened = alarm_of(one, make(3)[1], cloud.site)
+    alarm = msgspec.structs.replace(messages.decode(opened.value, Alarm), state="closed", channels=[])
+    given = ((headers.SOURCE_OFFSET, headers.number(700)), named, (headers.WORD, words[1].encode()))
+    await cloud.put(cloud.alarms, 0, [Out(opened.key, messages.encode(alarm), given, now_ms())])
+
+    code, output = await run(asked, traced, f"{cloud.alarms}:0:2", "--json")
+    assert code == 0, output
+    told = json.loads(output)
+    assert told["alarm"]["state"] == "closed"
+    here = f"{cloud.readings}:0:{before + 1}"
+    known = {"episode": episode, "is_false": True, "by": "anna", "said_at": 6, "source_offset": 700, "at": here}
+    assert told["ended"] == known
+    assert told["opened"]["at"] == f"{cloud.alarms}:0:0"
+    assert told["again"]["same"] is True
+    text = (await run(asked, traced, f"{cloud.alarms}:0:2"))[1]
+    assert "called false by anna at 1970-01-01 00:00:00.006" in text
+    assert f"{here} (offset 700 at the edge)" in text
+
+    await cloud.forget(cloud.readings, 0, before + 2)
+    await cloud.forget(cloud.alarms, 0, 2)
+    code, text = await run(asked, traced, f"{cloud.alarms}:0:2")
+    assert code == 8
+    assert "called false by anna" in text
+    assert "not in the log here (any more)" in text
+    assert f"opened an episode {episode!r}" in text
 
 
 async def run(call, *arguments):
