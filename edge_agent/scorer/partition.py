@@ -20,6 +20,7 @@ BEFORE_MODEL = "before_model"
 DEAD_LETTERS = "dead_letters"
 NOT_FINITE = "not_finite"
 UNHEEDED = "unheeded"  # operators called an episode false, and nothing came of it
+UNPLACED = "unplaced"  # readings of a class with lives that lacked a setting, and so were no cycles
 MISSED = "missed"  # readings that the log dropped before they were read
 
 OUTPUTS = (topics.SCORES, topics.ALARMS, topics.DEAD_LETTERS)
@@ -27,7 +28,7 @@ OUTPUTS = (topics.SCORES, topics.ALARMS, topics.DEAD_LETTERS)
 
 @dataclass(slots=True)
 class Memory:
-    """What is remembered of one asset beside its sliding window; `alarm_class` is the class of its last score."""
+    """What is remembered of one asset beside its window; `alarm_class` is the class of its last score."""
 
     alarm_class: str = ""
     alarm: AlarmState = AlarmState()  # noqa: RUF009  # frozen
@@ -110,6 +111,7 @@ class Partition:
             episodes=memory.saved if memory.following is None else memory.following.snapshot(),
             unheeded=memory.unheeded,
             void_since=memory.void_since,
+            renewed=self.windows.renewed(asset),
         )
 
     def unloaded(self, loaded: Collection[Id]) -> list[Charge]:

@@ -13,8 +13,8 @@ import structlog
 from edge_agent.scorer.partition import Memory, Partition
 from edge_agent.scorer.rewind import read_again
 from headwater.contract import headers, topics
-from headwater.contract.arrival import Arrival
 from headwater.contract.checkpoint import CHECKPOINT_KEY, AssetState, Checkpoint, decode
+from headwater.contract.overhaul import Came
 from headwater.contract.windows import Charge
 from headwater.transport.kafka_batch.cluster import Cluster
 from headwater.transport.kafka_batch.reading import checked_records, read_compacted, walk
@@ -41,7 +41,7 @@ class Remembered:
 async def recover(cluster: Cluster, writer: Writer, number: int) -> Partition:
     """Partition `number` as the former life left it."""
     remembered = remember(await read_compacted(cluster, topics.STATE, number))
-    again: dict[str, list[Arrival]] = {}
+    again: dict[str, list[Came]] = {}
     for charge in remembered.refills():
         again[charge.asset_class] = await read_again(cluster, number, charge.rewound_from, charge.since)
     partition = restore(number, remembered, again)
@@ -66,7 +66,7 @@ def remember(newest: Mapping[bytes, Record]) -> Remembered:
     return found
 
 
-def restore(number: int, remembered: Remembered, again: Mapping[str, list[Arrival]]) -> Partition:
+def restore(number: int, remembered: Remembered, again: Mapping[str, list[Came]]) -> Partition:
     """A partition as `remembered`; `again` has by class the readings of each swap that has to be filled anew."""
     partition = Partition(number)
     if remembered.checkpoint is None:
@@ -102,8 +102,14 @@ def _restore_asset(partition: Partition, asset: str, state: AssetState, *, stale
     if state.upto > partition.position:
         partition.ahead[asset] = state.upto
     cadence = partition.windows.cadence(state.asset_class)
-    if cadence is not None and state.window is not None and not stale and state.cadence == cadence.digest():
+    if state.renewed >= 0:
+        partition.windows.renew(asset, state.renewed)
+    if cadence is None or state.window is None:
+        return
+    if not stale and state.cadence == cadence.digest():
         partition.windows.restore(asset, state.asset_class, state.window)
+    else:  # of the version before a swap: a life may go on, of a sliding window nothing can
+        partition.windows.go_on(asset, state.asset_class, state.window)
 
 
 def adopt(partition: Partition, refilled: Iterable[str]) -> None:

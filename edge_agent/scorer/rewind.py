@@ -1,4 +1,4 @@
-"""Reading readings again, to fill windows after a swap to other features."""
+"""Reading readings again, to fill windows and lives after a swap to other features."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from headwater.contract import topics
-from headwater.contract.arrival import Arrival, Unusable, arrival
+from headwater.contract.arrival import Unusable
+from headwater.contract.overhaul import Came, came
 from headwater.contract.windows import Recent
 from headwater.transport.kafka_batch.cluster import Cluster
 from headwater.transport.kafka_batch.reading import checked_records, walk
 
-_LONGEST_WINDOW = 10_000  # FeatureSpec.check
 _FIRST_STEP = 2_000
 
 
 class Rewound(NamedTuple):
-    """Readings of a partition in [start, end), each asset's in log order; only the last ones of each asset."""
+    """Readings and overhauls of a partition in [start, end), each asset's in log order; only its last ones."""
 
     start: int
-    arrivals: list[Arrival]
+    arrivals: list[Came]
 
 
 async def rewind(cluster: Cluster, number: int, end: int, assets: Iterable[str], enough: int, most: int) -> Rewound:
@@ -35,10 +35,16 @@ async def rewind(cluster: Cluster, number: int, end: int, assets: Iterable[str],
         step *= 4
 
 
-async def read_again(cluster: Cluster, number: int, start: int, end: int) -> list[Arrival]:
-    """The last readings of each asset in [start, end), less what the log has dropped meanwhile."""
+async def rewind_lives(cluster: Cluster, number: int, end: int, most: int) -> Rewound:
+    """All readings of the last `most` offsets before `end`, or since the start of the log: lives have no length."""
+    start = max((await cluster.offsets(topics.READINGS, "earliest"))[number], end - most)
+    return Rewound(start, await read_again(cluster, number, start, end))
+
+
+async def read_again(cluster: Cluster, number: int, start: int, end: int) -> list[Came]:
+    """The readings of each asset in [start, end) and its last overhaul, less what the log has dropped meanwhile."""
     first = (await cluster.offsets(topics.READINGS, "earliest"))[number]
-    recent = await _recent(cluster, number, min(max(start, first), end), end, _LONGEST_WINDOW)
+    recent = await _recent(cluster, number, min(max(start, first), end), end, end - start)
     return recent.since(start)
 
 
@@ -48,7 +54,7 @@ async def _recent(cluster: Cluster, number: int, start: int, end: int, most: int
         for record in checked_records(topics.READINGS, number, batch) if is_data else ():
             if start <= record.offset < end:
                 try:
-                    recent.add(arrival(record.offset, record.key, record.value, record.headers))
+                    recent.add(came(record.offset, record.key, record.value, record.headers))
                 except Unusable:
                     continue  # it is, or will be, a dead letter
     return recent

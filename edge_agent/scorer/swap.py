@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -21,10 +21,10 @@ from edge_agent.scorer.ledger import Ledger
 from edge_agent.scorer.models import Id, Loaded
 from edge_agent.scorer.partition import Partition
 from edge_agent.scorer.recovery import adopt
-from edge_agent.scorer.rewind import rewind
-from headwater.contract.arrival import Arrival
+from edge_agent.scorer.rewind import Rewound, rewind, rewind_lives
 from headwater.contract.desired import Desired, Wanted
-from headwater.contract.windows import Charge
+from headwater.contract.overhaul import Came
+from headwater.contract.windows import Cadence, Charge
 from headwater.transport.kafka_batch.cluster import Cluster
 from headwater.transport.retry import retrying
 
@@ -40,7 +40,7 @@ class Incoming(NamedTuple):
 
 class _Declared(NamedTuple):
     charge: Charge
-    rewound: list[Arrival]
+    rewound: list[Came]
 
 
 def due(partitions: Sequence[Partition], desired: Desired) -> dict[str, Wanted]:
@@ -87,15 +87,8 @@ def _differs(partition: Partition, name: str, wanted: Wanted) -> bool:
 
 async def _declare(cluster: Cluster, partition: Partition, incoming: Incoming, most: int) -> _Declared:
     manifest, cadence = incoming.loaded.manifest, incoming.loaded.cadence
-    since = rewound_from = partition.position
-    rewound: list[Arrival] = []
-    if partition.windows.cadence(manifest.asset_class) != cadence:
-        assets = partition.windows.assets(manifest.asset_class)
-        doing = f"reading readings[{partition.number}] again before offset {since}"
-        found = await retrying(
-            doing, lambda: rewind(cluster, partition.number, since, assets, cadence.window - 1, most)
-        )
-        rewound_from, rewound = found
+    since = partition.position
+    rewound_from, rewound = await _rewound(cluster, partition, manifest.asset_class, cadence, most)
     now_ms = _now_ms()
     charge = Charge(
         asset_class=manifest.asset_class,
@@ -110,6 +103,20 @@ async def _declare(cluster: Cluster, partition: Partition, incoming: Incoming, m
         manifest_sha256=incoming.loaded.id.manifest_sha256,
     )
     return _Declared(charge, rewound)
+
+
+async def _rewound(cluster: Cluster, partition: Partition, name: str, cadence: Cadence, most: int) -> Rewound:
+    """What windows of another cadence, or lives that cannot be gone on with, are filled from; nothing for others."""
+    windows, end = partition.windows, partition.position
+    if windows.cadence(name) == cadence or windows.can_go_on(name, cadence):
+        return Rewound(end, [])
+
+    def read() -> Coroutine[Any, Any, Rewound]:
+        if cadence.memory is not msgspec.UNSET:
+            return rewind_lives(cluster, partition.number, end, most)
+        return rewind(cluster, partition.number, end, windows.assets(name), cadence.window - 1, most)
+
+    return await retrying(f"reading readings[{partition.number}] again before offset {end}", read)
 
 
 async def _take_charge(

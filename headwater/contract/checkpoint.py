@@ -2,7 +2,7 @@
 
 | key | value |
 |---|---|
-| `<asset>` | `AssetState`: its sliding window and alarm, as they were before the reading at offset `upto` |
+| `<asset>` | `AssetState`: its sliding window or life and its alarm, as they were before the reading at offset `upto` |
 | `.checkpoint` | `Checkpoint`: the offset from which to go on, and who is in charge |
 | `.swap.<class>.<offset>.<version>` | `Charge`: one record a swap, kept for ever so that every score can be recounted |
 
@@ -29,7 +29,7 @@ class AssetState(msgspec.Struct, frozen=True):
     upto: int
     asset_class: str  # of the window, "" without one
     cadence: str
-    window: dict[str, Any] | None  # Windower.snapshot
+    window: dict[str, Any] | None  # Windower.snapshot or Cycles.snapshot
     alarm_class: str  # of the last score, "" before the first
     alarm: AlarmState
     windows: int = 0  # windows of this asset judged so far
@@ -38,6 +38,7 @@ class AssetState(msgspec.Struct, frozen=True):
     episodes: dict[str, Any] | None = None  # Episodes.snapshot
     unheeded: int = 0  # words of operators that changed nothing
     void_since: int = -1  # offset since when its limits do not describe the machine, -1 while they do
+    renewed: int = -1  # offset of an overhaul behind which no reading came yet, -1 without one
     v: int = 1
 
 

@@ -29,7 +29,7 @@ from headwater.contract.reading import Reading
 
 LOG_FLOOR = 0.001  # in units of the channel's scale; below the noise of a live sensor, far above a frozen one
 MAX_FEATURES = 4096  # of a vector
-MAX_KEPT = 20_000  # values of readings that features with memory keep of an asset; a record of `state` has them
+MAX_KEPT = 20_000  # values of a life, or of all regimes, in one record of `state`
 CLASS_WIDE = ""  # key of the scaling and threshold for assets without one of their own
 Floats = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float32]
@@ -88,11 +88,10 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise BadInput("features with memory take their settings and sensors as channels, reading by reading")
         if self.layout is not msgspec.UNSET:
             raise BadInput("features with memory have no layout")
-        if sum(memory.kept) * len(self.channels) > MAX_KEPT:
-            raise BadInput(
-                f"{sum(memory.kept):,} readings of {len(self.channels)} channels are kept of an asset, at most "
-                f"{MAX_KEPT:,} values are"
-            )
+        kept = sum(memory.kept) * len(self.channels)
+        maps = len(memory.regimes) * (len(memory.settings) + len(memory.sensors) * (2 + memory.latents))
+        if max(kept, maps) > MAX_KEPT:
+            raise BadInput(f"{kept:,} values are kept of an asset, {maps:,} describe regimes: at most {MAX_KEPT:,} may")
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON, the name of these features in manifests and headers."""
@@ -130,13 +129,18 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Window(NamedTuple):
-    """Consecutive readings of one asset: offsets in the log, sensor times in ms, values [window, channels]."""
+    """Consecutive readings of one asset: offsets in the log, sensor times in ms, values [window, channels].
+
+    Of a life: its cycles so far, and the offset of the overhaul that it began with, -1 where none is known.
+    """
 
     first_offset: int
     last_offset: int
     t_first: int
     t_last: int
     values: Floats
+    cycles: int = 0
+    life_since: int = -1
 
 
 def vector(scaling: Scaling, values: Floats) -> Vector:

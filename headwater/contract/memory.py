@@ -17,8 +17,7 @@ same order whatever stands beside it, so both have the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -187,27 +186,20 @@ class Memory:
         found[:, -1] = slope * _SLOPE
         return np.asarray(found)
 
-    def snapshot(self, lane: int = 0) -> dict[str, Any]:
-        """The whole state of one asset as JSON-able values; floats read back to the same bits."""
-        return {
-            "cycles": int(self.cycles[lane]),
-            "recent": self._recent[lane].tolist(),
-            "firsts": self._firsts_of[lane].tolist(),
-        }
+    def fill(self, cycles: int, first: tuple[Floats, Floats], last: tuple[Floats, Floats], lane: int = 0) -> None:
+        """Stand as after so many cycles, of which these were the first and the last (see `MemorySpec.kept`).
 
-    def restore(self, snapshot: Mapping[str, Any], lane: int = 0) -> None:
-        """Take over a state that `snapshot` gave under the same specification; BadInput for another shape."""
-        places = {"recent": self._recent, "firsts": self._firsts_of}
-        try:
-            found = {name: np.array(snapshot[name], dtype=np.float64) for name in places}
-            cycles = int(snapshot["cycles"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadInput(f"not a state of features with memory: {error}") from error
-        if cycles < 0 or any(found[name].shape != part[lane].shape for name, part in places.items()):
-            raise BadInput("a state of other features with memory")
-        for name, part in places.items():
-            part[lane] = found[name]
+        Of either settings [n, settings] and sensors [n, sensors], oldest first; BadInput for another number of them.
+        """
+        most_first, most_last = (min(each, cycles) for each in self._spec.kept)
+        if cycles < 0 or (len(first[1]), len(last[1])) != (most_first, most_last):
+            raise BadInput(f"{len(first[1])} first and {len(last[1])} last readings of {cycles} cycles")
+        self.overhaul(lane)
         self.cycles[lane] = cycles
+        if most_last:
+            self._recent[lane, :most_last] = self._newest(*last)[::-1]
+        for number, newest in enumerate(self._newest(*first) if most_first else (), start=1):
+            self._firsts_of[lane] += newest * (number <= self._firsts)[:, None]
 
 
 def _sums(means: Sequence[int]) -> Floats:

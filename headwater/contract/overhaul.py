@@ -13,8 +13,10 @@ from typing import NamedTuple
 import msgspec
 
 from headwater.contract import headers
+from headwater.contract.arrival import Arrival, Unusable, arrival, known_name
 from headwater.contract.canonical import canonical_json
 from headwater.contract.errors import BadInput
+from headwater.contract.headers import Headers
 
 _MOST = 4096  # bytes
 
@@ -40,6 +42,9 @@ class Overhauled(NamedTuple):
     asset: str
 
 
+Came = Arrival | Overhauled
+
+
 def overhaul_in(value: bytes | memoryview | None) -> Overhaul | None:
     """The overhaul in a record's value, by that alone; None for anything else."""
     data = bytes(value or b"")
@@ -61,3 +66,27 @@ def overhaul(value: bytes | memoryview | None, given: Iterable[tuple[str, bytes 
     if found is None or found.asset != named:
         raise BadInput(f"not an overhaul of {named[:80]!r}", hint="headwater edge overhauled writes them")
     return found
+
+
+def came(offset: int, key: bytes | memoryview | None, value: bytes | memoryview | None, given: Headers) -> Came:
+    """The reading or the overhaul in a record of `readings`; Unusable where it is neither."""
+    try:
+        return arrival(offset, key, value, given)
+    except Unusable:
+        found = overhauled(offset, key, value, given)
+        if found is None:
+            raise
+        return found
+
+
+def overhauled(
+    offset: int, key: bytes | memoryview | None, value: bytes | memoryview | None, given: Headers
+) -> Overhauled | None:
+    """The overhaul of the asset that is the record's key, or None where it says nothing of one."""
+    try:
+        said = overhaul(value, given)
+    except BadInput:
+        return None
+    if said is None or said.asset != known_name(bytes(key or b"")):
+        return None
+    return Overhauled(offset, said.asset)

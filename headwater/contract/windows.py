@@ -6,6 +6,9 @@
 3. Otherwise each asset of the class starts anew, filled with its last `window - 1` readings among the offsets
    [rewound_from, S); so no asset waits for a new window to fill. None of these readings completes a window.
 4. An asset that appears under another class starts anew there.
+5. Of features with memory (cycles.py) the window is the life of an asset since its overhaul, a record in `readings`.
+   A swap to other features goes on with the same life where what is kept of it suffices. Elsewhere the life is filled
+   from the readings in [rewound_from, S), from the last overhaul among them, or as one of which none is known.
 """
 
 from __future__ import annotations
@@ -18,7 +21,11 @@ import msgspec
 
 from headwater.contract.arrival import Arrival
 from headwater.contract.canonical import digest
+from headwater.contract.cycles import Cycles
+from headwater.contract.errors import BadInput
 from headwater.contract.features import FeatureSpec, Window, Windower
+from headwater.contract.memory import MemorySpec
+from headwater.contract.overhaul import Came, Overhauled
 
 
 class Cadence(msgspec.Struct, frozen=True):
@@ -29,18 +36,21 @@ class Cadence(msgspec.Struct, frozen=True):
     step: int
     max_gap_s: float
     hold: int
+    memory: MemorySpec | msgspec.UnsetType = msgspec.UNSET  # absent in JSON, as before there was one
 
     @classmethod
     def of(cls, spec: FeatureSpec) -> Cadence:
         """The cadence of these features."""
-        return cls(spec.channels, spec.window, spec.step, spec.max_gap_s, spec.hold)
+        return cls(spec.channels, spec.window, spec.step, spec.max_gap_s, spec.hold, spec.memory)
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON."""
         return digest(self)
 
-    def windower(self) -> Windower:
-        """An empty sliding window."""
+    def windower(self) -> Windower | Cycles:
+        """An empty sliding window, or a life of which nothing is known."""
+        if self.memory is not msgspec.UNSET:
+            return Cycles(self.memory)
         return Windower(FeatureSpec(self.channels, self.window, self.step, {}, self.max_gap_s, self.hold))
 
 
@@ -64,10 +74,10 @@ class Charge(msgspec.Struct, frozen=True):
 
 
 class Track(NamedTuple):
-    """The sliding window of an asset while it belongs to `asset_class`."""
+    """The sliding window or the life of an asset while it belongs to `asset_class`."""
 
     asset_class: str
-    windower: Windower
+    windower: Windower | Cycles
 
 
 class Windows:
@@ -76,6 +86,7 @@ class Windows:
     def __init__(self) -> None:
         self._cadences: dict[str, Cadence] = {}
         self._tracks: dict[str, Track] = {}
+        self._renewed: dict[str, int] = {}  # offsets of overhauls behind which no reading of the asset came yet
 
     def cadence(self, asset_class: str) -> Cadence | None:
         """How windows of a class are cut at present."""
@@ -83,6 +94,7 @@ class Windows:
 
     def push(self, arrival: Arrival) -> Window | None:
         """Take the next reading of the partition; the window that it completes, if any."""
+        renewed = self._renewed.pop(arrival.asset, None)
         track = self._tracks.get(arrival.asset)
         if track is None or track.asset_class != arrival.asset_class:
             self._tracks.pop(arrival.asset, None)
@@ -90,28 +102,61 @@ class Windows:
             if cadence is None:
                 return None
             track = self._tracks[arrival.asset] = Track(arrival.asset_class, cadence.windower())
+            if renewed is not None and isinstance(track.windower, Cycles):
+                track.windower.overhaul(renewed)
         return track.windower.push(arrival.offset, arrival.reading)
 
-    def swap(self, asset_class: str, cadence: Cadence, rewound: Iterable[Arrival]) -> list[str]:
-        """Cut the windows of a class by `cadence` from here on; the assets that were filled anew from `rewound`.
+    def overhaul(self, asset: str, offset: int) -> None:
+        """An asset is as new by a record at this offset; it means nothing to a sliding window."""
+        self._renewed[asset] = offset
+        track = self._tracks.get(asset)
+        if track is not None and isinstance(track.windower, Cycles):
+            track.windower.overhaul(offset)
 
-        `rewound` holds readings of any class before the swap, each asset's in log order.
+    def swap(self, asset_class: str, cadence: Cadence, rewound: Iterable[Came]) -> list[str]:
+        """Cut the windows of a class by `cadence` from here on; the assets whose windows or lives are other ones now.
+
+        `rewound` holds readings of any class and overhauls before the swap, each asset's in log order.
         """
         if self._cadences.get(asset_class) == cadence:
             return []
         self._cadences[asset_class] = cadence
+        before = {asset: track for asset, track in self._tracks.items() if track.asset_class == asset_class}
         self._tracks = {asset: t for asset, t in self._tracks.items() if t.asset_class != asset_class}
-        filled = _last_of_class(asset_class, rewound, cadence.window - 1)
-        for asset, arrivals in filled.items():
+        for asset, life in _lives_of_class(asset_class, rewound, cadence).items():
             track = self._tracks[asset] = Track(asset_class, cadence.windower())
-            for arrival in arrivals:
+            if life.since >= 0 and isinstance(track.windower, Cycles):
+                track.windower.overhaul(life.since)
+            for arrival in life.arrivals:
                 track.windower.push(arrival.offset, arrival.reading)
-        return list(filled)
+        for asset, track in before.items():
+            if isinstance(track.windower, Cycles):
+                self.go_on(asset, asset_class, track.windower.snapshot())
+        return sorted({*before, *self.assets(asset_class)})
+
+    def can_go_on(self, asset_class: str, cadence: Cadence) -> bool:
+        """Whether every asset of a class goes on with its life under `cadence`, so that none is filled from the log."""
+        before = self._cadences.get(asset_class)
+        if before is None or before.memory is msgspec.UNSET or cadence.memory is msgspec.UNSET:
+            return False
+        lives = [track.windower for track in self._tracks.values() if track.asset_class == asset_class]
+        return all(isinstance(life, Cycles) and _gone_on(cadence, life.snapshot()) is not None for life in lives)
+
+    def go_on(self, asset: str, asset_class: str, snapshot: dict[str, Any]) -> bool:
+        """Take over a life that another cadence left; whether it could be. Where not, all stays as it is."""
+        life = _gone_on(self._cadences[asset_class], snapshot)
+        if life is not None:
+            self._tracks[asset] = Track(asset_class, life)
+        return life is not None
 
     def snapshot(self, asset: str) -> tuple[str, dict[str, Any]] | None:
         """Class and sliding window of an asset as JSON-able values, or None where it has none."""
         track = self._tracks.get(asset)
         return (track.asset_class, track.windower.snapshot()) if track else None
+
+    def renewed(self, asset: str) -> int:
+        """Offset of an overhaul behind which no reading of the asset came yet, -1 without one."""
+        return self._renewed.get(asset, -1)
 
     def newest_t(self, asset: str) -> int | None:
         """Sensor time in ms of the asset's newest reading, None where it has no window."""
@@ -121,6 +166,10 @@ class Windows:
     def assets(self, asset_class: str) -> list[str]:
         """The assets that have a sliding window of this class."""
         return [asset for asset, track in self._tracks.items() if track.asset_class == asset_class]
+
+    def renew(self, asset: str, offset: int) -> None:
+        """Bring back what `renewed` gave."""
+        self._renewed[asset] = offset
 
     def set_cadence(self, asset_class: str, cadence: Cadence) -> None:
         """Declare a cadence that was in force when the snapshots were taken that `restore` brings back."""
@@ -133,31 +182,60 @@ class Windows:
         self._tracks[asset] = Track(asset_class, windower)
 
 
-def _last_of_class(asset_class: str, arrivals: Iterable[Arrival], most: int) -> dict[str, deque[Arrival]]:
-    """Per asset the last readings in a row of this class."""
-    last: dict[str, deque[Arrival]] = {}
-    for arrival in arrivals:
-        if arrival.asset_class == asset_class:
-            last.setdefault(arrival.asset, deque(maxlen=most)).append(arrival)
+class _Life(NamedTuple):
+    """What a window or a life is filled from; `since` is the offset of the overhaul, -1 where none is known."""
+
+    since: int
+    arrivals: deque[Arrival]
+
+
+def _gone_on(cadence: Cadence, snapshot: dict[str, Any]) -> Cycles | None:
+    life = cadence.windower()
+    if not isinstance(life, Cycles):
+        return None
+    try:
+        life.restore(snapshot)
+    except BadInput:
+        return None
+    return life
+
+
+def _lives_of_class(asset_class: str, rewound: Iterable[Came], cadence: Cadence) -> dict[str, _Life]:
+    """Per asset its last readings in a row of this class: as many as fill a window, or those since its overhaul."""
+    has_memory = cadence.memory is not msgspec.UNSET
+    most = None if has_memory else cadence.window - 1
+    found: dict[str, _Life] = {}
+    for one in rewound:
+        if isinstance(one, Overhauled):
+            if has_memory:
+                found[one.asset] = _Life(one.offset, deque())
+        elif one.asset_class == asset_class:
+            found.setdefault(one.asset, _Life(-1, deque(maxlen=most))).arrivals.append(one)
         else:
-            last.pop(arrival.asset, None)
-    return last
+            found.pop(one.asset, None)
+    return {asset: life for asset, life in found.items() if life.arrivals}
 
 
 class Recent:
-    """The last `most` readings of each asset of a partition."""
+    """The last `most` readings of each asset of a partition, and its last overhaul."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._of: dict[str, deque[Arrival]] = {}
+        self._overhauls: dict[str, Overhauled] = {}
 
-    def add(self, arrival: Arrival) -> None:
-        """Take the next reading of the partition."""
-        self._of.setdefault(arrival.asset, deque(maxlen=self._most)).append(arrival)
+    def add(self, one: Came) -> None:
+        """Take the next reading or overhaul of the partition."""
+        if isinstance(one, Overhauled):
+            self._overhauls[one.asset] = one
+        else:
+            self._of.setdefault(one.asset, deque(maxlen=self._most)).append(one)
 
-    def since(self, offset: int) -> list[Arrival]:
+    def since(self, offset: int) -> list[Came]:
         """Those with this offset or a later one, asset by asset."""
-        return [arrival for arrivals in self._of.values() for arrival in arrivals if arrival.offset >= offset]
+        found: list[Came] = [each for each in self._overhauls.values() if each.offset >= offset]
+        found += [arrival for arrivals in self._of.values() for arrival in arrivals if arrival.offset >= offset]
+        return sorted(found, key=lambda one: (one.asset, one.offset))
 
     def short(self, assets: Iterable[str], enough: int) -> bool:
         """Whether an asset among these or those seen has fewer readings than `enough`."""
@@ -172,13 +250,14 @@ class Expected(NamedTuple):
     charge: Charge
 
 
-def expected(arrivals: Iterable[Arrival], swaps: Sequence[Charge]) -> Iterator[Expected]:
+def expected(arrivals: Iterable[Came], swaps: Sequence[Charge]) -> Iterator[Expected]:
     """The windows of one partition that must be scored, in order of their last reading.
 
-    `arrivals` are all its usable readings in log order; `swaps` are in the order in which they were declared.
+    `arrivals` are all its usable readings and overhauls in log order; `swaps` are in the order in which they were
+    declared. Lives are those that the scorer had where the log reaches back to its begin, or to their overhauls.
     """
     windows = Windows()
-    recent = Recent(max((swap.cadence.window - 1 for swap in swaps), default=0))
+    recent = Recent(max((_reach(swap) for swap in swaps), default=0))
     charges: dict[str, Charge] = {}
     coming = deque(sorted(swaps, key=lambda swap: swap.since))
     for arrival in arrivals:
@@ -186,7 +265,15 @@ def expected(arrivals: Iterable[Arrival], swaps: Sequence[Charge]) -> Iterator[E
             swap = coming.popleft()
             windows.swap(swap.asset_class, swap.cadence, recent.since(swap.rewound_from))
             charges[swap.asset_class] = swap
+        recent.add(arrival)
+        if isinstance(arrival, Overhauled):
+            windows.overhaul(arrival.asset, arrival.offset)
+            continue
         window = windows.push(arrival)
         if window is not None:
             yield Expected(arrival.asset, window, charges[arrival.asset_class])
-        recent.add(arrival)
+
+
+def _reach(swap: Charge) -> int:
+    """How many readings of an asset before a swap may be needed to fill its window or its life."""
+    return swap.cadence.window - 1 if swap.cadence.memory is msgspec.UNSET else swap.since - swap.rewound_from

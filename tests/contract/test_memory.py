@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from msgspec import structs
@@ -46,20 +44,24 @@ def test_one_asset_alone_gets_the_bits_of_many_side_by_side(is_lifelong: bool) -
             assert one.step(settings[lane : lane + 1], sensors[lane : lane + 1]).tobytes() == together[lane].tobytes()
 
 
-def test_a_state_that_was_stored_goes_on_with_the_same_bits() -> None:
-    """A snapshot through JSON, restored in another process, loses nothing; another shape is refused."""
-    of = spec()
+@pytest.mark.parametrize("is_lifelong", [True, False])
+def test_a_lane_that_is_filled_goes_on_with_the_same_bits(is_lifelong: bool) -> None:
+    """After any number of cycles the first and the last readings are enough; another number of them is refused."""
+    of, seen = structs.replace(spec(is_lifelong=is_lifelong), means=(1, 7), baselines=(3, 12)), readings()
     first = Memory(of)
-    for number, (settings, sensors) in enumerate(readings()):
-        stored = json.loads(json.dumps(first.snapshot()))
+    for number, (settings, sensors) in enumerate(seen):
         second = Memory(of, 2)
-        second.restore(stored, lane=0)
+        second.step(*(each[:2] for each in seen[0]))
+        ends = [seen[: min(number, of.kept[0])], seen[number - min(number, of.kept[1]) : number]]
+        rows = [(np.array([r[0][0] for r in e]).reshape(-1, 1), np.array([r[1][0] for r in e])) for e in ends]
+        rows = [(a, b.reshape(-1, SENSORS)) for a, b in rows]
+        second.fill(number, rows[0], rows[1])
         says = first.step(settings[:1], sensors[:1])
-        if number % 10 == 0:
-            assert second.step(settings[:1], sensors[:1]).tobytes() == says.tobytes()
-    for broken in ({}, {**stored, "recent": [[1.0]]}, {**stored, "cycles": -1}, {**stored, "firsts": "x"}):
-        with pytest.raises(BadInput):
-            Memory(of).restore(broken)
+        assert second.step(settings[:1], sensors[:1]).tobytes() == says.tobytes()
+    with pytest.raises(BadInput):
+        second.fill(1, rows[0], rows[1])
+    with pytest.raises(BadInput):
+        second.fill(-1, rows[0], rows[1])
 
 
 def test_the_names_say_what_the_numbers_are() -> None:
