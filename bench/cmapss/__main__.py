@@ -27,8 +27,6 @@ from cloud_trainer.life.intervals import calibrate
 from headwater.contract.errors import BadInput, HeadwaterError
 from headwater.transport import cmapss
 
-_MISSED = HEADLINE.recipe.missed
-
 
 def main(
     data: Path = typer.Option(..., help="Folder with train_FD001.txt, test_FD001.txt and, if known, RUL_FD001.txt."),
@@ -143,7 +141,7 @@ def _keep(results: Results, one: Answer) -> None:
         if not task.is_checked:
             results.spans.setdefault(name, []).append((one.began, one.ended))
         elif len(one.predicted[name]):
-            results.intervals[name] = calibrate(one.predicted[name], one.left[name], most=MOST, missed=_MISSED)
+            results.intervals[name] = calibrate(one.predicted[name], one.left[name], task.recipe)
 
 
 def _told(one: Answer, results: Results) -> str:
@@ -172,8 +170,9 @@ def _cost(results: Results, data: Path) -> None:
         if each.model is None or task.protocol != HEADLINE or task.seed:
             continue
         tested = fleet(data, "test", task.asked[:1])
-        model = export(each.model.network)
-        results.costs[task.asked[0]] = cost(each.model.spec, model, tested, each.model.predict(tested))
+        spec, network = each.model.spec, each.model.network
+        model = export(network, len(spec.settings) + len(spec.sensors))
+        results.costs[task.asked[0]] = cost(spec, model, tested, each.model.predict(tested), MOST)
 
 
 def _path(given: Path, name: str, subsets: Sequence[str]) -> Path:

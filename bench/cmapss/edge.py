@@ -10,7 +10,7 @@ import numpy as np
 
 from cloud_trainer.life.histories import Fleet, Floats
 from headwater.contract.memory import Memory, MemorySpec
-from headwater.transport.tflite import LifeModel, runtime_class
+from headwater.transport.tflite import Model, runtime_class
 
 _ROUNDS = 5
 _CYCLES = 2_000
@@ -27,9 +27,9 @@ class Cost:
     runtime: str
 
 
-def cost(spec: MemorySpec, model: bytes, fleet: Fleet, trainer: Sequence[Floats]) -> Cost:
-    """Step the engines of a fleet one cycle at a time, as an edge does; `trainer` has its predictions."""
-    network = LifeModel(model)
+def cost(spec: MemorySpec, model: bytes, fleet: Fleet, trainer: Sequence[Floats], most: float) -> Cost:
+    """Step the engines of a fleet one cycle at a time, as an edge does; `trainer` has its predictions, up to `most`."""
+    network = Model(model)
     columns = [fleet.sensors.index(name) for name in spec.sensors]
     both: list[float] = []
     alone: list[float] = []
@@ -45,11 +45,11 @@ def cost(spec: MemorySpec, model: bytes, fleet: Fleet, trainer: Sequence[Floats]
                 began = time.perf_counter()
                 vector = memory.step(history.settings[cycle : cycle + 1], sensors[cycle : cycle + 1])
                 between = time.perf_counter()
-                says = network.remaining(vector)
+                score = network.score(vector)[0][0]
                 ended = time.perf_counter()
                 spent_both += ended - began
                 spent_alone += ended - between
-                off = max(off, abs(float(says[0]) - wanted[cycle]))
+                off = max(off, abs(most - float(score) - wanted[cycle]))
             done += len(sensors)
         both.append(spent_both / done * 1e6)
         alone.append(spent_alone / done * 1e6)

@@ -16,7 +16,8 @@ import numpy as np
 
 from cloud_trainer.life import training
 from cloud_trainer.life.histories import Fleet, Floats, History
-from cloud_trainer.life.training import Checked, LifeModel, LifeRecipe
+from cloud_trainer.life.recipe import LifeRecipe
+from cloud_trainer.life.training import Checked, LifeModel
 from headwater.transport import cmapss
 
 MOST = 125.0
@@ -87,7 +88,7 @@ def answer(folder: Path, task: Task) -> Answer:
     if task.is_checked:
         checked = training.cross_validate(lives, task.recipe, task.seed)
         begins = np.cumsum([0, *(len(fleet(folder, "train", [name]).histories) for name in task.trained_on)])
-        of = np.searchsorted(begins, checked.asset, side="right") - 1
+        of = np.searchsorted(begins, checked.life, side="right") - 1
         found = {name: of == number for number, name in enumerate(task.trained_on)}
         predicted = {name: checked.predicted[inside] for name, inside in found.items()}
         left = {name: np.minimum(checked.left[inside], MOST) for name, inside in found.items()}

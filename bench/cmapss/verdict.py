@@ -13,8 +13,8 @@ from bench.cmapss.edge import Cost
 from bench.cmapss.protocols import HEADLINE, MOST, PROTOCOLS, Answer, Protocol
 from bench.figures import NONE, table
 from cloud_trainer.life.histories import Floats
-from cloud_trainer.life.intervals import Intervals
 from headwater.contract.figures import Figure, figure
+from headwater.contract.life import LifeSpec
 
 _GOALS: Mapping[str, Mapping[str, float]] = {
     "": {"FD001": 9.6, "FD002": 9.6, "FD003": 9.6, "FD004": 9.6},
@@ -45,7 +45,7 @@ class Results:
         self.truths = truths
         self.answers: list[Answer] = []
         self.yardsticks: dict[str, dict[str, list[Floats]]] = {}
-        self.intervals: dict[str, Intervals] = {}
+        self.intervals: dict[str, LifeSpec] = {}
         self.spans: dict[str, list[tuple[float, float]]] = {}  # of each training of the headline: begin and end, s
         self.costs: dict[str, Cost] = {}
 

@@ -13,6 +13,7 @@ import numpy as np
 from cloud_trainer.datasets.columns import Block, Columns, Table, table
 from cloud_trainer.datasets.digest import PartitionDigest, Span, dataset_digest
 from cloud_trainer.datasets.health import Alarms, Mask, healthy
+from cloud_trainer.datasets.overhauls import Overhauls
 from cloud_trainer.datasets.ranges import Offsets, check_size, parts
 from cloud_trainer.datasets.sources import Role, Source, role_of
 from cloud_trainer.recipe import Recipe
@@ -22,6 +23,7 @@ from headwater.contract.arrival import known_name
 from headwater.contract.errors import BadInput
 from headwater.contract.manifest import Dataset
 from headwater.contract.messages import Alarm
+from headwater.contract.overhaul import overhaul_in
 from headwater.contract.reading_columns import check_channels, decode_all
 from headwater.transport.record_columns import RecordColumns
 
@@ -40,6 +42,7 @@ class Collected:
     spans: dict[str, dict[str, Span]] = field(default_factory=dict)
     columns: dict[str, Columns] = field(default_factory=dict)
     alarms: dict[str, Alarms] = field(default_factory=dict)
+    overhauls: dict[str, Overhauls] = field(default_factory=dict)
     labels: dict[str, Mask] = field(default_factory=dict)  # of recordings: which rows are abnormal
     excluded: Counter[str] = field(default_factory=Counter)
 
@@ -78,7 +81,7 @@ async def collect(
                 if role.kind == topics.ALARMS:
                     _take_alarms(found, role, records)
                 else:
-                    taken += _take_readings(found, role, records)
+                    taken += _take_readings(found, role, _without_overhauls(found, role, records))
                     check_size(taken, taken if most_records is None else most_records)
                 if told is not None:
                     told(len(records.offsets))
@@ -96,6 +99,21 @@ def _take_alarms(found: Collected, role: Role, records: RecordColumns) -> None:
             continue
         of_asset = found.alarms.setdefault(f"{role.site}/{alarm.asset}", Alarms())
         (of_asset.backlog if role.beside else of_asset.fresh).append((at, alarm))
+
+
+def _without_overhauls(found: Collected, role: Role, records: RecordColumns) -> RecordColumns:
+    """The records without overhauls, which have no class and are noted by asset, whatever its class."""
+    if all(records.marks):
+        return records
+    others = []
+    for row, (key, mark) in enumerate(zip(records.keys, records.marks, strict=True)):
+        said = overhaul_in(records.values[row]) if mark is None else None
+        if said is None or said.asset != known_name(key):
+            others.append(row)
+            continue
+        of_asset = found.overhauls.setdefault(f"{role.site}/{said.asset}", Overhauls())
+        of_asset.add(int(records.offsets[row]), int(records.timestamps_ms[row]), said.failed, beside=role.beside)
+    return records if len(others) == len(records.keys) else records.chosen(others)
 
 
 def _take_readings(found: Collected, role: Role, records: RecordColumns) -> int:

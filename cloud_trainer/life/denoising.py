@@ -2,6 +2,7 @@
 
 1. Regimes: settings are divided by their span, and gathered around centres that lie apart (`_APART` in some setting);
    where that would be more than `_MOST` the settings say nothing that can be told apart, and there is one regime.
+   Without settings there is one.
 2. Scale: mean and standard deviation of each sensor within its regime. Sensors that stand still in any are left out.
 3. Map: within a regime, ridge regression from the sensors of one cycle to the mean of the cycles around it without
    itself: what the neighbours agree about is signal, and the noise of the cycle has no part in it. The training needs
@@ -74,6 +75,8 @@ def _row(values: Floats) -> tuple[float, ...]:
 
 
 def _centres(settings: Floats) -> Floats:
+    if not settings.shape[1]:
+        return np.zeros((1, 0))
     found: list[Floats] = []
     for row in settings[:: max(1, len(settings) // _LOOKED_AT)]:
         if all(np.abs(row - centre).max() >= _APART for centre in found):

@@ -9,45 +9,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from cloud_trainer.life.histories import Floats
+from cloud_trainer.life.recipe import LifeRecipe
+from headwater.contract.life import LifeSpec
 
 _BINS = 7
 _LEAST = 20  # rows in a bin
 
 
-@dataclass(frozen=True)
-class Intervals:
-    """By bin of the prediction (`edges` between them): what is added to it for either end, in cycles."""
-
-    edges: tuple[float, ...]
-    below: tuple[float, ...]
-    above: tuple[float, ...]
-    most: float
-
-    def of(self, predicted: Floats) -> tuple[Floats, Floats]:
-        """Lower and upper ends [n], cut to 0 … most."""
-        number = np.searchsorted(self.edges, predicted, side="right")
-        low = np.clip(predicted + np.array(self.below)[number], 0.0, self.most)
-        high = np.clip(predicted + np.array(self.above)[number], 0.0, self.most)
-        return low, high
-
-
-def calibrate(predicted: Floats, left: Floats, *, most: float, missed: float) -> Intervals:
-    """Intervals that miss a share `missed` of rows like these, half of it on either side; `left` is cut to `most`."""
+def calibrate(predicted: Floats, left: Floats, recipe: LifeRecipe) -> LifeSpec:
+    """Intervals that miss the recipe's share of rows like these, half of it on either side; `left` is cut to `most`."""
+    most, missed = recipe.most, recipe.missed
     truth = np.minimum(left, most)
     count = max(1, min(_BINS, len(predicted) // _LEAST))
     edges = np.unique(np.quantile(predicted, np.arange(1, count) / count))
     number = np.searchsorted(edges, predicted, side="right")
     off = [np.sort((truth - predicted)[number == each]) for each in range(len(edges) + 1)]
-    return Intervals(
+    return LifeSpec(
+        most,
+        recipe.warn,
         tuple(edges.tolist()),
         tuple(_lower(each, missed / 2) for each in off),
         tuple(-_lower(-each[::-1], missed / 2) for each in off),
-        most,
+        promised=1 - missed,
     )
 
 

@@ -25,6 +25,12 @@ class RecordColumns(NamedTuple):
         low, high = np.searchsorted(self.offsets, [start, end]).tolist()
         return self.rows(low, high)
 
+    def chosen(self, places: Sequence[int]) -> RecordColumns:
+        """Those at these places."""
+        texts = ([of[place] for place in places] for of in (self.keys, self.values, self.marks))
+        rows = np.array(places, np.int64)
+        return RecordColumns(self.offsets[rows], self.timestamps_ms[rows], *texts)
+
     def rows(self, low: int, high: int) -> RecordColumns:
         """Those at the places [low, high)."""
         part = slice(low, high)

@@ -1,9 +1,8 @@
 """The runtimes that execute a .tflite: ai-edge-litert where it is installed, tflite-runtime otherwise.
 
 A model has the input `features` float32 [1, F] and the outputs `score` float32 [1] and `contributions` float32
-[1, P], P a multiple of the channels; `cloud_trainer/export.py` writes it. A model of remaining life has the one output
-`remaining` float32 [1, 1], in cycles; `cloud_trainer/life/export.py` writes it. One thread and no delegate: at this
-size they cost more than they give, and the same kernels then run wherever the model runs.
+[1, P], P a multiple of the channels; `cloud_trainer/export.py` and its likes write it. One thread and no delegate: at
+this size they cost more than they give, and the same kernels then run wherever the model runs.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from headwater.contract.refusals import NOT_A_MODEL
 INPUT = "features"
 SCORE = "score"
 CONTRIBUTIONS = "contributions"
-REMAINING = "remaining"
 MAGIC = b"TFL3"  # file identifier of the schema, bytes 4 to 8 (tensorflow/lite/schema/schema.fbs)
 Floats = npt.NDArray[np.float32]
 
@@ -117,30 +115,6 @@ class Model:
         return run.get_tensor(shape.score)[0], run.get_tensor(shape.contributions)[0]
 
 
-class LifeModel:
-    """A model of remaining life held in memory; raises as `Model` does."""
-
-    def __init__(self, data: bytes) -> None:
-        self._interpreter = _open(data)
-        with _ours("does not describe the model"):
-            inputs, outputs = _details(self._interpreter)
-            self.features = _features(inputs, outputs, {REMAINING})
-            self._input, self._output = int(inputs[INPUT]["index"]), int(outputs[REMAINING]["index"])
-
-    def remaining(self, vectors: Floats) -> Floats:
-        """Remaining cycles [n] of feature vectors [n, F], float32. BadInput for another shape."""
-        rows = np.ascontiguousarray(vectors, dtype=np.float32)
-        if rows.ndim != 2 or rows.shape[1] != self.features:
-            raise BadInput(f"vectors of shape {rows.shape}, the model takes [n, {self.features}]")
-        found, run = np.empty(len(rows), np.float32), self._interpreter
-        with _ours("does not run the model"):
-            for i in range(len(rows)):
-                run.set_tensor(self._input, rows[i : i + 1])
-                run.invoke()
-                found[i] = run.get_tensor(self._output)[0, 0]
-        return found
-
-
 @contextlib.contextmanager
 def _ours(what: str) -> Iterator[None]:
     """Turn the runtime's exceptions into BadInput: only a model that is none makes it raise."""
@@ -169,22 +143,20 @@ def _details(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return inputs, {_name(d): d for d in interpreter.get_output_details()}
 
 
-def _features(inputs: dict[str, Any], outputs: dict[str, Any], wanted: set[str]) -> int:
-    if set(inputs) != {INPUT} or set(outputs) != wanted:
+def _features(inputs: dict[str, Any], outputs: dict[str, Any]) -> int:
+    if set(inputs) != {INPUT} or set(outputs) != {SCORE, CONTRIBUTIONS}:
         raise _unfit(f"takes {sorted(inputs)} and gives {sorted(outputs)}")
     shape = tuple(int(n) for n in inputs[INPUT]["shape"])
     if len(shape) != 2 or shape[0] != 1 or not 1 <= shape[1] <= MAX_FEATURES:
         raise _unfit(f"takes an input of shape {shape}, expected (1, 1 to {MAX_FEATURES})")
     if any(d["dtype"] != np.float32 for d in (*inputs.values(), *outputs.values())):
         raise _unfit("has an input or output that is not float32")
-    if REMAINING in outputs and tuple(outputs[REMAINING]["shape"]) != (1, 1):
-        raise _unfit(f"gives an output of shape {tuple(outputs[REMAINING]['shape'])}")
     return shape[1]
 
 
 def _shape(interpreter: Any) -> _Shape:
     inputs, outputs = _details(interpreter)
-    features = _features(inputs, outputs, {SCORE, CONTRIBUTIONS})
+    features = _features(inputs, outputs)
     score, contributions = outputs[SCORE], outputs[CONTRIBUTIONS]
     parts = tuple(int(n) for n in contributions["shape"])
     if tuple(score["shape"]) != (1,) or len(parts) != 2 or parts[0] != 1 or not 1 <= parts[1] <= MAX_FEATURES:
