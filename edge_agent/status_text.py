@@ -12,6 +12,7 @@ COUNTS = {
     "dead_letters": "readings that the scorer refused (topic dead-letters)",
     "not_finite": "windows whose score was no number",
     "unheeded": "alarms that operators called false where that changed nothing (the scorer's log says why)",
+    "unplaced": "readings that were no cycle of a life, since a setting of the machine is missing in them",
     "missed": "readings that Kafka had dropped before they were scored",
 }
 _PHASES = {"idle": "up to date", "waiting": "waits and tries again", "stuck": "cannot go on by itself"}

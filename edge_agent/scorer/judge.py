@@ -17,7 +17,7 @@ import numpy as np
 from edge_agent.scorer import partition as counted
 from edge_agent.scorer.models import Floats, Id, Loaded
 from edge_agent.scorer.partition import Partition
-from edge_agent.scorer.scoring import Answer, Due, Scored, scored
+from edge_agent.scorer.scoring import Answer, Due, Event, Renewal, Scored, scored
 from headwater.contract import topics
 from headwater.contract.acknowledgement import Acknowledgement, acknowledgement
 from headwater.contract.alarm import Transition
@@ -25,6 +25,7 @@ from headwater.contract.arrival import Arrival, Unusable, arrival, known_name
 from headwater.contract.errors import BadInput
 from headwater.contract.features import FeatureSpec, Window
 from headwater.contract.messages import Alarm, Score
+from headwater.contract.overhaul import overhauled
 from headwater.contract.windows import Charge
 from headwater.transport.kafka_batch.records import Record
 
@@ -85,14 +86,14 @@ class Judge:
         `now_ms` is what `Alarm.raised_at` says. The caller moves `partition.position` once that is acknowledged.
         """
         dead_letters: list[DeadLetter] = []
-        dues: list[Due | Answer] = []
+        dues: list[Event] = []
         noted: list[Noted] = []
         for record in records:
             partition.count(counted.READINGS)
             try:
                 came = arrival(record.offset, record.key, record.value, record.headers)
             except Unusable as error:
-                if self._answer(partition, record, dues):
+                if self._answer(partition, record, dues) or self._renew(partition, record, dues):
                     continue
                 partition.count(counted.DEAD_LETTERS)
                 if record.offset > partition.tails[topics.DEAD_LETTERS]:
@@ -103,13 +104,14 @@ class Judge:
         _sketch(partition, noted, found)
         return Verdicts(dead_letters, *self._decide(partition, dues, found, now_ms))
 
-    def _take(self, partition: Partition, came: Arrival, dues: list[Due | Answer], noted: list[Noted]) -> None:
+    def _take(self, partition: Partition, came: Arrival, dues: list[Event], noted: list[Noted]) -> None:
         """Push a reading into its window; one that is due now is added to `dues`, what is to be sketched to `noted`."""
         charge = partition.charges.get(came.asset_class)
         if charge is None:
             partition.count(counted.BEFORE_MODEL)
         if came.asset in partition.memories or charge is not None:
             partition.dirty.add(came.asset)
+        partition.count(counted.UNPLACED, _is_unplaced(came, charge))
         if came.offset < partition.ahead.get(came.asset, 0):
             return
         window = partition.windows.push(came)
@@ -125,7 +127,7 @@ class Judge:
         if partition.sketcher is not None:
             noted.append(Noted(came, charge, due))
 
-    def _answer(self, partition: Partition, record: Record, dues: list[Due | Answer]) -> bool:
+    def _answer(self, partition: Partition, record: Record, dues: list[Event]) -> bool:
         """Take a record that is an operator's word on an episode; whether it is one."""
         try:
             said = acknowledgement(record.value, record.headers)
@@ -139,18 +141,36 @@ class Judge:
         elif record.offset >= partition.ahead.get(asset, 0):
             partition.memory(asset)
             partition.dirty.add(asset)
-            in_charge = {name: self._loaded.get(Id.of(name, charge)) for name, charge in partition.charges.items()}
             t = partition.windows.newest_t(asset)
-            dues.append(Answer(asset, record.offset, said, said.at if t is None else t, in_charge))
+            dues.append(Answer(asset, record.offset, said, said.at if t is None else t, self._in_charge(partition)))
         return True
 
+    def _renew(self, partition: Partition, record: Record, dues: list[Event]) -> bool:
+        """Take a record that says that an asset is as new; whether it is one."""
+        found = overhauled(record.offset, record.key, record.value, record.headers)
+        if found is None:
+            return False
+        asset, offset = found.asset, found.offset
+        partition.memory(asset)
+        partition.dirty.add(asset)
+        if offset >= partition.ahead.get(asset, 0):
+            lives = [name for name, each in partition.charges.items() if each.cadence.memory is not msgspec.UNSET]
+            t = partition.windows.newest_t(asset)
+            partition.windows.overhaul(asset, offset)
+            t = record.timestamp_ms if t is None else t
+            dues.append(Renewal(asset, offset, t, self._in_charge(partition), lives))
+        return True
+
+    def _in_charge(self, partition: Partition) -> dict[str, Loaded | None]:
+        return {name: self._loaded.get(Id.of(name, charge)) for name, charge in partition.charges.items()}
+
     def _decide(
-        self, partition: Partition, dues: Sequence[Due | Answer], founds: Sequence[Scored], now_ms: int
+        self, partition: Partition, dues: Sequence[Event], founds: Sequence[Scored], now_ms: int
     ) -> tuple[list[Raised], list[Judged]]:
         alarms: list[Raised] = []
         scores: list[Judged] = []
         for due, found in zip(dues, founds, strict=True):
-            if isinstance(due, Answer):
+            if not isinstance(due, Due):
                 by, ended = found.by, found.transition
                 if by is not None and ended is not None and due.offset > partition.tails[topics.ALARMS]:
                     alarms.append(self._ended(due, by, found, ended, now_ms))
@@ -165,11 +185,11 @@ class Judge:
                 alarms.append(Raised(offset, alarm, due.by))
         return alarms, scores
 
-    def _ended(self, due: Answer, by: Loaded, found: Scored, ended: Transition, now_ms: int) -> Raised:
-        """The end of an episode that an operator called false."""
-        manifest = by.manifest
+    def _ended(self, due: Answer | Renewal, by: Loaded, found: Scored, ended: Transition, now_ms: int) -> Raised:
+        """The end of an episode that an operator called false, or that an overhaul made past."""
+        manifest, said = by.manifest, due.said if isinstance(due, Answer) else None
         score = Score(due.asset, manifest.asset_class, due.t, due.t, found.number, found.threshold, manifest.version)
-        return Raised(due.offset, _alarm(self._site, score, found.number, ended, [], now_ms), by, due.said)
+        return Raised(due.offset, _alarm(self._site, score, found.number, ended, [], now_ms), by, said)
 
 
 def _sketch(partition: Partition, noted: Iterable[Noted], found: Sequence[Scored]) -> None:
@@ -187,7 +207,16 @@ def _level(found: Scored) -> float | None:
     return found.number / found.threshold if found.threshold > 0 else math.inf
 
 
+def _is_unplaced(came: Arrival, charge: Charge | None) -> bool:
+    """Whether a reading is no cycle of a life because it lacks a setting."""
+    if charge is None or charge.cadence.memory is msgspec.UNSET:
+        return False
+    return any(came.reading.values.get(name) is None for name in charge.cadence.memory.settings)
+
+
 def _score(due: Due, found: Scored) -> Score:
+    life = due.by.manifest.life or None  # an unset one is false
+    left = life.told(found.number) if life and math.isfinite(found.number) else None
     return Score(
         asset=due.arrival.asset,
         asset_class=due.arrival.asset_class,
@@ -198,6 +227,11 @@ def _score(due: Due, found: Scored) -> Score:
         version=due.by.manifest.version,
         void_since=found.void_since if found.void_since >= 0 else msgspec.UNSET,
         baseline=found.baseline,
+        remaining=left.cycles if left else msgspec.UNSET,
+        low=left.low if left else msgspec.UNSET,
+        high=left.high if left else msgspec.UNSET,
+        cycles=due.window.cycles if life else msgspec.UNSET,
+        life_since=due.window.life_since if life else msgspec.UNSET,
     )
 
 

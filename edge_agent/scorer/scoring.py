@@ -7,7 +7,7 @@ a window is held against depends on those of the same machine before it; each tu
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -48,6 +48,19 @@ class Answer(NamedTuple):
     in_charge: Mapping[str, Loaded | None]  # by class
 
 
+class Renewal(NamedTuple):
+    """An overhaul of an asset; fields as those of an answer. `lives` are the classes scored by remaining life."""
+
+    asset: str
+    offset: int
+    t: int
+    in_charge: Mapping[str, Loaded | None]
+    lives: Collection[str]
+
+
+Event = Due | Answer | Renewal
+
+
 class Scored(NamedTuple):
     """Score, what it is held against, shares of the channels, the episode that it opened or closed.
 
@@ -60,11 +73,11 @@ class Scored(NamedTuple):
     transition: Transition | None
     void_since: int = -1
     baseline: tuple[float, ...] | msgspec.UnsetType = msgspec.UNSET
-    by: Loaded | None = None  # of an answer: the version whose episode it ended
+    by: Loaded | None = None  # of an answer or an overhaul: the version whose episode it ended
 
 
-def scored(site: str, partition: Partition, dues: Sequence[Due | Answer]) -> list[Scored]:
-    """Each window's score, and what an answer ends; the states of machines that are followed move by both."""
+def scored(site: str, partition: Partition, dues: Sequence[Event]) -> list[Scored]:
+    """Each window's score, and what an answer or an overhaul ends; states of followed machines move by them."""
     found: dict[int, Scored] = {}
     for turn in _turns(dues):
         asked = {i: due for i in turn if isinstance(due := dues[i], Due)}
@@ -80,18 +93,20 @@ def scored(site: str, partition: Partition, dues: Sequence[Due | Answer]) -> lis
             due = dues[i]
             if isinstance(due, Answer):
                 found[i] = _answered(site, partition.memory(due.asset), due)
+            elif isinstance(due, Renewal):
+                found[i] = _renewed(site, partition.memory(due.asset), due)
             else:
                 found[i] = _judged(site, partition.memory(due.arrival.asset), due, *said[i])
     return [found[i] for i in range(len(dues))]
 
 
-def _turns(dues: Sequence[Due | Answer]) -> list[list[int]]:
+def _turns(dues: Sequence[Event]) -> list[list[int]]:
     """Numbers of the windows that can be asked about together: one that is followed comes behind all of its machine."""
     newest: dict[str, tuple[int, bool]] = {}
     turns: list[list[int]] = []
     for i, due in enumerate(dues):
-        asset = due.asset if isinstance(due, Answer) else due.arrival.asset
-        is_alone = isinstance(due, Answer) or due.by.manifest.episodes is not msgspec.UNSET
+        asset = due.arrival.asset if isinstance(due, Due) else due.asset
+        is_alone = not isinstance(due, Due) or due.by.manifest.episodes is not msgspec.UNSET
         turn, was_alone = newest.get(asset, (-1, True))
         turn += is_alone or was_alone
         newest[asset] = (turn, is_alone)
@@ -181,6 +196,19 @@ def _answered(site: str, memory: Memory, due: Answer) -> Scored:
     episodes = by.manifest.episodes
     held = by.manifest.threshold_of(f"{site}/{due.asset}") if episodes is msgspec.UNSET else episodes.rule.margin
     return Scored(peak, held, nothing, Transition("closed", due.said.episode, peak), by=by)
+
+
+def _renewed(site: str, memory: Memory, due: Renewal) -> Scored:
+    """A machine that is as new has no warning from its life before; an alarm of any other model stands."""
+    before, by = memory.alarm, due.in_charge.get(memory.alarm_class)
+    nothing = np.empty(0, np.float32)
+    if memory.alarm_class not in due.lives:
+        return Scored(before.peak, 0.0, nothing, None)
+    memory.alarm = AlarmState()
+    if not before.episode or by is None:
+        return Scored(before.peak, 0.0, nothing, None)
+    held = by.manifest.threshold_of(f"{site}/{due.asset}")
+    return Scored(before.peak, held, nothing, Transition("closed", before.episode, before.peak), by=by)
 
 
 def _call_false(site: str, memory: Memory, due: Answer, by: Loaded) -> bool:

@@ -69,7 +69,7 @@ class Sketcher:
         self._fold(asset, one)
         del self._open[asset]
         if not one.channels:
-            return  # its version is not loaded, so that there is no scale to measure in
+            return  # its version is not loaded or has no scaling, so that there is no scale to measure in
         sketch = Sketch(
             site=self._site,
             asset=asset,
@@ -89,7 +89,7 @@ class Sketcher:
     def _fold(self, asset: str, one: _Open) -> None:
         held, one.held = one.held, []
         spec = self._spec_of(one.charge)
-        if spec is None:
+        if spec is None or not spec.scaling:  # of lives a version may be without scales
             return
         rows = [[_NAN if (v := values.get(c)) is None else v for c in spec.channels] for values in held]
         scaling = spec.scaling_of(f"{self._site}/{asset}")

@@ -22,6 +22,7 @@ _COUNTS = (
     counted.DEAD_LETTERS,
     counted.NOT_FINITE,
     counted.UNHEEDED,
+    counted.UNPLACED,
     counted.MISSED,
 )
 

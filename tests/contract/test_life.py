@@ -90,6 +90,9 @@ def test_intervals_are_cut_to_what_can_be() -> None:
     assert high.tolist() == [7.0, 37.0, 120.0, 125.0]
     alone = [LIFE.of(LIFE.remaining(np.array([s])))[0][0] for s in (124.0, 100.0, 20.0, -50.0)]
     assert alone == low.tolist()
+    for score in np.random.default_rng(0).uniform(-20, 150, 500).tolist() + [45.0, 105.0, 0.0, 125.0]:
+        left = LIFE.remaining(np.array([score]))
+        assert LIFE.told(score) == (left[0], *(end[0] for end in LIFE.of(left)))
     assert np.isnan(LIFE.remaining(np.array([np.nan]))[0])
     LifeSpec(125.0, 30.0, (), (-5.0,), (5.0,)).check()
 

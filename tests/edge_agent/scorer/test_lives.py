@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge_agent.scorer import outputs
-from edge_agent.scorer.judge import Judge
+from edge_agent.scorer.judge import Judge, Verdicts
 from edge_agent.scorer.models import Floats, Id, Loaded
 from edge_agent.scorer.partition import Partition
 from edge_agent.scorer.recovery import adopt, last_source, remember, restore
@@ -131,7 +131,10 @@ class Life:
         self.logs.write(topic, outs)
 
     def chunk(self, records: list[Record]) -> None:
-        verdicts = Judge(SITE, LOADED).judge(self.partition, records, 0)
+        self.settle(Judge(SITE, LOADED).judge(self.partition, records, 0), records)
+
+    def settle(self, verdicts: Verdicts, records: list[Record]) -> None:
+        """As edge_agent/scorer/ledger.py does it."""
         self.write(topics.DEAD_LETTERS, [outputs.dead_letter(each, 0) for each in verdicts.dead_letters])
         self.write(topics.ALARMS, [outputs.alarm(each, 0) for each in verdicts.alarms])
         self.write(topics.SCORES, [outputs.score(each, b"test", 0) for each in verdicts.scores])
