@@ -19,6 +19,7 @@ from cloud_trainer.datasets.sources import Role, Source, role_of
 from cloud_trainer.recipe import Recipe
 from cloud_trainer.series import Ints, Series, TrainingSet
 from headwater.contract import messages, topics
+from headwater.contract.acknowledgement import Acknowledgement, is_of, word_in
 from headwater.contract.arrival import known_name
 from headwater.contract.errors import BadInput
 from headwater.contract.manifest import Dataset
@@ -43,6 +44,7 @@ class Collected:
     columns: dict[str, Columns] = field(default_factory=dict)
     alarms: dict[str, Alarms] = field(default_factory=dict)
     overhauls: dict[str, Overhauls] = field(default_factory=dict)
+    words: dict[str, list[Acknowledgement]] = field(default_factory=dict)  # of operators, on alarms of the asset
     labels: dict[str, Mask] = field(default_factory=dict)  # of recordings: which rows are abnormal
     excluded: Counter[str] = field(default_factory=Counter)
 
@@ -50,6 +52,11 @@ class Collected:
     def sha256(self) -> str:
         """The digest of the dataset (digest.py)."""
         return dataset_digest(self.spans)
+
+    def called_false(self, key: str) -> set[str]:
+        """Episodes of an asset of which the last word in these ranges is that nothing was wrong."""
+        last = {said.episode: said.is_false for said in sorted(self.words.get(key, []), key=lambda said: said.at)}
+        return {episode for episode, is_false in last.items() if is_false}
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -81,7 +88,7 @@ async def collect(
                 if role.kind == topics.ALARMS:
                     _take_alarms(found, role, records)
                 else:
-                    taken += _take_readings(found, role, _without_overhauls(found, role, records))
+                    taken += _take_readings(found, role, _without_notes(found, role, records))
                     check_size(taken, taken if most_records is None else most_records)
                 if told is not None:
                     told(len(records.offsets))
@@ -101,12 +108,14 @@ def _take_alarms(found: Collected, role: Role, records: RecordColumns) -> None:
         (of_asset.backlog if role.beside else of_asset.fresh).append((at, alarm))
 
 
-def _without_overhauls(found: Collected, role: Role, records: RecordColumns) -> RecordColumns:
-    """The records without overhauls, which have no class and are noted by asset, whatever its class."""
+def _without_notes(found: Collected, role: Role, records: RecordColumns) -> RecordColumns:
+    """The records without overhauls and words of operators: these have no class and are noted by asset."""
     if all(records.marks):
         return records
     others = []
     for row, (key, mark) in enumerate(zip(records.keys, records.marks, strict=True)):
+        if mark is None and _take_word(found, role, key, records.values[row]):
+            continue
         said = overhaul_in(records.values[row]) if mark is None else None
         if said is None or said.asset != known_name(key):
             others.append(row)
@@ -114,6 +123,14 @@ def _without_overhauls(found: Collected, role: Role, records: RecordColumns) -> 
         of_asset = found.overhauls.setdefault(f"{role.site}/{said.asset}", Overhauls())
         of_asset.add(int(records.offsets[row]), int(records.timestamps_ms[row]), said.failed, beside=role.beside)
     return records if len(others) == len(records.keys) else records.chosen(others)
+
+
+def _take_word(found: Collected, role: Role, key: bytes | None, value: bytes | None) -> bool:
+    said, asset = word_in(value), known_name(key)
+    if said is None or not asset or not is_of(said.episode, role.site, asset):
+        return False
+    found.words.setdefault(f"{role.site}/{asset}", []).append(said)
+    return True
 
 
 def _take_readings(found: Collected, role: Role, records: RecordColumns) -> int:
@@ -158,12 +175,14 @@ def _of_class(found: Collected, records: RecordColumns) -> Ints:
 def training_set(found: Collected, recipe: Recipe) -> TrainingSet:
     """What may be called healthy, as columns by asset.
 
-    Alarms are those of the ranges named: without `<site>.alarms` among them everything is taken to be healthy.
+    Alarms are those of the ranges named: without `<site>.alarms` among them everything is taken to be healthy. So is an
+    episode that an operator called false within these ranges.
     """
     series: dict[str, Series] = {}
     left_out = 0
     for key, one in found.tables().items():
-        kept = healthy(one.t, found.alarms[key].spans() if key in found.alarms else [], recipe)
+        alarms = found.alarms.get(key, Alarms())
+        kept = healthy(one.t, alarms.spans(found.called_false(key)), recipe)
         series[key] = _series(one, kept)
         left_out += int((~kept).sum())
     excluded: Mapping[str, int] = +(found.excluded + Counter({IN_ALARM: left_out}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -32,11 +32,12 @@ class Alarms:
     fresh: list[tuple[int, Alarm]] = field(default_factory=list)
     backlog: list[tuple[int, Alarm]] = field(default_factory=list)
 
-    def spans(self) -> list[Span]:
-        """Its episodes."""
+    def spans(self, but: Container[str] = ()) -> list[Span]:
+        """Its episodes, without those named."""
         every = [*self.fresh, *self.backlog]
         logged = [np.array([at for at, _ in part], np.int64) for part in (self.fresh, self.backlog)]
-        return unhealthy(every[number][1] for number in merged(logged[0], logged[1]).tolist())
+        ordered = (every[number][1] for number in merged(logged[0], logged[1]).tolist())
+        return unhealthy(alarm for alarm in ordered if alarm.episode not in but)
 
 
 def unhealthy(alarms: Iterable[Alarm]) -> list[Span]:

@@ -14,8 +14,8 @@ from cloud_trainer.judging import material
 from cloud_trainer.judging.compare import Compared, compare
 from cloud_trainer.judging.decision import JUDGE_FILE
 from cloud_trainer.judging.material import FAULT, NORMAL, Material
-from cloud_trainer.labels import reading, store
-from cloud_trainer.labels.joining import truth_of
+from cloud_trainer.labels import reading, store, words
+from cloud_trainer.labels.joining import episodes, truth_of
 from cloud_trainer.progress import bar
 from cloud_trainer.runs import Runs
 from cloud_trainer.settings import TrainerSettings
@@ -63,7 +63,7 @@ def readings(settings: TrainerSettings, model: Model, where: Range) -> Material:
             hint="name its recordings with --folder, or ranges with --offsets",
         )
     found = building.from_kafka(settings.kafka, asset_class, _of_readings(offsets), settings.recipe)
-    return _with_labels(settings, found, where.labels)
+    return with_labels(settings, found, where.labels)
 
 
 def _of_dataset(settings: TrainerSettings, asset_class: str, which: str, labels: Path | None) -> Material:
@@ -74,10 +74,10 @@ def _of_dataset(settings: TrainerSettings, asset_class: str, which: str, labels:
     else:
         found = building.from_kafka(settings.kafka, asset_class, ranges, settings.recipe)
         building.expect_digest(found, digest)
-    return _with_labels(settings, found, labels)
+    return with_labels(settings, found, labels)
 
 
-def _with_labels(settings: TrainerSettings, found: Collected, orders: Path | None) -> Material:
+def with_labels(settings: TrainerSettings, found: Collected, orders: Path | None) -> Material:
     """All readings, those of alarms too; what is known is in the recordings, in orders, or on the topic `labels`."""
     learn = training_set(replace(found, alarms={}), settings.recipe)
     if found.labels and orders is None:
@@ -85,6 +85,8 @@ def _with_labels(settings: TrainerSettings, found: Collected, orders: Path | Non
         return material.with_truth(learn, truth)
     stored = store.read(settings.kafka) if orders is None and not found.site else []  # recordings have no cluster
     labels = stored if orders is None else reading.read(orders)
+    if found.words and orders is None:  # said within these ranges, stored or not
+        labels = [*labels, *words.as_labels(found.words, episodes(store.alarms(settings.kafka)))]
     return material.with_truth(learn, truth_of(learn, labels, int(settings.label_lead_s * 1000)))
 
 

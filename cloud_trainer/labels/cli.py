@@ -28,7 +28,8 @@ def label(
     """Store what maintenance found out, and tell anew how many alarms were right and how many faults were found.
 
     The kinds healthy and false-alarm say that there was no fault; any other kind names one. The same file may be read
-    again, and an order that was corrected replaces what it said before.
+    again, and an order that was corrected replaces what it said before. What operators said of alarms at the plants
+    (headwater edge acknowledge) is stored with them, and counts where no order speaks.
 
     Example:  headwater train label orders.csv
 
@@ -45,6 +46,8 @@ def label(
         return
     if file is not None:
         typer.echo(f"{told.read} orders read, {told.new} of them new" + (" (nothing is stored)" if dry_run else ""))
+    if told.words:
+        typer.echo(f"{told.words} alarms called true or false by operators, {told.new_words} of these words new")
     for one in told.restated:
         typer.echo(line_of(one))
     if told.request_id:

@@ -3,6 +3,9 @@
 An alarm is right when a fault that a label tells of reaches into it, or begins within `lead_ms` behind its end: a
 machine is repaired after its alarm. It is wrong when labels of that time say only that there was no fault. Of the
 others nothing is known, and they count in no precision. A fault is found when an alarm is right by it.
+
+What an operator said of an alarm is a label of that alarm alone, and counts only where no order speaks: who repaired
+the machine knows more. It counts in no recall, since nobody says a word of an alarm that did not come.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from cloud_trainer.datasets.health import Mask
 from cloud_trainer.judging.material import FAULT, NORMAL, UNKNOWN, Truth
-from cloud_trainer.series import TrainingSet
+from cloud_trainer.series import Series, TrainingSet
 from headwater.contract.labels import Label
 from headwater.contract.messages import Alarm
 
@@ -29,6 +33,7 @@ class Episode(NamedTuple):
     version: int
     start: int
     end: int
+    name: str = ""  # that the alarm gave it
 
 
 class Restated(msgspec.Struct, frozen=True):
@@ -69,7 +74,9 @@ def episodes(alarms: Iterable[Alarm]) -> list[Episode]:
         records = named.setdefault((f"{alarm.site}/{alarm.asset}", alarm.episode), {})
         records.setdefault((alarm.t, alarm.state == "closed"), alarm)
     found = [
-        one for (key, _), records in named.items() for one in _paired(key, [records[at] for at in sorted(records)])
+        one._replace(name=name)
+        for (key, name), records in named.items()
+        for one in _paired(key, [records[at] for at in sorted(records)])
     ]
     return sorted(found, key=lambda one: (one.asset_key, one.start))
 
@@ -102,7 +109,8 @@ def restate(
     """
     mine = [one for one in alarms if one.asset_class == asset_class]
     by_asset: dict[str, list[Label]] = {}
-    for label in labels:
+    words = {(label.asset_key, label.episode): label.is_fault for label in labels if label.episode}
+    for label in _orders(labels):
         by_asset.setdefault(label.asset_key, []).append(label)
     alarms_of: dict[str, list[Episode]] = {key: [] for key in assets}
     for one in mine:
@@ -110,6 +118,7 @@ def restate(
     faults = [label for key in sorted(alarms_of) for label in by_asset.get(key, []) if label.is_fault]
     found = sum(any(_reaches(one, label, lead_ms) for one in alarms_of[label.asset_key]) for label in faults)
     told = {one: _is_right(one, by_asset.get(one.asset_key, []), lead_ms) for one in mine}
+    told |= {one: words.get((one.asset_key, one.name)) for one, is_right in told.items() if is_right is None}
     groups = [(0, mine), *((v, [one for one in mine if one.version == v]) for v in sorted({m.version for m in mine}))]
     return [
         Restated(
@@ -135,21 +144,36 @@ def _is_right(one: Episode, labels: Sequence[Label], lead_ms: int) -> bool | Non
     return False if any(not label.is_fault and _reaches(one, label, 0) for label in labels) else None
 
 
+def _orders(labels: Iterable[Label]) -> list[Label]:
+    return [label for label in labels if not label.episode]
+
+
 def truth_of(learn: TrainingSet, labels: Sequence[Label], lead_ms: int) -> Mapping[str, Truth]:
     """What labels say of each reading: an asset that any label is about was looked after, and normal otherwise.
 
-    The time before a fault, in which it may have grown, is unknown. Nothing is known of other assets.
+    The time before a fault, in which it may have grown, is unknown. Of other assets nothing is known but what operators
+    said of their alarms. Where orders speak, these hold.
     """
     found: dict[str, Truth] = {}
     for key, series in learn.series.items():
         mine = [label for label in labels if label.asset_key == key]
         if not mine:
             continue
-        truth = np.full(len(series), NORMAL, np.int8)
-        faults = [label for label in mine if label.is_fault]
+        orders = _orders(mine)
+        truth = np.full(len(series), NORMAL if orders else UNKNOWN, np.int8)
+        for label in mine:
+            if label.episode:
+                truth[_within(series, label)] = FAULT if label.is_fault else NORMAL
+        for label in orders:
+            truth[_within(series, label)] = NORMAL
+        faults = [label for label in orders if label.is_fault]
         for label in faults:
             truth[(series.t >= label.t_from - lead_ms) & (series.t < label.t_from)] = UNKNOWN
         for label in faults:
-            truth[(series.t >= label.t_from) & (series.t <= label.t_to)] = FAULT
+            truth[_within(series, label)] = FAULT
         found[key] = truth
     return found
+
+
+def _within(series: Series, label: Label) -> Mask:
+    return np.asarray((series.t >= label.t_from) & (series.t <= label.t_to))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 import structlog
 
-from cloud_trainer.labels import reading, store
+from cloud_trainer.labels import reading, store, words
 from cloud_trainer.labels.joining import Restated, episodes, restate
 from cloud_trainer.runs import Runs
 from cloud_trainer.settings import TrainerSettings
@@ -30,6 +30,8 @@ class Told(NamedTuple):
     new: int
     restated: list[Restated]
     request_id: str
+    words: int = 0  # of operators, on alarms that are known
+    new_words: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """With the shares that follow from the counts."""
@@ -37,7 +39,8 @@ class Told(NamedTuple):
         restated = [
             {**msgspec.to_builtins(one), **{name: getattr(one, name) for name in shares}} for one in self.restated
         ]
-        return {"read": self.read, "new": self.new, "restated": restated, "request_id": self.request_id or None}
+        counts = {"read": self.read, "new": self.new, "words": self.words, "new_words": self.new_words}
+        return {**counts, "restated": restated, "request_id": self.request_id or None}
 
 
 def carry_out(settings: TrainerSettings, file: Path | None, asset_class: str, *, retrain: bool, dry_run: bool) -> Told:
@@ -47,8 +50,11 @@ def carry_out(settings: TrainerSettings, file: Path | None, asset_class: str, *,
     if not dry_run:
         runs.prepare()
     new = 0 if dry_run else store.write(settings.kafka, orders)
-    labels = _with(store.read(settings.kafka), orders)
-    found = episodes(store.alarms(settings.kafka))
+    alarms = store.alarms(settings.kafka)
+    found = episodes(alarms)
+    said = words.as_labels(words.read(settings.kafka, alarms), found)
+    new_words = 0 if dry_run else store.write(settings.kafka, said)
+    labels = _with(store.read(settings.kafka), [*orders, *said])
     classes = [asset_class] if asset_class else sorted({one.asset_class for one in found})
     lead_ms = int(settings.label_lead_s * 1000)
     restated = [one for name in classes for one in restate(name, found, labels, lead_ms, _assets(settings, name))]
@@ -56,9 +62,9 @@ def carry_out(settings: TrainerSettings, file: Path | None, asset_class: str, *,
     if retrain:
         request_id = request_of(asset_class, labels)
         if not dry_run and request_id not in runs.requests():
-            why = f"labels arrived: {new} new orders, {len(labels)} in all"
+            why = f"labels arrived: {new} new orders, {new_words} new words of operators, {len(labels)} in all"
             runs.request(RetrainRequest(request_id, asset_class, None, getpass.getuser(), why))
-    return Told(len(orders), new, restated, request_id)
+    return Told(len(orders), new, restated, request_id, len(said), new_words)
 
 
 def _assets(settings: TrainerSettings, asset_class: str) -> list[str]:

@@ -48,6 +48,23 @@ def acknowledgement(
     return found
 
 
+def word_in(value: bytes | memoryview | None) -> Acknowledgement | None:
+    """The word in a record's value, by that alone, where headers were not kept; None for anything else."""
+    data = bytes(value or b"")
+    if not data.startswith(b"{") or len(data) > _MOST:
+        return None
+    try:
+        found = msgspec.json.decode(data, type=Acknowledgement)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+        return None
+    return found if found.v == 1 else None
+
+
+def is_of(episode: str, site: str, asset: str) -> bool:
+    """Whether an episode is one of this asset."""
+    return episode.startswith(f"{site}-{asset}-") and episode[len(f"{site}-{asset}-") :].isdecimal()
+
+
 def asset_of(episode: str, site: str) -> str:
     """The asset of an episode's id, `<site>-<asset>-<offset>`; BadInput for an id of another site or form."""
     rest = episode.removeprefix(f"{site}-")

@@ -1,7 +1,8 @@
 """What people found out later: maintenance orders and verdicts on alarms, in the compacted topic `labels`.
 
 The key is `<site>/<asset>/<order>`, so that an order that is corrected replaces what it said before, and a null takes
-it back. Times are sensor time in ms, both ends included.
+it back. What an operator said of an alarm is a label too: its order is the episode, and it speaks of nothing else.
+Times are sensor time in ms, both ends included.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from headwater.contract.errors import BadInput
 from headwater.contract.names import check_name, check_site
 from headwater.contract.reading import MAX_TIME_MS
 
-NO_FAULT = ("healthy", "false-alarm")  # kinds that say that there was none; every other kind names a fault
+FALSE_ALARM, TRUE_ALARM = "false-alarm", "true-alarm"
+NO_FAULT = ("healthy", FALSE_ALARM)  # kinds that say that there was none; every other kind names a fault
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -26,6 +28,7 @@ class Label(msgspec.Struct, frozen=True):
     order: str
     noted_at: int
     v: int = 1
+    episode: str = ""  # that an operator's word is about; "" for an order
 
     def check(self) -> None:
         """Raise BadInput unless the names are names and the times are in order."""

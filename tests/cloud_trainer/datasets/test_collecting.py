@@ -19,6 +19,7 @@ from cloud_trainer.datasets.ranges import Offsets, Part
 from cloud_trainer.datasets.sources import FolderSource
 from cloud_trainer.recipe import Recipe
 from headwater.contract import messages
+from headwater.contract.acknowledgement import Acknowledgement
 from headwater.contract.errors import BadInput, DataMissing
 from headwater.contract.messages import Alarm
 from headwater.contract.reading import encode
@@ -148,6 +149,23 @@ async def test_a_backlog_is_read_as_readings_of_its_site() -> None:
     learn = training_set(found, Recipe(lead=0, window=2))
     assert learn.series["lyon/pump-1"].t.tolist() == [1, 2, 3, 8, 9]
     assert learn.source.excluded == {"in-alarm": 4}
+
+
+@pytest.mark.parametrize(("words", "kept"), [((True,), 9), ((True, False), 5), ((False,), 5), ((False, True), 9)])
+async def test_an_alarm_that_was_called_false_is_learned_from(words: tuple[bool, ...], kept: int) -> None:
+    """The last word holds; it is no reading, and no undecodable one."""
+    rows = [reading("pump-1", t, flow=float(t)) for t in range(1, 10)]
+    episode = "lyon-pump-1-4"
+    said: list[Row] = [
+        (b"pump-1", Acknowledgement(episode, is_false, at).encode(), None) for at, is_false in enumerate(words)
+    ]
+    said.append((b"pump-1", Acknowledgement("lyon-pump-2-4", is_false=True, at=99).encode(), None))
+    alarms = [alarm("pump-1", episode, "opened", 4), alarm("pump-1", episode, "closed", 5)]
+    source = Given({"lyon.readings": records([*rows, *said]), "lyon.alarms": records(alarms)})
+    found = await collect(source, "pump")
+    assert +found.excluded == {UNDECODABLE: 1}  # a word on the alarm of another asset
+    learn = training_set(found, Recipe(lead=0, window=2))
+    assert len(learn.series["lyon/pump-1"]) == kept
 
 
 @given(st.lists(st.integers(0, 50)), st.lists(st.integers(0, 50)))

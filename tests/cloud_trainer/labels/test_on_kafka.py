@@ -10,9 +10,16 @@ from typing import Any
 
 from typer.testing import CliRunner
 
+from cloud_trainer.datasets.building import from_kafka
+from cloud_trainer.judging.asked import with_labels
+from cloud_trainer.judging.material import FAULT, NORMAL
 from cloud_trainer.labels import store
 from cloud_trainer.runs import Runs
+from cloud_trainer.settings import TrainerSettings
 from headwater.app.cli import app
+from headwater.contract import headers
+from headwater.contract.acknowledgement import Acknowledgement
+from headwater.contract.reading import encode
 from tests.cloud_trainer.cloud import Cloud
 
 MINUTE = 60_000
@@ -64,3 +71,52 @@ async def test_orders_restate_what_alarms_were_worth(cloud: Cloud, tmp_path: Pat
     text = CliRunner()
     done = await asyncio.to_thread(text.invoke, app, ["train", "label", "--class", "pump"], env=environment)
     assert "labels known for" in done.stdout
+
+
+async def test_what_operators_say_becomes_a_label(cloud: Cloud, tmp_path: Path) -> None:
+    """From the readings of the site, with the span of its alarm; `compare` and `card` on topics heed it before that."""
+    episodes = [f"{cloud.site}-pump-1-{number}" for number in (1, 2)]
+    for number, episode in enumerate(episodes):
+        await cloud.alarm("pump-1", episode, "opened", (10 + 100 * number) * MINUTE)
+        await cloud.alarm("pump-1", episode, "closed", (20 + 100 * number) * MINUTE)
+
+    async def say(episode: str, at: int, *, is_false: bool, key: bytes = b"pump-1") -> None:
+        said = Acknowledgement(episode, is_false, at, "anna")
+        await cloud.raw(key, said.encode(), ((headers.ACKNOWLEDGES, episode.encode()),))
+
+    environment = {
+        **os.environ,
+        "HEADWATER_TRAINER__KAFKA__BROKERS": cloud.settings.brokers,
+        "HEADWATER_TRAINER__KEYS": str(tmp_path / "none"),
+    }
+
+    async def told() -> dict[str, Any]:
+        done = await asyncio.to_thread(CliRunner().invoke, app, ["train", "label", "--json"], env=environment)
+        assert done.exit_code == 0, (done.output, done.exception)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def mine() -> list[tuple[str, str, int, int]]:
+        stored = [one for one in store.read(cloud.settings) if one.site == cloud.site]
+        return sorted((one.episode, one.kind, one.t_from // MINUTE, one.t_to // MINUTE) for one in stored)
+
+    await say(episodes[0], 5, is_false=True)
+    await say(episodes[1], 6, is_false=False)
+    await say(episodes[1], 7, is_false=True, key=b"pump-2")
+    await cloud.raw(b"pump-1", encode(15 * MINUTE, {"flow": 1.0}))
+    await cloud.raw(b"pump-1", encode(115 * MINUTE, {"flow": 2.0}))
+    settings = TrainerSettings(kafka=cloud.settings)
+    ranges = {cloud.readings: {"0": (0, 5)}}
+    judged = await asyncio.to_thread(from_kafka, cloud.settings, "pump", ranges, settings.recipe)
+    material = await asyncio.to_thread(with_labels, settings, judged, None)
+    assert material.truth[f"{cloud.site}/pump-1"].tolist() == [NORMAL, FAULT]
+    first = await told()
+    assert first["new_words"] == 2
+    assert await asyncio.to_thread(mine) == [
+        (episodes[0], "false-alarm", 10, 20),
+        (episodes[1], "true-alarm", 110, 120),
+    ]
+    await say(episodes[1], 8, is_false=True)
+    assert (await told())["new_words"] == 1
+    assert {kind for _, kind, _, _ in await asyncio.to_thread(mine)} == {"false-alarm"}
+    assert (await told())["new_words"] == 0

@@ -1,0 +1,92 @@
+"""What operators said of alarms at the plants, as labels: `headwater edge acknowledge` writes it into `readings`.
+
+A false one says that nothing was wrong from the opening of the episode to its end; a true one that a fault was there.
+It speaks of nothing else: neither of the time before and behind, nor of other episodes. The last word on an episode
+holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+
+from cloud_trainer.labels.joining import Episode
+from headwater.contract import headers, topics
+from headwater.contract.acknowledgement import Acknowledgement, acknowledgement, asset_of, is_of
+from headwater.contract.arrival import known_name
+from headwater.contract.errors import BadInput
+from headwater.contract.labels import FALSE_ALARM, TRUE_ALARM, Label
+from headwater.contract.messages import Alarm
+from headwater.contract.reading import MAX_TIME_MS
+from headwater.transport import kafka
+from headwater.transport.kafka_batch import Cluster, KafkaSettings, Record
+from headwater.transport.kafka_batch.reading import checked_records, walk
+
+Words = Mapping[str, Sequence[Acknowledgement]]  # by `site/asset`
+
+
+def as_labels(words: Words, episodes: Iterable[Episode]) -> list[Label]:
+    """A label for the last word on each of the episodes, by time of the box; words on others speak of no known time."""
+    last: dict[tuple[str, str], Acknowledgement] = {}
+    for key, said in words.items():
+        for one in said:
+            known = last.get((key, one.episode))
+            if known is None or one.at >= known.at:
+                last[key, one.episode] = one
+    found = []
+    for episode in episodes:
+        word = last.get((episode.asset_key, episode.name))
+        if word is not None:
+            kind = FALSE_ALARM if word.is_false else TRUE_ALARM
+            site, _, asset = episode.asset_key.partition("/")
+            end = min(episode.end, MAX_TIME_MS)
+            found.append(Label(site, asset, episode.start, end, kind, episode.name, word.at, episode=episode.name))
+    return found
+
+
+def read(settings: KafkaSettings, alarms: Iterable[Alarm]) -> dict[str, list[Acknowledgement]]:
+    """Every word that is in the log on alarms of these sites, from the first of these alarms on.
+
+    Sites whose readings are not here have none. Transient when the cluster is away.
+    """
+    since: dict[str, int] = {}
+    for alarm in alarms:
+        since[alarm.site] = min(since.get(alarm.site, alarm.raised_at), alarm.raised_at)
+    return asyncio.run(_read(settings, since)) if since else {}
+
+
+async def _read(settings: KafkaSettings, since: Mapping[str, int]) -> dict[str, list[Acknowledgement]]:
+    found: dict[str, list[Acknowledgement]] = {}
+    async with Cluster(settings, client_id="headwater-train") as cluster:
+        names = await asyncio.to_thread(kafka.topic_names, settings)
+        for site, at in sorted(since.items()):
+            readings = topics.remote(site, topics.READINGS)
+            for topic in (name for name in (readings, f"{readings}.{topics.BACKLOG}") if name in names):
+                starts, ends = await cluster.offset_at(topic, at), await cluster.offsets(topic, "latest")
+                for partition, start in starts.items():
+                    if start is not None:
+                        await _of_partition(cluster, topic, partition, (start, ends[partition]), found)
+    return found
+
+
+async def _of_partition(
+    cluster: Cluster, topic: str, partition: int, span: tuple[int, int], found: dict[str, list[Acknowledgement]]
+) -> None:
+    site = topics.origin(topic)[0]
+    async for batch, is_data in walk(cluster, topic, partition, *span):
+        for record in checked_records(topic, partition, batch) if is_data else ():
+            said = _word(record, site)
+            if said is not None:
+                found.setdefault(f"{site}/{asset_of(said.episode, site)}", []).append(said)
+
+
+def _word(record: Record, site: str) -> Acknowledgement | None:
+    """The word in a record on an episode of the asset that is its key; None for any other record."""
+    if headers.find(record.headers, headers.ACKNOWLEDGES) is None:
+        return None
+    try:
+        said = acknowledgement(record.value, record.headers)
+    except BadInput:
+        return None  # a dead letter of the edge
+    is_own = said is not None and is_of(said.episode, site, known_name(bytes(record.key or b"")) or "")
+    return said if is_own else None
