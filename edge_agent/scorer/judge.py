@@ -151,9 +151,11 @@ class Judge:
         if found is None:
             return False
         asset, offset = found.asset, found.offset
-        partition.memory(asset)
-        partition.dirty.add(asset)
-        if offset >= partition.ahead.get(asset, 0):
+        if not partition.charges:  # its states are in the checkpoint until the first swap
+            partition.windows.overhaul(asset, offset)
+        elif offset >= partition.ahead.get(asset, 0):
+            partition.memory(asset)
+            partition.dirty.add(asset)
             lives = [name for name, each in partition.charges.items() if each.cadence.memory is not msgspec.UNSET]
             t = partition.windows.newest_t(asset)
             partition.windows.overhaul(asset, offset)

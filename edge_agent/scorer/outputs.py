@@ -78,6 +78,7 @@ def checkpoint(partition: Partition, swaps: Mapping[str, Charge], now_ms: int) -
         upto=partition.position,
         charges={**partition.charges, **swaps},
         counts=dict(partition.counts),
+        renewed={asset: at for asset, at in partition.windows.renewed.items() if asset not in partition.memories},
         dead_letters_from=partition.dead_letters_from,
     )
     declared = [_stored(state.swap_key(swap), swap, partition.position, now_ms) for swap in swaps.values()]

@@ -111,7 +111,7 @@ class Partition:
             episodes=memory.saved if memory.following is None else memory.following.snapshot(),
             unheeded=memory.unheeded,
             void_since=memory.void_since,
-            renewed=self.windows.renewed(asset),
+            renewed=self.windows.renewed.get(asset, -1),
         )
 
     def unloaded(self, loaded: Collection[Id]) -> list[Charge]:

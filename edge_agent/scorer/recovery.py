@@ -82,6 +82,9 @@ def restore(number: int, remembered: Remembered, again: Mapping[str, list[Came]]
             refilled.update(partition.windows.swap(charge.asset_class, charge.cadence, again[charge.asset_class]))
         else:
             partition.windows.set_cadence(charge.asset_class, charge.cadence)
+    for asset, offset in remembered.checkpoint.renewed.items():
+        if asset not in remembered.assets:
+            partition.windows.renew(asset, offset)
     for asset, state in remembered.assets.items():
         _restore_asset(partition, asset, state, stale=state.asset_class in again and state.upto <= upto)
     adopt(partition, refilled)

@@ -48,6 +48,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     upto: int
     charges: dict[str, Charge]  # by asset class
     counts: dict[str, int]
+    renewed: dict[str, int] = {}  # as that of AssetState, of assets without one
     dead_letters_from: int = 0  # offset in `dead-letters` before which none is from a reading at `upto` or later
     v: int = 1
 

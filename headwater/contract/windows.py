@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -114,7 +114,7 @@ class Windows:
             track.windower.overhaul(offset)
 
     def swap(self, asset_class: str, cadence: Cadence, rewound: Iterable[Came]) -> list[str]:
-        """Cut the windows of a class by `cadence` from here on; the assets whose windows or lives are other ones now.
+        """Cut the windows of a class by `cadence` from here on; the assets of which something else is to be stored now.
 
         `rewound` holds readings of any class and overhauls before the swap, each asset's in log order.
         """
@@ -154,9 +154,10 @@ class Windows:
         track = self._tracks.get(asset)
         return (track.asset_class, track.windower.snapshot()) if track else None
 
-    def renewed(self, asset: str) -> int:
-        """Offset of an overhaul behind which no reading of the asset came yet, -1 without one."""
-        return self._renewed.get(asset, -1)
+    @property
+    def renewed(self) -> Mapping[str, int]:
+        """By asset the offset of an overhaul behind which no reading of it came yet."""
+        return self._renewed
 
     def newest_t(self, asset: str) -> int | None:
         """Sensor time in ms of the asset's newest reading, None where it has no window."""
