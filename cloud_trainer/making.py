@@ -14,6 +14,7 @@ from cloud_trainer import parity, train
 from cloud_trainer.calibration.spec import Calibrated, calibrate
 from cloud_trainer.certificates.certifying import certify
 from cloud_trainer.certificates.replay import Replay, replay
+from cloud_trainer.datasets.spikes import tamed
 from cloud_trainer.drift.reference import reference
 from cloud_trainer.parity import Parity
 from cloud_trainer.recipe import Recipe
@@ -35,19 +36,24 @@ class Made(NamedTuple):
     parity: Parity
     certificates: tuple[Certificate, ...] = ()
     episodes: Calibrated | None = None
+    wild: dict[str, int] = {}  # noqa: RUF012  values that were taken for missing, by channel; never written to
 
 
 def make(learn: TrainingSet, recipe: Recipe) -> Made:
-    """Train, export, and compare in the runtime of the edge; GateFailed for too little data, or a difference."""
+    """Train, export, and compare in the runtime of the edge; GateFailed for too little data, or a difference.
+
+    What no machine reads (datasets/spikes.py) is missing to all of it.
+    """
+    learn, wild = tamed(learn, recipe.accept)
     trained = train.train(learn, recipe)
     model = trained.detector.export()
     if model is None:
         raise Defect(f"a yardstick was chosen to ship: {trained.algorithm}")
     checked = parity.check(trained, model, recipe.rule)
     if recipe.alarms_a_week is None:
-        return Made(learn, recipe, trained, model, checked)
+        return Made(learn, recipe, trained, model, checked, wild=wild)
     episodes = calibrate(learn, trained.spec, trained.windows, recipe.margin, recipe.alarms_a_week)
-    return Made(learn, recipe, trained, model, checked, episodes=episodes)
+    return Made(learn, recipe, trained, model, checked, episodes=episodes, wild=wild)
 
 
 def replay_of(made: Made) -> Replay:
@@ -88,6 +94,7 @@ def make_manifest(request_id: str, version: int, made: Made) -> Manifest:
             "windows_compared": checked.windows,
             "alarms_in_training": checked.alarms,
             "reference": reference(trained.spec, made.learn),
+            **({"values_taken_for_missing": made.wild} if made.wild else {}),
             **({} if made.episodes is None else {"margin": made.episodes.margin._asdict()}),
         },
         code=code_version(),

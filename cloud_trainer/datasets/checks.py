@@ -6,6 +6,7 @@
 | `flat` | a channel that stood still for a fifth of an asset's readings, 100 at least | warning |
 | `unit` | a channel of a site ten times as high and restless as at other sites, or as low | error; warning from 4 |
 | `unit-jump` | the same from one moment on within the readings of an asset | warning |
+| `spike` | values as for "no value" (-9999), single ones far from all others | warning; error where these are often |
 | `time-repeated`, `time-backward` | readings with the time of the one before, or an earlier one | error above 5 % |
 | `clock` | a channel that tells the row number: it only grows, or only falls | error; warning for one with steps |
 | `label` | a channel that is called as a label is, or equals one | error |
@@ -27,6 +28,7 @@ from cloud_trainer.datasets.collecting import Collected, training_set
 from cloud_trainer.datasets.columns import Table
 from cloud_trainer.datasets.health import Mask, in_episode
 from cloud_trainer.datasets.leaks import leaks
+from cloud_trainer.datasets.spikes import spikes
 from cloud_trainer.datasets.units import units
 from cloud_trainer.recipe import Recipe
 from cloud_trainer.series import TrainingSet
@@ -99,6 +101,7 @@ def examine(
     found += _missing(tables, channels, recipe.present)
     found += _flat(tables, channels)
     found += [Finding(*each) for each in units(tables, channels)]
+    found += [Finding(*each) for each in spikes(tables, channels, labels, recipe.accept)]
     found += _times(tables)
     found += [Finding(*each) for each in leaks(tables, channels, labels)]
     judged = [msgspec.structs.replace(each, level="warning") if each.name in recipe.accept else each for each in found]

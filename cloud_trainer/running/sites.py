@@ -19,6 +19,7 @@ import numpy as np
 
 from cloud_trainer import asset
 from cloud_trainer.calibration.spec import healthy_of, rows_of
+from cloud_trainer.datasets.spikes import without
 from cloud_trainer.recipe import Recipe
 from cloud_trainer.running.runner import Runner
 from cloud_trainer.series import Floats, Series, TrainingSet, Windows, cut, vectors
@@ -57,7 +58,7 @@ class Measure:
 
     def __call__(self, one: tuple[str, Series]) -> Own:
         """Scaling and blocks of one asset; the last share of its readings is held out for the blocks."""
-        key, series = one
+        key, (series, _) = one[0], without(one[1], self.channels, self.recipe.accept)
         windows = cut(series, self.channels, self.features.channels, self.recipe)
         at = int(len(series) * (1 - self.recipe.holdout))
         fitted, held_out = windows.between(0, at), windows.between(at, len(series))
