@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import secrets
-import time
 from pathlib import Path
 
 import msgspec
@@ -17,14 +14,13 @@ from cloud_trainer.datasets.cli import app as dataset_app
 from cloud_trainer.datasets.stream_cli import simulate_stream
 from cloud_trainer.judging.cli import compare, publish
 from cloud_trainer.labels.cli import label
+from cloud_trainer.life.cli import life
 from cloud_trainer.options import AS_JSON, CLASS, OFFSETS
-from cloud_trainer.pool.words import table
 from cloud_trainer.settings import TrainerSettings
+from cloud_trainer.showing import card_of, line_of, request_of, show_run
 from cloud_trainer.tracing.cli import explain, lineage
-from headwater.contract.errors import BadInput, GateFailed
-from headwater.contract.manifest import MANIFEST_FILE, Manifest, decode_manifest, model_path
-from headwater.contract.messages import RetrainRequest, TrainingRun
-from headwater.contract.names import check_name
+from headwater.contract.errors import BadInput
+from headwater.contract.manifest import MANIFEST_FILE, decode_manifest, model_path
 from headwater.transport import logs
 from headwater.transport.settings import load
 
@@ -78,7 +74,7 @@ def request(
     """
     from cloud_trainer.runs import Runs  # noqa: PLC0415  # librdkafka, which `--help` does not need
 
-    asked = _request(asset_class, offsets, reason, request_id, dataset)
+    asked = request_of(asset_class, offsets, reason, request_id, dataset)
     if dry_run:
         typer.echo(json.dumps(msgspec.to_builtins(asked), indent=2))
         return
@@ -86,7 +82,7 @@ def request(
     runs.prepare()
     runs.request(asked)
     if wait:
-        _show(runs.wait(asked.request_id, timeout_s), as_json)
+        show_run(runs.wait(asked.request_id, timeout_s), as_json)
     else:
         told = {"request_id": asked.request_id}
         typer.echo(json.dumps(told) if as_json else f"requested: {asked.request_id}; headwater train jobs shows it")
@@ -122,9 +118,9 @@ def run(
     """
     from cloud_trainer import local  # noqa: PLC0415  # numpy, which `--help` does not need
 
-    settings, asked = _settings(budget), _request(asset_class, offsets, reason, "", dataset)
+    settings, asked = _settings(budget), request_of(asset_class, offsets, reason, dataset=dataset)
     if folder is None and out is None and not dry_run:
-        _show(local.publish(settings, asked), as_json)
+        show_run(local.publish(settings, asked), as_json)
         return
     if folder is not None and out is None and not dry_run:
         raise BadInput("a model from a folder is not published directly", hint="add --out DIR; headwater train publish")
@@ -132,7 +128,7 @@ def run(
     made = local.from_recordings(settings, *recorded) if folder else local.from_cluster(settings, asked)
     manifest = local.write(made, asked.request_id, version, None if dry_run else out)
     written = f"\nwritten to {out}; publish it with: headwater train publish {out}" if out and not dry_run else ""
-    typer.echo(manifest.encode().decode() if as_json else _card(manifest) + written)
+    typer.echo(manifest.encode().decode() if as_json else card_of(manifest) + written)
 
 
 @app.command()
@@ -162,7 +158,7 @@ def sites(
 
     if runner not in (None, "pool", "ray"):
         raise BadInput(f"there is no runner {runner!r}", hint="pool or ray")
-    asked = _request(asset_class, offsets, "scaling and thresholds of all sites", request_id)
+    asked = request_of(asset_class, offsets, "scaling and thresholds of all sites", request_id)
     sites_cli.carry_out(
         load("trainer", TrainerSettings),
         sites_cli.Asked(asked, model, version, folder, out, runner, as_json, dry_run),  # type: ignore[arg-type]  # checked above
@@ -184,7 +180,7 @@ def jobs(as_json: bool = AS_JSON) -> None:
         typer.echo(json.dumps({"runs": [msgspec.to_builtins(one) for one in found]}, indent=2))
         return
     for one in found:
-        typer.echo(_line(one))
+        typer.echo(line_of(one))
     if not found:
         typer.echo("no requests yet; headwater train request --help")
 
@@ -205,9 +201,10 @@ def show(
     if version not in models.versions(asset_class):
         raise BadInput(f"version {version} of {asset_class} is not published")
     data = models.read(model_path(asset_class, version, MANIFEST_FILE))
-    typer.echo(data.decode() if as_json else _card(decode_manifest(data)))
+    typer.echo(data.decode() if as_json else card_of(decode_manifest(data)))
 
 
+app.command()(life)
 app.command()(simulate_stream)
 app.command()(compare)
 app.command()(publish)
@@ -218,62 +215,8 @@ app.command()(explain)
 app.command()(lineage)
 
 
-def _request(
-    asset_class: str, offsets: Path | None, reason: str, request_id: str, dataset: str | None = None
-) -> RetrainRequest:
-    check_name(asset_class, "asset class")
-    name = request_id or f"{asset_class}-{int(time.time())}-{secrets.token_hex(3)}"
-    ranges, digest = None, None
-    if offsets is not None or dataset is not None:
-        from cloud_trainer.datasets import sessions  # noqa: PLC0415  # numpy, which `--help` does not need
-
-        ranges, digest = sessions.asked_for(load("trainer", TrainerSettings), asset_class, offsets, dataset)
-    return RetrainRequest(name, asset_class, ranges, getpass.getuser(), reason, digest)
-
-
 def _settings(budget: float | None) -> TrainerSettings:
     settings = load("trainer", TrainerSettings)
     if budget is None:
         return settings
     return settings.model_copy(update={"recipe": settings.recipe.model_copy(update={"budget_s": budget})})
-
-
-def _show(run: TrainingRun, as_json: bool) -> None:
-    typer.echo(json.dumps(msgspec.to_builtins(run), indent=2) if as_json else _line(run))
-    if run.state == "failed":
-        raise GateFailed(f"request {run.request_id} failed: {run.detail}")
-
-
-def _line(run: TrainingRun) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.at / 1000))
-    outcome = (
-        f"version {run.version} from {run.records:,} records in {run.seconds:.1f} s"
-        if run.state == "published"
-        else run.detail
-    )
-    return f"{when}  {run.request_id}  {run.asset_class}  {run.state}  {outcome}"
-
-
-def _card(manifest: Manifest) -> str:
-    data = manifest.dataset
-    lines = [
-        f"{manifest.asset_class} version {manifest.version}, {manifest.algorithm}, {manifest.created_at}",
-        f"  model: {manifest.size_bytes:,} bytes, sha256 {manifest.sha256}",
-        f"  features of {', '.join(manifest.features.channels)}",
-        f"  window {manifest.features.window} readings, step {manifest.features.step}",
-        f"  dataset: {data.records:,} records, sha256 {data.sha256}",
-        *(f"    {topic}: {_ranges(parts)}" for topic, parts in sorted(data.offsets.items())),
-        *(f"    left out, {reason}: {count:,}" for reason, count in sorted(data.excluded.items())),
-        f"  threshold: {manifest.thresholds['']:.3f} for assets without their own, of {len(manifest.thresholds) - 1}",
-        *(f"  parity on {runtime}: {worst:.1e} relative" for runtime, worst in manifest.parity.items()),
-        *(
-            f"  certified for {one.runtime}: {one.windows:,} windows, {one.flips} flips"
-            for one in manifest.certificates
-        ),
-        *(f"  {line}" for line in table(manifest.metrics)),
-    ]
-    return "\n".join(lines)
-
-
-def _ranges(parts: dict[str, tuple[int, int]]) -> str:
-    return ", ".join(f"{partition}: {start} to {end}" for partition, (start, end) in sorted(parts.items()))

@@ -9,9 +9,9 @@ made twice, nor announced twice; a decision may be written twice.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -19,6 +19,9 @@ from prometheus_client import Counter, Histogram
 from cloud_trainer.datasets import building, checks
 from cloud_trainer.datasets.collecting import Collected, training_set
 from cloud_trainer.judging import gate
+from cloud_trainer.judging.decision import Decision
+from cloud_trainer.life.choosing import check_installed, recipe_of
+from cloud_trainer.life.recipe import LifeRecipe
 from cloud_trainer.making import Made, certified, make, make_manifest
 from cloud_trainer.recipe import Recipe
 from cloud_trainer.runs import FINAL, Runs
@@ -50,6 +53,14 @@ class Models(Protocol):
         ...
 
 
+class Product(NamedTuple):
+    """A certified model of either kind: its bytes, its manifest by version, and what the judge says of that."""
+
+    data: bytes
+    manifest: Callable[[int], Manifest]
+    judged: Callable[[Manifest], Decision | None]
+
+
 class Job:
     """Carries out requests."""
 
@@ -61,13 +72,15 @@ class Job:
         recipe: Recipe,
         store: ObjectStore | None = None,
         runtimes: Sequence[Path] = (),
+        life: Mapping[str, LifeRecipe] | None = None,
     ) -> None:
         """`store` is where frozen datasets are; without one a request for such a dataset fails.
 
-        `runtimes` are interpreters whose runtimes must be certified for a model (`certified`).
+        `runtimes` are interpreters whose runtimes must be certified for a model (`certified`). Of a class in `life`, or
+        whose newest version says what remains of a life, the next model says so too.
         """
         self._kafka, self._runs, self._models, self._recipe = settings, runs, models, recipe
-        self._store, self._runtimes = store, runtimes
+        self._store, self._runtimes, self._life = store, runtimes, life or {}
 
     def run(self, request: RetrainRequest) -> TrainingRun:
         """The outcome of a request, which is carried out unless it has one already.
@@ -108,27 +121,48 @@ class Job:
     def _publish(self, request: RetrainRequest) -> Manifest:
         made = self._made(request)
         version = max(self._models.versions(request.asset_class), default=0) + 1
-        manifest = make_manifest(request.request_id, version, made)
-        decision = gate.judged(self._models, made.learn, manifest, made.model)
+        manifest = made.manifest(version)
+        decision = made.judged(manifest)
         if decision is not None:
             self._runs.write(decision.as_run())
             manifest = gate.consented(decision, manifest)
         self._models.publish(
             {
-                model_path(request.asset_class, version, MODEL_FILE): made.model,
+                model_path(request.asset_class, version, MODEL_FILE): made.data,
                 model_path(request.asset_class, version, MANIFEST_FILE): manifest.encode(),
             }
         )
         return manifest
 
-    def _made(self, request: RetrainRequest) -> Made:
+    def _made(self, request: RetrainRequest) -> Product:
         """A certified model; Defect where making it ends in a way that nobody has thought of."""
         try:
-            return certified(make_from(self._kafka, request, self._recipe, self._store), self._runtimes)
+            life = recipe_of(self._models, request.asset_class, self._life)
+            return self._detector(request) if life is None else self._of_lives(request, life)
         except HeadwaterError:
             raise
         except Exception as error:  # the outermost door of a request: its data may hold what nobody has thought of
             raise Defect(f"training ended with {type(error).__name__}: {error}") from error
+
+    def _detector(self, request: RetrainRequest) -> Product:
+        made = certified(make_from(self._kafka, request, self._recipe, self._store), self._runtimes)
+        return Product(
+            made.model,
+            lambda version: make_manifest(request.request_id, version, made),
+            lambda manifest: gate.judged(self._models, made.learn, manifest, made.model),
+        )
+
+    def _of_lives(self, request: RetrainRequest, life: LifeRecipe) -> Product:
+        check_installed()
+        from cloud_trainer.life import making, requests  # noqa: PLC0415  what they need is in the extra `train`
+
+        found = collected(self._kafka, request, self._recipe, self._store)
+        made = requests.make_from(found, self._recipe, life, self._runtimes)
+        return Product(
+            made.data,
+            lambda version: making.make_manifest(request.request_id, version, made),
+            lambda manifest: requests.judged(self._models, made, manifest),
+        )
 
 
 def make_from(
@@ -139,7 +173,7 @@ def make_from(
     Raises DataMissing, BadInput, Refused, Untrusted (the dataset), GateFailed (its checks, the model), Transient (the
     cluster, the store).
     """
-    learn = checks.fit_to_learn(_collected(settings, request, recipe, store), recipe)
+    learn = checks.fit_to_learn(collected(settings, request, recipe, store), recipe)
     _log.info("dataset read", records=learn.source.records, left_out=learn.source.excluded)
     made = make(learn, recipe)
     _log.info("trained and compared", windows=made.parity.windows, worst=made.parity.worst)
@@ -150,12 +184,11 @@ def read_dataset(
     settings: KafkaSettings, request: RetrainRequest, recipe: Recipe, store: ObjectStore | None = None
 ) -> TrainingSet:
     """The readings of a request's range, or of all there is by now, unchecked; raises as `make_from` does."""
-    return training_set(_collected(settings, request, recipe, store), recipe)
+    return training_set(collected(settings, request, recipe, store), recipe)
 
 
-def _collected(
-    settings: KafkaSettings, request: RetrainRequest, recipe: Recipe, store: ObjectStore | None
-) -> Collected:
+def collected(settings: KafkaSettings, request: RetrainRequest, recipe: Recipe, store: ObjectStore | None) -> Collected:
+    """All that is in the range or the frozen dataset of a request; raises as `make_from` does for the dataset."""
     if request.dataset is None or request.offsets is not None:
         found = building.from_kafka(settings, request.asset_class, request.offsets, recipe)
         building.expect_digest(found, request.dataset)

@@ -36,7 +36,9 @@ def make_job(settings: TrainerSettings) -> tuple[Job, Runs]:
     runs = Runs(settings.kafka)
     store = open_store(settings.objects)
     models = Publisher(store, settings.keys, "models")
-    return Job(settings.kafka, runs, models, settings.recipe, store, settings.parity.runtimes), runs
+    return Job(
+        settings.kafka, runs, models, settings.recipe, store, settings.parity.runtimes, settings.life_recipes
+    ), runs
 
 
 def make_triggers(settings: TrainerSettings, runs: Runs) -> Triggers:

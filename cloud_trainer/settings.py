@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloud_trainer.drift.settings import DriftRecipe, Scheduled
+from cloud_trainer.life.recipe import LifeClass, LifeRecipe
 from cloud_trainer.recipe import Recipe
 from headwater.transport.kafka_batch.settings import KafkaSettings
 from headwater.transport.objects.store import ObjectSettings
@@ -41,6 +42,9 @@ class TrainerSettings(BaseModel):
     )
     group: str = Field("headwater-trainer", min_length=1, description="Consumer group that shares out the requests.")
     recipe: Recipe = Field(Recipe(), description="How a model is made.")
+    life: tuple[LifeClass, ...] = Field(
+        (), description="Classes whose models say what remains of a life, each with how they are made."
+    )
     parity: ParitySettings = Field(ParitySettings(), description="Which runtimes a model must be certified for.")
     runner: Literal["pool", "ray"] = Field(
         "pool", description="What works on many assets at once: processes of this machine, or Ray (extra `ray`)."
@@ -63,3 +67,8 @@ class TrainerSettings(BaseModel):
         min_length=1,
         description="Address that metrics are served on; 0.0.0.0 in a container, to whoever reaches it.",
     )
+
+    @property
+    def life_recipes(self) -> dict[str, LifeRecipe]:
+        """Recipes of the classes in `life`; of a class that is there twice the last."""
+        return {each.asset_class: each.recipe for each in self.life}

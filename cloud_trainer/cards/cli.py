@@ -34,17 +34,24 @@ def card(
 
     Example:  headwater train card my-model --folder recordings --behind 400 --out card
     """
-    from cloud_trainer.cards import page, writing  # noqa: PLC0415  # matplotlib, which `--help` does not need
-    from cloud_trainer.judging.asked import Range  # noqa: PLC0415  # numpy, as above
+    from cloud_trainer.cards import page, remaining, writing  # noqa: PLC0415  # matplotlib, which `--help` does not need
+    from cloud_trainer.judging import lives_asked  # noqa: PLC0415  # numpy, as above
+    from cloud_trainer.judging.asked import Range  # noqa: PLC0415  # as above
+    from cloud_trainer.tracing.finding import found  # noqa: PLC0415  # as above
 
     settings = load("trainer", TrainerSettings)
     where = Range(folder, site, behind, offsets_of(offsets), dataset, labels)
-    told, drawn = writing.make(settings, model, where, predictions)
+    named = found(settings, model)
+    make = remaining.make if lives_asked.is_asked(named) else writing.make
+    told, drawn = make(settings, named, where, predictions)
     files = writing.write(told, drawn, out)
     if as_json:
         typer.echo(json.dumps(told, indent=2))
         return
     for name, one in told["figures"].items():
         typer.echo(f"{page.TITLES.get(name, name):<40} {'-' if one['value'] is None else format(one['value'], '.3g')}")
-    typer.echo(page.labels_said(told))
+    for name, value in (told["remaining_life"] or {}).items():
+        typer.echo(f"{'Remaining life, ' + name:<40} {value:.3g}")
+    if told["alarms"] is not None:
+        typer.echo(page.labels_said(told))
     typer.echo(f"written to {out}: {', '.join(files)}")

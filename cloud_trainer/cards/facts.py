@@ -12,8 +12,10 @@ from cloud_trainer.cards.life import Predictions
 from cloud_trainer.judging import counts
 from cloud_trainer.judging.decision import JUDGE_FILE, decode_decision
 from cloud_trainer.judging.material import FAULT
+from cloud_trainer.tracing.models import Model
 from cloud_trainer.tracing.words import explained
 from headwater.contract.features import CLASS_WIDE
+from headwater.contract.manifest import Manifest
 from headwater.contract.messages import RetrainRequest, TrainingRun
 from headwater.transport.code_version import code_version
 from headwater.transport.files import read_named
@@ -27,16 +29,13 @@ def facts(
 ) -> dict[str, Any]:
     """Everything on the card but its pictures."""
     model, material = evidence.model, evidence.material
-    told = explained(model, request, run)
-    if model.folder is not None and (model.folder / JUDGE_FILE).exists():
-        decision = decode_decision(read_named(model.folder / JUDGE_FILE, 16 << 20))
-        told["judge"] = {"sha256": decision.digest(), "verdict": decision.verdict, "reasons": decision.reasons}
+    told = judged_beside(model, explained(model, request, run))
     source = material.learn.source
     return {
         "kind": "model-card",
         "v": 1,
         "model": told,
-        "trained_on": trained_on(evidence),
+        "trained_on": learned_from(model.manifest),
         "seen_on": {
             "dataset": msgspec.to_builtins(source),
             "labels_sha256": material.labels_sha256,
@@ -60,9 +59,17 @@ def facts(
     }
 
 
-def trained_on(evidence: Evidence) -> list[str]:
-    """Sentences on what the model learned from."""
-    manifest = evidence.model.manifest
+def judged_beside(model: Model, told: dict[str, Any]) -> dict[str, Any]:
+    """The same with the judge's decision that lies beside the model, if one does."""
+    if model.folder is None or not (model.folder / JUDGE_FILE).exists():
+        return told
+    decision = decode_decision(read_named(model.folder / JUDGE_FILE, 16 << 20))
+    judge = {"sha256": decision.digest(), "verdict": decision.verdict, "reasons": decision.reasons}
+    return {**told, "judge": judge}
+
+
+def learned_from(manifest: Manifest) -> list[str]:
+    """Sentences on what a model learned from."""
     data, metrics = manifest.dataset, manifest.metrics
     said = [f"{data.records:,} readings of the class {manifest.asset_class}, dataset sha256 {data.sha256}"]
     if "assets" in metrics:

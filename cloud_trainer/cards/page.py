@@ -49,6 +49,12 @@ def page(told: dict[str, Any], pictures: list[Picture]) -> bytes:
 
 def _seen(told: dict[str, Any]) -> str:
     seen = told["seen_on"]
+    if told["alarms"] is None:
+        how = ", each by a model that had not learned from its asset" if seen["is_left_out"] else ""
+        return (
+            f"Asked about {seen['readings']:,} cycles of {seen['assets']} lives{how}; "
+            f"dataset sha256 {seen['dataset']['sha256']}."
+        )
     whose = "the readings that it was trained on" if seen["is_training_data"] else "readings"
     return (
         f"Seen on {seen['readings']:,} {whose} of {seen['assets']} assets, {seen['readings_counted']:,} of which "
@@ -72,7 +78,8 @@ def _figures(told: dict[str, Any]) -> str:
     ]
     for name, value in (told["remaining_life"] or {}).items():
         rows.append(f"<tr><td>Remaining life, {_text(name)}</td><td class='n'>{_number(value)}</td><td></td></tr>")
-    return f"<table>{''.join(rows)}</table><p class='dim'>In brackets: 95 of 100 draws of blocks of readings.</p>"
+    note = "<p class='dim'>In brackets: 95 of 100 draws of blocks of readings.</p>" if told["figures"] else ""
+    return f"<table>{''.join(rows)}</table>{note}"
 
 
 def _picture(picture: Picture) -> str:

@@ -15,6 +15,8 @@ from headwater.transport.pictures import BLUE, GREEN, GREY, ORANGE, RED, png
 
 _MOST_ASSETS = 4
 _MOST_POINTS = 3000
+_MOST_PREDICTIONS = 600
+_OFF_BINS = 20
 _MOST_CHANNELS = 8
 _LEAST_LEVEL = 1e-3
 _LARGE = 0.25  # PSI
@@ -138,12 +140,22 @@ def _drift(evidence: Evidence) -> Picture:
 
 def remaining(life: Predictions) -> Picture:
     """Remaining life as predicted, over what it was where that is known, else in order of the prediction."""
+    every = max(1, -(-len(life.predicted) // _MOST_PREDICTIONS))
 
     def draw(_figure: Any, axes: list[Any]) -> None:
         known = life.left is not None
         x = life.left if life.left is not None else np.argsort(np.argsort(life.predicted)).astype(np.float64)
-        off = np.abs(np.stack([life.predicted - life.low, life.high - life.predicted]))
-        axes[0].errorbar(x, life.predicted, yerr=off, fmt="o", markersize=2.5, color=BLUE, ecolor=GREY, linewidth=0.6)
+        off = np.abs(np.stack([life.predicted - life.low, life.high - life.predicted]))[:, ::every]
+        axes[0].errorbar(
+            x[::every],
+            life.predicted[::every],
+            yerr=off,
+            fmt="o",
+            markersize=2.5,
+            color=BLUE,
+            ecolor=GREY,
+            linewidth=0.6,
+        )
         if known:
             most = float(max(x.max(initial=1), life.high.max(initial=1)))
             axes[0].plot([0, most], [0, most], color=GREEN, linewidth=0.8)
@@ -151,3 +163,26 @@ def remaining(life: Predictions) -> Picture:
         axes[0].set_ylabel("predicted remaining life")
 
     return Picture("remaining-life", "Remaining life", life.text, png(draw, width=6.0, height=3.4))
+
+
+def off_by_truth(life: Predictions) -> Picture:
+    """How far off predictions are, by what was left; `left` must be known."""
+    left = np.zeros(0) if life.left is None else life.left
+    off = life.predicted - left
+    edges = np.unique(np.quantile(left, np.linspace(0, 1, _OFF_BINS + 1)))
+    number = np.clip(np.searchsorted(edges, left, side="right") - 1, 0, max(0, len(edges) - 2))
+    bins = np.unique(number)
+    low, middle, high = (np.array([np.quantile(off[number == n], q) for n in bins]) for q in (0.1, 0.5, 0.9))
+    x = np.array([left[number == n].mean() for n in bins])
+
+    def draw(_figure: Any, axes: list[Any]) -> None:
+        axes[0].fill_between(x, low, high, color=BLUE, alpha=0.2, lw=0)
+        axes[0].plot(x, middle, color=BLUE, linewidth=1.2)
+        axes[0].axhline(0, color=GREY, linestyle="--", linewidth=0.8)
+        axes[0].set_xlabel("true remaining life")
+        axes[0].set_ylabel("predicted less true")
+
+    text = (
+        "Where it is off: the middle prediction, and the middle four fifths, by what was left. Above zero is too late."
+    )
+    return Picture("remaining-life-off", "How far off", text, png(draw, width=6.0, height=2.6))

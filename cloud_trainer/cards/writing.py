@@ -14,17 +14,17 @@ from cloud_trainer.cards.plots import Picture, pictures
 from cloud_trainer.judging.asked import Range, readings
 from cloud_trainer.progress import bar
 from cloud_trainer.settings import TrainerSettings
-from cloud_trainer.tracing.finding import found, history
+from cloud_trainer.tracing.finding import history
+from cloud_trainer.tracing.models import Model
 from headwater.transport.files import replace_durably
 
 CARD_FILE, PAGE_FILE = "card.json", "card.html"
 
 
 def make(
-    settings: TrainerSettings, name: str, where: Range, predictions: Path | None
+    settings: TrainerSettings, model: Model, where: Range, predictions: Path | None
 ) -> tuple[dict[str, Any], list[Picture]]:
     """The card of a model on these readings, and its pictures."""
-    model = found(settings, name)
     life = lives.read(predictions) if predictions is not None else None
     material = readings(settings, model, where)
     with bar("looking at assets", len(material.learn.series)) as tell:

@@ -34,7 +34,7 @@ def _certify(model: bytes, replay: Replay, rule: AlarmRule, interpreter: Path) -
     ran = runtimes.run(interpreter, model, replay.rows)
     if ran.parts.shape != replay.contributions.shape:
         raise GateFailed(f"{ran.runtime} gives {ran.parts.shape[1]} contributions, not as trained")
-    apart = _apart(ran.scores, replay.scores)
+    apart = _apart(ran.scores, replay.scores, replay.least)
     most = np.maximum(replay.contributions.max(axis=1), np.finfo(np.float32).tiny)
     of_parts = float((np.abs(ran.parts - replay.contributions).max(axis=1) / most).max())
     worst = float(apart.max())
@@ -50,9 +50,9 @@ def _certify(model: bytes, replay: Replay, rule: AlarmRule, interpreter: Path) -
     return Certificate(ran.runtime, len(apart), worst, p999, flips, sha256(model), replay.digest())
 
 
-def _apart(scores: Vectors, wanted: Floats) -> Floats:
+def _apart(scores: Vectors, wanted: Floats, least: float) -> Floats:
     """Relative differences; NaN, which is never within a tolerance, where one of them is not a number."""
-    return np.asarray(np.abs(scores - wanted) / np.maximum(np.abs(wanted), np.finfo(np.float32).tiny))
+    return np.asarray(np.abs(scores - wanted) / np.maximum(np.abs(wanted), least))
 
 
 def _flips(replay: Replay, scores: Vectors, rule: AlarmRule) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,7 @@ _FIELDS: dict[str, tuple[type[np.generic], int]] = {  # kind of number or text, 
     "rows": (np.float32, 2),
     "scores": (np.float64, 1),
     "contributions": (np.float64, 2),
+    "least": (np.float64, 1),
 }
 _WRITES = "headwater train run --out writes it"
 
@@ -50,11 +52,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Replay:
-    """Parts to be replayed, and what training computed of all their rows: scores [n] and contributions [n, P]."""
+    """Parts to be replayed, and what training computed of all their rows: scores [n] and contributions [n, P].
+
+    Scores below `least` may differ by as much as one of this size.
+    """
 
     parts: tuple[Part, ...]
     scores: Floats
     contributions: Floats
+    least: float = float(np.finfo(np.float32).tiny)
 
     @property
     def rows(self) -> Vectors:
@@ -103,6 +109,7 @@ def save(replayed: Replay, path: Path) -> None:
         rows=replayed.rows,
         scores=replayed.scores,
         contributions=replayed.contributions,
+        least=np.array([replayed.least]),
     )
     replace_durably(path, held.getvalue())
 
@@ -111,7 +118,7 @@ def load(path: Path) -> Replay:
     """Read what `save` wrote; BadInput where there is none, or one of less than LEAST windows, which proves nothing."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as held:
-            found = {name: held[name] for name in _FIELDS}
+            found = {name: held[name] for name in _FIELDS if name in held or name != "least"}
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}", hint=_WRITES) from error
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -124,12 +131,13 @@ def load(path: Path) -> Replay:
             found["names"], np.split(found["rows"], np.cumsum(found["lengths"])[:-1]), found["thresholds"], strict=True
         )
     )
-    return Replay(parts, found["scores"], found["contributions"])
+    least = float(found["least"][0]) if "least" in found else Replay.least  # older ones do not say
+    return Replay(parts, found["scores"], found["contributions"], least)
 
 
 def _problem(found: Mapping[str, npt.NDArray[Any]]) -> str:
     """Why these are not the arrays of `save`; empty where they are."""
-    for name, (dtype, dimensions) in _FIELDS.items():
+    for name, (dtype, dimensions) in ((name, _FIELDS[name]) for name in found):
         if found[name].ndim != dimensions or not np.issubdtype(found[name].dtype, dtype):
             return f"{name} has the type {found[name].dtype} and the shape {found[name].shape}"
     lengths, thresholds, windows = found["lengths"], found["thresholds"], len(found["rows"])
@@ -139,6 +147,8 @@ def _problem(found: Mapping[str, npt.NDArray[Any]]) -> str:
         return "its windows do not fit"
     if not (np.isfinite(thresholds).all() and (thresholds > 0).all()):
         return "a threshold is none"
+    if "least" in found and not (len(found["least"]) == 1 and 0 < found["least"][0] < math.inf):
+        return "the size of its least score is none"
     return f"{windows:,} windows, {LEAST:,} are needed" if windows < LEAST else ""
 
 

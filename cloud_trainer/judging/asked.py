@@ -19,7 +19,6 @@ from cloud_trainer.labels.joining import episodes, truth_of
 from cloud_trainer.progress import bar
 from cloud_trainer.runs import Runs
 from cloud_trainer.settings import TrainerSettings
-from cloud_trainer.tracing.finding import found
 from cloud_trainer.tracing.models import Model
 from headwater.contract import topics
 from headwater.contract.errors import BadInput
@@ -40,12 +39,11 @@ class Range(NamedTuple):
     labels: Path | None = None  # maintenance orders, instead of those on the topic
 
 
-def judged(settings: TrainerSettings, champion: str, challenger: str, where: Range) -> tuple[Compared, Model, Material]:
-    """Both models on these readings; the challenger and the material beside the outcome."""
-    first, second = found(settings, champion), found(settings, challenger)
-    given = readings(settings, second, where)
+def judged(settings: TrainerSettings, champion: Model, challenger: Model, where: Range) -> Compared:
+    """Both models on these readings."""
+    given = readings(settings, challenger, where)
     with bar("judging assets", len(given.learn.series)) as tell:
-        return compare(first, second, given, tell=tell), second, given
+        return compare(champion, challenger, given, tell=tell)
 
 
 def readings(settings: TrainerSettings, model: Model, where: Range) -> Material:

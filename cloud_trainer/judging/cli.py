@@ -52,17 +52,22 @@ def compare(
     """Judge champion against challenger on the same readings, with intervals, by asset and by slice.
 
     The decision is written as judge.json into the challenger's folder, where it has one. Nothing is promoted on what it
-    was trained on, nor on fewer than five assets.
+    was trained on, nor on fewer than five assets. Models of remaining life are judged on lives that ended in failure.
 
     Example:  headwater train compare pump my-model --offsets newer.json --record
 
     Example:  headwater train compare old new --folder recordings --behind 400
     """
-    from cloud_trainer.judging import asked, words  # noqa: PLC0415  # numpy, which `--help` does not need
+    from cloud_trainer.judging import asked, lives_asked, words  # noqa: PLC0415  # numpy, which `--help` does not need
+    from cloud_trainer.tracing.finding import found  # noqa: PLC0415  # as above
 
     settings = load("trainer", TrainerSettings)
     where = asked.Range(folder, site, behind, offsets_of(offsets), dataset, labels)
-    outcome, second, _ = asked.judged(settings, champion, challenger, where)
+    first, second = found(settings, champion), found(settings, challenger)
+    if lives_asked.is_asked(first, second):
+        outcome = lives_asked.judged(settings, first, second, where)
+    else:
+        outcome = asked.judged(settings, first, second, where)
     written = [] if dry_run else asked.keep(settings, outcome, second, record=record)
     told = {**msgspec.to_builtins(outcome.decision), "sha256": outcome.decision.digest(), "written": written}
     typer.echo(json.dumps(told, indent=2) if as_json else "\n".join(words.lines_of(outcome.decision)))

@@ -21,14 +21,13 @@ from cloud_trainer.judging.counts import (
     ROWS,
     Blocks,
 )
-from cloud_trainer.judging.decision import Decision, Figure, Part, Party, decide
+from cloud_trainer.judging.decision import Decision, Figure, Part, decide, party
 from cloud_trainer.judging.intervals import difference_of, interval, spread_of, student, symmetric
 from cloud_trainer.judging.material import UNKNOWN, Material, Truth
 from cloud_trainer.judging.seen import trained_on
 from cloud_trainer.judging.verdicts import Judge, Mask, Verdicts
 from cloud_trainer.series import Floats, Ints
 from cloud_trainer.tracing.models import Model
-from headwater.contract.canonical import sha256
 from headwater.contract.errors import BadInput, GateFailed
 from headwater.transport.code_version import code_version
 
@@ -76,6 +75,9 @@ def compare(
     """
     if champion.manifest.asset_class != challenger.manifest.asset_class:
         raise BadInput(f"{champion.name} and {challenger.name} are of different classes")
+    for model in (champion, challenger):
+        if model.manifest.life is not msgspec.UNSET:
+            raise BadInput(f"{model.name} says what remains of a life, and the other one finds anomalies")
     judged = _judge(champion, challenger, material, tell)
     block = _BLOCK_WINDOWS * max(m.manifest.features.window for m in (champion, challenger))
     blocks = _blocks(judged, block, lambda one: one.use)
@@ -112,8 +114,8 @@ def _decided(
     verdict, reasons = decide(main, figures, [*assets, *slices] if labelled else [], doubts, is_labelled=labelled)
     return Decision(
         asset_class=champion.manifest.asset_class,
-        champion=_party(champion),
-        challenger=_party(challenger),
+        champion=party(champion),
+        challenger=party(challenger),
         dataset=material.learn.source,
         labels_sha256=material.labels_sha256,
         readings=int(blocks.counts[:, 0, ROWS].sum()),
@@ -130,11 +132,6 @@ def _decided(
         code=code_version(),
         decided_at=int(time.time() * 1000),
     )
-
-
-def _party(model: Model) -> Party:
-    manifest = model.manifest
-    return Party(manifest.version, manifest.sha256, sha256(model.manifest_bytes), manifest.algorithm)
 
 
 def _judge(champion: Model, challenger: Model, material: Material, tell: Callable[[int], None]) -> list[_Judged]:

@@ -10,7 +10,8 @@ from typing import Literal
 
 import msgspec
 
-from headwater.contract.canonical import canonical_json, digest
+from cloud_trainer.tracing.models import Model
+from headwater.contract.canonical import canonical_json, digest, sha256
 from headwater.contract.errors import BadInput
 from headwater.contract.manifest import Dataset
 from headwater.contract.messages import TrainingRun
@@ -26,6 +27,12 @@ class Party(msgspec.Struct, frozen=True):
     sha256: str  # of the .tflite
     manifest_sha256: str
     algorithm: str
+
+
+def party(model: Model) -> Party:
+    """A model as a decision names it."""
+    manifest = model.manifest
+    return Party(manifest.version, manifest.sha256, sha256(model.manifest_bytes), manifest.algorithm)
 
 
 class Figure(msgspec.Struct, frozen=True):

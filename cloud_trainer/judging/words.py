@@ -14,7 +14,12 @@ def lines_of(decision: Decision) -> list[str]:
     one, other = decision.champion, decision.challenger
     champion = f"champion version {one.version} ({one.algorithm}, {one.sha256[:12]})"
     challenger = f"challenger ({other.algorithm}, {other.sha256[:12]})"
-    blocks = f"{decision.blocks} blocks of {decision.block_readings}, {decision.confidence:.0%} by {decision.units}"
+    cut = (
+        f"{decision.blocks} blocks of {decision.block_readings}"
+        if decision.block_readings
+        else f"{decision.blocks} lives"
+    )
+    blocks = f"{cut}, {decision.confidence:.0%} by {decision.units}"
     lines = [
         f"{decision.asset_class}: {champion} against {challenger}",
         f"  on {decision.readings:,} readings in {blocks}, dataset sha256 {decision.dataset.sha256}",
@@ -25,7 +30,8 @@ def lines_of(decision: Decision) -> list[str]:
     ]
     if len(decision.assets) > 1:
         lines += [f"  {decision.main} by asset", *_parts(decision.assets)]
-    lines += [f"  {decision.main} by third of a channel", *_parts(decision.slices), ""]
+    if decision.slices:
+        lines += [f"  {decision.main} by third of a channel", *_parts(decision.slices), ""]
     lines += [f"  {note}" for note in decision.notes]
     lines += [f"{_SAID[decision.verdict]}: {'; '.join(decision.reasons)}"]
     return [*lines, f"decision sha256 {decision.digest()}, by {said(decision.code)}"]

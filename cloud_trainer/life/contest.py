@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits
 
 from cloud_trainer.judging.intervals import student
 from cloud_trainer.life import network, training
@@ -107,16 +108,25 @@ def fitted(fleet: Fleet, trial: Trial, recipe: LifeRecipe) -> LifeModel:
 
 def trees(given: Featured, recipe: LifeRecipe) -> Callable[[Vectors], Floats]:
     """Boosted trees on the same features (scikit-learn's, as they come)."""
-    model = HistGradientBoostingRegressor(random_state=recipe.seed)
-    model.fit(given.rows, np.minimum(given.left, recipe.most))
-    return lambda rows: np.clip(model.predict(rows), 0.0, recipe.most)
+    return _grown(given.rows, given.left, recipe)
 
 
 def _clock(fleet: Fleet, given: Featured, recipe: LifeRecipe) -> Says:
     """Boosted trees on the cycles since the overhaul and nothing else."""
-    model = HistGradientBoostingRegressor(random_state=recipe.seed)
-    model.fit(np.concatenate([_cycles(len(each.sensors)) for each in fleet.histories]), given.left.clip(0, recipe.most))
-    return lambda _, cycles: np.clip(model.predict(cycles), 0.0, recipe.most)
+    grown = _grown(np.concatenate([_cycles(len(each.sensors)) for each in fleet.histories]), given.left, recipe)
+    return lambda _, cycles: grown(cycles)
+
+
+def _grown(rows: Vectors | Floats, left: Floats, recipe: LifeRecipe) -> Callable[[Vectors | Floats], Floats]:
+    with threadpool_limits(1):  # more wait for each other where the cores are not theirs alone
+        model = HistGradientBoostingRegressor(random_state=recipe.seed)
+        model.fit(rows, np.minimum(left, recipe.most))
+
+    def says(asked: Vectors | Floats) -> Floats:
+        with threadpool_limits(1):
+            return np.asarray(np.clip(model.predict(asked), 0.0, recipe.most))
+
+    return says
 
 
 def _cycles(count: int) -> Floats:

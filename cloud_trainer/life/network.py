@@ -40,11 +40,14 @@ class Network:
 
     def predict(self, rows: Vectors) -> Floats:
         """Remaining cycles [n] of feature vectors [n, features]."""
+        return np.clip(self.shares(rows) * self.most, 0.0, self.most)
+
+    def shares(self, rows: Vectors) -> Floats:
+        """What the last layer says [n], before it is cut to 0 … 1."""
         x = rows.astype(np.float32)
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             x = np.maximum(x @ weight + bias, 0)
-        share = (x @ self.weights[-1] + self.biases[-1])[:, 0]
-        return np.clip(share.astype(np.float64) * self.most, 0.0, self.most)
+        return np.asarray((x @ self.weights[-1] + self.biases[-1])[:, 0], dtype=np.float64)
 
     @property
     def parameters(self) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cloud_trainer.life.words import table as of_lives
+
 _TITLES = ("challenger", "found", "bytes", "µs", "trials", "")
 
 
@@ -14,6 +16,8 @@ def table(metrics: Mapping[str, Any]) -> list[str]:
     if not found or "contest" not in metrics:
         return []
     contest: Mapping[str, Any] = metrics["contest"]
+    if contest.get("figure") == "rmse":
+        return of_lives(metrics)
     rows = [_TITLES, *(_row(each) for each in found)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_TITLES) - 1)]
     lines = [

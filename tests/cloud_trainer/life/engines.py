@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +41,18 @@ def write(folder: Path, name: str, lives: Fleet, *, part: str) -> list[int]:
             lines.append(" ".join(map(str, (number, cycle + 1, *values))) + "  \n")
     (folder / f"{part}_{name}.txt").write_text("".join(lines))
     return left
+
+
+def write_lives(folder: Path, lives: Fleet) -> Path:
+    """Each engine as a recording, `engine-1.csv` and so on: a row an hour, up to its failure."""
+    folder.mkdir(parents=True, exist_ok=True)
+    header = ";".join(("datetime", *lives.settings, *lives.sensors))
+    for number, history in enumerate(lives.histories, 1):
+        rows = np.concatenate([history.settings, history.sensors], axis=1)
+        begin = datetime(2026, 1, 1, tzinfo=UTC)
+        lines = [
+            f"{begin + timedelta(hours=cycle):%Y-%m-%d %H:%M:%S};" + ";".join(f"{value:.6g}" for value in row)
+            for cycle, row in enumerate(rows)
+        ]
+        (folder / f"engine-{number}.csv").write_text("\n".join([header, *lines]) + "\n")
+    return folder
