@@ -9,34 +9,26 @@ from functools import partial
 from msgspec import Struct, structs
 
 from headwater.contract.errors import Defect, HeadwaterError, Refused
-from headwater.transport.kafka_batch import Batch, Fetched, Produced, Record, codes
-from headwater.transport.kafka_batch.batches import HEADER_BYTES, restamped_head
+from headwater.transport.kafka_batch import Fetched, Produced, codes
 from headwater.transport.kafka_batch.outbox import Outbox
 from headwater.transport.kafka_batch.routes import FETCH
 from headwater.transport.kafka_batch.topic_ids import topic_id
-from headwater.transport.kafka_batch.wire import Parts
 from replicator import underway
 from replicator.anchor import Lost, known_cause
 from replicator.beginning import first_position
-from replicator.corruption import Corruption
 from replicator.engine import Ends, Shipment, Unsettled, Written, missing
-from replicator.fitting import Fitter
 from replicator.journal import NOTHING
-from replicator.numbering import sequence
-from replicator.packing import merger
 from replicator.pipeline import Piece, Pipeline
-from replicator.position import FIRST_ERA, LAST_ERA, Gap, Mark, Position, thinned
+from replicator.position import LAST_ERA, Gap, Mark, Position, thinned
+from replicator.sending import Sender
 from replicator.way import Way
 
 _DOUBTS = 10  # anchors in a row without one acknowledgement between
 _DOUBTFUL = frozenset({codes.OUT_OF_ORDER_SEQUENCE, codes.DUPLICATE_SEQUENCE, codes.UNKNOWN_PRODUCER_ID})
 _CORRUPT = 2
-_SLOW_BYTES = 64 << 10  # what a link carries in a second or so, where batches are built anew all the time
-# Of older records a broker forgets the producer after a while (a day by default), and takes what follows a refused one.
-_REMEMBERED_MS = 12 * 3_600_000
 
 
-class BatchEngine:
+class BatchEngine(Sender):
     """Exactly once by the sequence anchor (anchor.py), with several batches under way (pipeline.py).
 
     A crash between the acknowledgement of a batch and the next stored position leaves a position that is behind: the
@@ -46,29 +38,14 @@ class BatchEngine:
     name = "batch"
 
     def __init__(self, way: Way, ends: Ends) -> None:
-        self.way = way
-        self._ends = ends
-        self._pid = -1
+        super().__init__(way, ends)
         self._acked: Position | None = None
         self._newest: tuple[int, int, int, int] | None = None  # a Mark, of the last batch that is whole at the target
         self._doubts = 0
         self._pipeline: Pipeline | None = None
         self._in_vain = 0
-        self._era = FIRST_ERA
-        self._next = 0  # source offset behind what was sent
-        self._count = 0  # records of the era that were sent
         self._tell: Callable[[], None] | None = None
-        self._limits = ends.account.limits(way)
-        self._fitter = Fitter(way, self._limits, ends.clock, codec=ends.lines.recompress)
-        ends.lines.governor.sizing.watch(self._pace)
-        self._corruption = Corruption(way)
-        self._merger = merger(ends.lines.recompress, self._fitter.reworked, partial(ends.account.reworked, way))
         self._relearn = False
-
-    def _pace(self, road_bytes: int) -> None:
-        """Heed the road; where it is slow, looking at every record for the proof costs nothing beside it."""
-        self._fitter.pace(road_bytes)
-        self._keeps_data = self._ends.keeps_data or road_bytes <= _SLOW_BYTES
 
     def watch(self, tell: Callable[[], None]) -> None:
         """See `Engine`."""
@@ -169,74 +146,7 @@ class BatchEngine:
         pipeline = self._pipeline
         if pipeline is None:
             raise Defect(f"{self.way}: shipping before anchoring")
-        try:
-            for batch, is_data in (found := self._merger.found(fetched, self._next)):
-                if batch.last_offset < self._next or self._left_behind(batch, last=batch is found[-1].batch):
-                    continue
-                if not is_data:
-                    self._corruption.check(batch, self._place)
-                    self._skip(pipeline, batch.last_offset + 1)
-                elif self._passes(batch):
-                    if not pipeline.takes(len(batch.raw)):
-                        await pipeline.room(len(batch.raw))
-                    self._send(pipeline, batch, self._whole(batch))
-                else:
-                    await self._send_anew(pipeline, batch)
-        except HeadwaterError:
-            await pipeline.settle()
-            raise
-
-    @property
-    def _place(self) -> tuple[int, int]:
-        return self._era, self._count
-
-    def _left_behind(self, batch: Batch, *, last: bool) -> bool:
-        return batch.base_offset < self._next and self._corruption.is_left(batch, self._next, self._place, last=last)
-
-    def _passes(self, batch: Batch) -> bool:
-        """Whether a batch goes as it is."""
-        now = self._ends.clock()
-        if batch.max_timestamp < now - min(_REMEMBERED_MS, self._limits.now.retention_ms):
-            self._corruption.check(batch, self._place)
-            self._ends.account.void(self.way, batch)
-        whole = batch.base_offset >= self._next and batch.last_offset - batch.base_offset + 1 == batch.count
-        return whole and not batch.is_append_time and self._fitter.takes(batch, now)
-
-    def _whole(self, batch: Batch) -> Piece:
-        """A batch that goes as it is, or one that stands for several of the source."""
-        source = self._merger.sources.get(batch.base_offset)
-        offsets = () if source is None else range(batch.base_offset, batch.last_offset + 1)
-        return Piece(batch.last_offset + 1, batch.count, len(batch.raw), source or batch, offsets=offsets)
-
-    def _send(self, pipeline: Pipeline, batch: Batch, piece: Piece) -> None:
-        head = restamped_head(batch, self._pid, self._era, sequence(self._count))
-        rest = batch.raw[HEADER_BYTES:]
-        piece.sent = head + rest if self._keeps_data else head
-        pipeline.post(piece, Parts(head, rest))
-        self._next, self._count = piece.next, self._count + piece.count
-
-    def _skip(self, pipeline: Pipeline, following: int) -> None:
-        if not pipeline.skip(following):
-            self._advance(following, 0)
-        self._next = following
-
-    async def _send_anew(self, pipeline: Pipeline, batch: Batch) -> None:
-        """Send the records that were not shipped in batches of our own; see fitting.py."""
-        found = self._unsent(batch)
-        pieces, replaced = self._fitter.fit(batch, found)
-        if replaced:
-            await self._ends.account.replaced(self.way, self._era, replaced)
-        self._ends.account.reworked(self.way, self._fitter.reworked)
-        newest = self._merger.sources.get(batch.base_offset, batch)
-        for piece in pieces:
-            made, size = piece.batch, len(piece.batch.raw)
-            await pipeline.room(size)
-            self._send(pipeline, made, Piece(piece.next, made.count, size, newest, offsets=piece.offsets))
-        if not pieces:
-            self._skip(pipeline, batch.last_offset + 1)
-
-    def _unsent(self, batch: Batch) -> list[Record]:
-        return [each for each in self._corruption.records(batch, self._place) if each.offset >= self._next]
+        await self._ship(pipeline, fetched)
 
     async def settle(self) -> None:
         """See `Engine`."""
@@ -257,7 +167,7 @@ class BatchEngine:
         if piece.next > batch.last_offset:
             self._newest = batch.base_offset, batch.last_offset + 1, batch.crc, acked.count
         self._fitter.settled(piece.next)
-        written = Written(acked.era, acked.source_next, acked.target_next, piece.sent, exact)
+        written = Written(acked.era, acked.source_next, acked.target_next, piece.stamp, exact, piece.sent)
         self._ends.on_shipped(self.way, Shipment(piece.count, piece.size, batch.max_timestamp, written))
         return None
 

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from headwater.contract.errors import DataMissing, HeadwaterError, Permanent, Refused, Transient, Untrusted
 from headwater.transport.kafka_batch import Cluster, Fetched, codes
+from headwater.transport.kafka_batch.wire import Buffer
 from replicator.account import Account
 from replicator.anchor import Anchor
 from replicator.journal import Journal
@@ -29,7 +30,7 @@ from replicator.way import Way
 
 
 class Written(NamedTuple):
-    """A batch at the target, for the proof: `sent` is its first 61 bytes as sent, or all of it (`Ends.keeps_data`).
+    """A batch at the target, for the proof: `stamp` as in proof/entry.py, `sent` all of it where that is kept.
 
     `exact`: it is one batch of the source, byte for byte. The offsets are those behind it.
     """
@@ -37,8 +38,9 @@ class Written(NamedTuple):
     era: int
     source_next: int
     target_next: int
-    sent: bytes | bytearray | memoryview
+    stamp: int
     exact: bool
+    sent: Buffer = b""
 
 
 class Shipment(NamedTuple):
@@ -72,7 +74,7 @@ class Ends:
     account: Account
     lines: Lines
     clock: Callable[[], int] = now_ms
-    keeps_data: bool = False  # whether `Written.sent` is the whole batch
+    keeps_data: bool = False  # whether `Written.sent` is kept
 
 
 class Engine(Protocol):

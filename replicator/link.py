@@ -6,6 +6,7 @@ Every step may be cut off by SIGKILL: what was shipped is read from the target a
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
@@ -191,6 +192,7 @@ class Link:
         self._refused = self._observer.refused = topics.refused
         await asyncio.gather(*(topics.attempt(topic) for topic in settings.topics))
         self._spawn(Granting(topics, lambda: self._all_flows, self._again).run())
+        gc.freeze()  # what a link is made of stays: the collector need not look at it again and again
         self._observer.opened = True
         _log.info("link is open", site=settings.site, partitions=len(self._flows))
 

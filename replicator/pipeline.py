@@ -30,14 +30,15 @@ MOST_BYTES = 1 << 20
 class Piece:
     """One batch under way: the source offset behind it (and behind markers after it), its records and bytes as written.
 
-    `newest` is the last source batch in it, `sent` its first 61 bytes as sent, or all of them. `offsets` are those of
-    its records at the source, empty where it is one whole batch of it.
+    `newest` is the last source batch in it, `stamp` that of its entry in the proof, `sent` all of it as sent where that
+    is kept. `offsets` are those of its records at the source, empty where it is one whole batch of it.
     """
 
     next: int
     count: int
     size: int
     newest: Batch
+    stamp: int = 0
     sent: Buffer = b""
     offsets: Sequence[int] = ()
 
@@ -68,18 +69,25 @@ class Pipeline:
         self.unacknowledged = 0  # bytes that were sent in vain, as far as is known
         self.unanswered: list[Piece] = []  # under way when the connection ended, in order
         self._changed: asyncio.Future[None] | None = None
+        self._go_on: Callable[[], bool] | None = None
 
     def takes(self, size: int) -> bool:
         """Whether a batch of `size` bytes may be sent now."""
-        return self._has_room(size) and (self._gate is None or self._gate.takes(size))
+        return self.has_room(size) and self.in_turn(size)
 
-    def _has_room(self, size: int) -> bool:
+    def in_turn(self, size: int) -> bool:
+        """Whether nobody else is to send first, and it may be paid for."""
+        return self._gate is None or self._gate.takes(size)
+
+    def has_room(self, size: int) -> bool:
+        """Whether so little is under way that one of `size` bytes may join it; whether it is its turn, too: `takes`."""
         if self._failure is not None:
             return False
-        if not self._pieces:
+        under_way = len(self._pieces)
+        if not under_way:
             return True
         most = MOST_BYTES if self._gate is None else self._gate.window
-        return self._proven and len(self._pieces) < MOST_BATCHES and self._bytes + size <= most
+        return self._proven and under_way < MOST_BATCHES and self._bytes + size <= most
 
     def post(self, piece: Piece, data: Sendable) -> None:
         """Send; `takes` must hold."""
@@ -99,10 +107,22 @@ class Pipeline:
     async def room(self, size: int) -> None:
         """Wait until a batch of `size` bytes may be sent; raises the failure, once nothing is under way."""
         while not self.takes(size):
-            if self._gate is not None and self._has_room(size):
+            if self._gate is not None and self.has_room(size):
                 await self._gate.turn(size)
             else:
                 await self._change()
+
+    async def more(self, go_on: Callable[[], bool]) -> None:
+        """Wait for room; raises the failure, once nothing is under way, and what `go_on` raises.
+
+        `go_on` is called where an answer arrives, without a turn of the event loop, to send what there is room for.
+        While it returns True, whoever waits here is not woken.
+        """
+        self._go_on = go_on
+        try:
+            await self._change()
+        finally:
+            self._go_on = None
 
     async def settle(self) -> None:
         """Wait until nothing is under way; raises the failure, if there is one."""
@@ -132,6 +152,15 @@ class Pipeline:
             if self._gate is not None and not self._pieces:
                 self._gate.leave()
         if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
+            self._wake(self._changed)
         if self._failure is not None and not self._pieces and self._tell is not None:
             self._tell()
+
+    def _wake(self, waiting: asyncio.Future[None]) -> None:
+        try:
+            if self._failure is None and self._go_on is not None and self._go_on():
+                return
+        except Exception as error:  # noqa: BLE001  whoever waits raises it
+            waiting.set_exception(error)
+        else:
+            waiting.set_result(None)

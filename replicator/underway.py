@@ -41,7 +41,7 @@ def settle(
         if found.count not in ends or end > found.count:
             return
         target_next = found.target_next - (found.count - end)
-        written = Written(found.era, piece.next, target_next, piece.sent, exact=not piece.offsets)
+        written = Written(found.era, piece.next, target_next, piece.stamp, exact=not piece.offsets, sent=piece.sent)
         pipeline.unacknowledged -= piece.size
         tell(Shipment(piece.count, piece.size, piece.newest.max_timestamp, written))
 

@@ -54,10 +54,10 @@ class FreshEngine(BatchEngine):
         """Anchor before the next batches: what waits may be old enough to be set aside."""
         self._late = why
 
-    def _passes(self, batch: Batch) -> bool:
+    def _passes(self, batch: Batch, now: int) -> bool:
         if self._late:
             raise Unsettled(f"{self.way}: {self._late}")
-        return super()._passes(batch)
+        return super()._passes(batch, now)
 
     async def _set_aside(self, position: Position) -> Lost | None:
         self._late = ""
@@ -114,8 +114,8 @@ class BacklogEngine(BatchEngine):
             lost = lost._replace(end=min(lost.end, end), resumed_at=min(lost.resumed_at, end))
         return await super()._next_era(position, lost, source_id)
 
-    def _passes(self, batch: Batch) -> bool:
-        return batch.last_offset < self._until() and super()._passes(batch)
+    def _passes(self, batch: Batch, now: int) -> bool:
+        return batch.last_offset < self._until() and super()._passes(batch, now)
 
     def _unsent(self, batch: Batch) -> list[Record]:
         end = self._until()

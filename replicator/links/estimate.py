@@ -9,7 +9,6 @@ rate is that of several acknowledgements in a row.
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
 _RATE_WINDOW_S = 10.0
 _TRIP_WINDOW_S = 60.0
@@ -17,14 +16,8 @@ _BATCHES = 4
 _LEAST_S = 1.0
 _INTERVALS = 8
 _FEW_TRIPS = 3
+_TOGETHER_S = 0.005  # acknowledgements so close to each other are kept as one
 _LONG_S = 1.0  # what is overdue by so much stands
-
-
-class Sent(NamedTuple):
-    """Bytes that left."""
-
-    size: int
-    at: float
 
 
 class Estimate:
@@ -53,19 +46,20 @@ class Estimate:
         """Round trip without a queue."""
         return self._trips[0][1] if self._trips else None
 
-    def sent(self, size: int, now: float) -> Sent:
+    def sent(self, size: int) -> None:
         """Take note of bytes that leave."""
         if not self.in_flight:
             self._acks.clear()
         self.in_flight += size
         self.largest = max(size, int(self.largest * 0.98))
-        return Sent(size, now)
 
-    def acked(self, sent: Sent, now: float) -> None:
-        """Take note of their acknowledgement."""
-        self.in_flight -= sent.size
-        self.delivered += sent.size
+    def acked(self, size: int, now: float) -> None:
+        """Take note of the acknowledgement of so many."""
+        self.in_flight -= size
+        self.delivered += size
         acks = self._acks
+        if len(acks) > 1 and now - acks[-2][0] < _TOGETHER_S:
+            acks.pop()
         acks.append((now, self.delivered))
         least = _BATCHES * self.largest
         while len(acks) > 1 and acks[1][0] < now - _LEAST_S and self.delivered - acks[1][1] >= least:
@@ -82,9 +76,9 @@ class Estimate:
         rates.append((now, rate))
         self.latest = rate
 
-    def lost(self, sent: Sent) -> None:
-        """They were not acknowledged and will not be."""
-        self.in_flight -= sent.size
+    def lost(self, size: int) -> None:
+        """So many were not acknowledged and will not be."""
+        self.in_flight -= size
         self._acks.clear()
 
     def trip(self, seconds: float, now: float) -> None:

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from replicator.links.estimate import Estimate, Sent
+from replicator.links.estimate import Estimate
 from replicator.links.sizing import Sizing
 from replicator.links.speed import Speed
 
@@ -44,6 +44,7 @@ class Governor:
         self.wanted = 0  # bytes of the largest batch that waits for it
         self.short = asyncio.Event()  # one waits
         self.sent_bytes = [0] * len(weights)
+        self.window = _KEPT_FULL  # bytes that one partition may have under way
         self._weights = list(weights)
         self._tags = [0.0] * len(weights)
         self._virtual = 0.0
@@ -64,11 +65,6 @@ class Governor:
         if rate is None:
             return self.most_rate
         return rate if self.most_rate is None else min(rate, float(self.most_rate))
-
-    @property
-    def window(self) -> int:
-        """Bytes that one partition may have under way."""
-        return max(_KEPT_FULL, min(_MOST_WINDOW, 2 * self._product))
 
     @property
     def _product(self) -> int:
@@ -110,26 +106,25 @@ class Governor:
 
     # what is told
 
-    def sent(self, lane: int, size: int, *, charged: bool) -> Sent:
+    def sent(self, lane: int, size: int, *, charged: bool) -> None:
         """Take note of a batch that leaves; `charged`: `turn` was waited for."""
-        now = time.monotonic()
         if not charged:
-            self._pay(size)
+            if self.credit is not None:
+                self.credit -= size
             if self.paced:
-                self._charge(lane, size, now)
+                self._charge(lane, size, time.monotonic())
         self.sent_bytes[lane] += size
-        return self.estimate.sent(size, now)
+        self.estimate.sent(size)
 
-    def acked(self, sent: Sent) -> None:
+    def acked(self, size: int) -> None:
         """Take note of its acknowledgement."""
-        now = time.monotonic()
-        self.estimate.acked(sent, now)
+        self.estimate.acked(size, time.monotonic())
         if any(self._waiting):
             self._serve()
 
-    def lost(self, sent: Sent) -> None:
+    def lost(self, size: int) -> None:
         """Take note that there will be none."""
-        self.estimate.lost(sent)
+        self.estimate.lost(size)
         if not self.estimate.in_flight:  # nothing stands before the link any more
             self._free = self._first_free = 0.0
         if any(self._waiting):
@@ -158,6 +153,7 @@ class Governor:
             self._size()
 
     def _size(self) -> None:
+        self.window = max(_KEPT_FULL, min(_MOST_WINDOW, 2 * self._product))
         known, most, estimate = self.speed.known, self.most_rate, self.estimate
         rate = most if known is None else known if most is None else min(known, float(most))
         self.sizing.follow(rate if self.paced else None, estimate.delivered if estimate.rate is None else None)
@@ -231,7 +227,7 @@ class Gate:
         self._lane = lane
         self._charged = 0
         self._turn: asyncio.Future[bool] | None = None
-        self._sent: deque[Sent] = deque()
+        self._sent: deque[int] = deque()
 
     @property
     def window(self) -> int:
@@ -240,7 +236,10 @@ class Gate:
 
     def takes(self, size: int) -> bool:
         """Whether a batch may be posted now."""
-        return self._charged >= size or self._governor.takes(self._lane, size)
+        governor = self._governor
+        if not governor.paced and governor.credit is None and not governor.shut:
+            return True
+        return self._charged >= size or governor.takes(self._lane, size)
 
     async def turn(self, size: int) -> None:
         """Wait until one may, or until `leave`."""
@@ -256,13 +255,14 @@ class Gate:
 
     def posted(self, size: int) -> None:
         """One was."""
-        self._sent.append(self._governor.sent(self._lane, size, charged=self._charged > 0))
+        self._sent.append(size)
+        self._governor.sent(self._lane, size, charged=self._charged > 0)
         self._charged = 0
 
     def answered(self, *, well: bool) -> None:
         """The oldest was answered, or never will be."""
-        sent = self._sent.popleft()
+        size = self._sent.popleft()
         if well:
-            self._governor.acked(sent)
+            self._governor.acked(size)
         else:
-            self._governor.lost(sent)
+            self._governor.lost(size)

@@ -14,6 +14,7 @@ from replicator.way import Way
 
 SAMPLE_MS = 30_000
 _GOODPUT_MS = 20_000
+_TOGETHER_MS = 200  # of batches that go into the windows of rates as one
 
 
 class Extremes(NamedTuple):
@@ -103,8 +104,10 @@ class PartitionFigures:
 
     def __init__(self) -> None:
         self.records = self.bytes = self.newest_ms = 0
-        self.record_window, self.byte_window = Window(), Window()
         self.age, self.latency = Window(), Window()
+        self._record_window, self._byte_window = Window(), Window()
+        self._shown = (0, 0)  # records and bytes that are in these two
+        self._shown_ms = self._shipped_ms = 0
         self._waiting: deque[tuple[int, int]] = deque()  # source offset behind a part that was fetched, its oldest time
 
     def fetched(self, oldest_ms: int, newest_ms: int, behind: int, now: int) -> None:
@@ -117,9 +120,29 @@ class PartitionFigures:
         self.records += records
         self.bytes += size
         self.newest_ms = newest_ms
-        self.record_window.add(records, now)
-        self.byte_window.add(size, now)
         self.latency.add(now - newest_ms, now)
+        self._shipped_ms = now
+        if now - self._shown_ms >= _TOGETHER_MS:
+            self._show()
+
+    def _show(self) -> None:
+        records, size = self._shown
+        if self.bytes > size:
+            self._record_window.add(self.records - records, self._shipped_ms)
+            self._byte_window.add(self.bytes - size, self._shipped_ms)
+            self._shown, self._shown_ms = (self.records, self.bytes), self._shipped_ms
+
+    @property
+    def record_window(self) -> Window:
+        """Records that the target has acknowledged."""
+        self._show()
+        return self._record_window
+
+    @property
+    def byte_window(self) -> Window:
+        """Their bytes."""
+        self._show()
+        return self._byte_window
 
     def oldest_ms(self, source_next: int) -> int | None:
         """Time of the oldest record that was fetched and is not at the target, to the part; None: there is none."""

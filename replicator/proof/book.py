@@ -21,7 +21,6 @@ from replicator.proof.entry import (
     folded,
     head_after,
     pack,
-    stamp_of,
 )
 
 _WEAKER = {SHIPPED: 0, COMPARED: 1, READ: 2}
@@ -48,13 +47,12 @@ class Item(NamedTuple):
 
 def item_of(shipment: Shipment, written: Written) -> Item:
     """An acknowledged batch; its records count for a digest where all of it was kept."""
+    era, source_next, target_next, stamp, exact, sent = written
     section = b""
-    if len(written.sent) == shipment.size:
-        for batch in batches(memoryview(written.sent)):
+    if sent:
+        for batch in batches(memoryview(sent)):
             section = b"".join(map(canonical, records(batch)))
-    stamp = stamp_of(written.sent, shipment.size)
-    place = (written.exact, written.era, written.source_next, written.target_next)
-    return Item(stamp, shipment.records, shipment.size, *place, canonical=section)
+    return Item(stamp, shipment.records, shipment.size, exact, era, source_next, target_next, SHIPPED, section)
 
 
 class Book:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import msgspec
 
 from headwater.contract.canonical import canonical_json
-from headwater.transport.kafka_batch.batches import CODEC_BITS, CRC_START, HEADER, HEADER_BYTES
+from headwater.transport.kafka_batch.batches import CODEC_BITS, CRC_START, HEADER, HEADER_BYTES, Batch
 from headwater.transport.kafka_batch.crc import checksum, tail_checksum
 from headwater.transport.kafka_batch.wire import Buffer
 
@@ -47,6 +47,12 @@ def stamp_of(head: Buffer, size: int) -> int:
     section = size - HEADER_BYTES
     tail = tail_checksum(crc, bytes(head[CRC_START:HEADER_BYTES]), section)
     return checksum(_STAMP.pack(count, attributes & CODEC_BITS, first, last, section, tail))
+
+
+def stamp_with(batch: Batch, tail: int) -> int:
+    """Stamp of a batch whose records have the CRC-32C `tail`."""
+    codec, section = batch.attributes & CODEC_BITS, len(batch.raw) - HEADER_BYTES
+    return checksum(_STAMP.pack(batch.count, codec, batch.base_timestamp, batch.max_timestamp, section, tail))
 
 
 def folded(fold: int, stamp: int) -> int:

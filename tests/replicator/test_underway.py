@@ -38,9 +38,9 @@ def pipeline(*pieces: Piece) -> Pipeline:
 ONE = source(100, 10)
 TWO = source(112, 20)  # behind a marker or two
 PIECES = (
-    Piece(112, 10, 500, ONE, b"1" * 61),
-    Piece(118, 6, 300, TWO, b"2" * 61, offsets=range(112, 118)),
-    Piece(132, 14, 700, TWO, b"3" * 61, offsets=range(118, 132)),
+    Piece(112, 10, 500, ONE, 1),
+    Piece(118, 6, 300, TWO, 2, offsets=range(112, 118)),
+    Piece(132, 14, 700, TWO, 3, offsets=range(118, 132)),
 )
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from headwater.contract.errors import BadInput
 from headwater.transport.kafka_batch.compression import CODECS, Codec
-from headwater.transport.kafka_batch.crc import checksum, mended
+from headwater.transport.kafka_batch.crc import checksum, joined, tail_checksum
 
 HEADER_BYTES = 61
 CRC_START = 21
@@ -86,7 +86,24 @@ def batches(view: memoryview) -> Iterator[Batch]:
 
     Older messages come as batches made of them (old_formats.py).
     """
-    at, end = 0, len(view)
+    at, end, unpack = 0, len(view), HEADER.unpack_from
+    while end - at >= HEADER_BYTES:
+        fields = unpack(view, at)
+        size = fields[1] + _LENGTH_START
+        if fields[3] != 2 or size < HEADER_BYTES:
+            yield from _others(view, at)
+            return
+        if at + size > end:
+            return
+        yield _batch(fields, view[at : at + size])
+        at += size
+    if at < end:
+        yield from _others(view, at)
+
+
+def _others(view: memoryview, at: int) -> Iterator[Batch]:
+    """As `batches`, from one on that is older, damaged, or shorter than a header of version 2."""
+    end = len(view)
     while end - at >= _SMALLEST:
         base_offset, length, _epoch, magic = _FRONT.unpack_from(view, at)
         size = length + _LENGTH_START
@@ -105,7 +122,7 @@ def batches(view: memoryview) -> Iterator[Batch]:
             raise BadInput(f"the batch at offset {base_offset} claims {length} bytes, fewer than its header")
         if at + size > end:
             return
-        yield _batch(view[at : at + size])
+        yield _batch(HEADER.unpack_from(view, at), view[at : at + size])
         at += size
 
 
@@ -124,7 +141,7 @@ def first_and_last(view: memoryview) -> tuple[Batch, Batch] | None:
         at = last_end
     if last_at < 0:
         return None
-    last = _batch(view[last_at:last_end])
+    last = _batch(HEADER.unpack_from(view, last_at), view[last_at:last_end])
     return (next(batches(view)) if last_at else last), last
 
 
@@ -147,10 +164,8 @@ def _modern(raw: memoryview) -> list[Batch]:
     return old_formats.modern(raw)
 
 
-def _batch(raw: memoryview) -> Batch:
-    base, _length, _leader, _magic, crc, attributes, delta, first, last, pid, epoch, sequence, count = (
-        HEADER.unpack_from(raw)
-    )
+def _batch(fields: tuple[int, ...], raw: memoryview) -> Batch:
+    base, _length, _leader, _magic, crc, attributes, delta, first, last, pid, epoch, sequence, count = fields
     if base < 0:
         raise BadInput(f"a batch at offset {base}")
     if delta < 0 or count < 0:  # the checksum covers both: whoever checks it learns that the batch is corrupt
@@ -161,18 +176,19 @@ def _batch(raw: memoryview) -> Batch:
 def restamp(batch: Batch, *, producer_id: int, epoch: int, sequence: int) -> bytearray:
     """Copy a batch under another producer's name, records untouched; see `restamped_head`."""
     out = bytearray(batch.raw)
-    out[:HEADER_BYTES] = restamped_head(batch, producer_id, epoch, sequence)
+    out[:HEADER_BYTES], _ = restamped_head(batch, producer_id, epoch, sequence)
     return out
 
 
-def restamped_head(batch: Batch, producer_id: int, epoch: int, sequence: int) -> bytes:
-    """The first 61 bytes of a batch under another producer's name; its records stay as they are.
+def restamped_head(batch: Batch, producer_id: int, epoch: int, sequence: int) -> tuple[bytes, int]:
+    """The first 61 bytes of a batch under another producer's name, and the CRC-32C of what follows, its records.
 
     Base offset becomes 0, leader epoch -1; of the attributes only the codec stays (append-time, transaction and delete
     horizon bits mean nothing elsewhere). The checksum is carried over (crc.py), so that a batch that was corrupt before
     is refused by the next broker too.
     """
     size = len(batch.raw)
+    section = size - HEADER_BYTES
     new_head = _BEHIND_CRC.pack(
         batch.attributes & CODEC_BITS,
         batch.last_offset - batch.base_offset,
@@ -183,5 +199,5 @@ def restamped_head(batch: Batch, producer_id: int, epoch: int, sequence: int) ->
         sequence,
         batch.count,
     )
-    crc = mended(batch.crc, batch.raw[CRC_START:HEADER_BYTES], new_head, size - HEADER_BYTES)
-    return _STAMP.pack(0, size - _LENGTH_START, -1, 2, crc) + new_head
+    tail = tail_checksum(batch.crc, batch.raw[CRC_START:HEADER_BYTES], section)
+    return _STAMP.pack(0, size - _LENGTH_START, -1, 2, joined(new_head, tail, section)) + new_head, tail

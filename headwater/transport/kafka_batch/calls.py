@@ -198,23 +198,23 @@ def produce(batches: Sequence[tuple[str, int, Sendable]], timeout_ms: int) -> Ca
 
     The batches are not copied here.
     """
-    grouped: dict[str, list[tuple[int, Sendable]]] = {}
-    for topic, partition, batch in batches:
-        grouped.setdefault(topic, []).append((partition, batch))
-    body: list[Buffer] = [string(None) + struct.pack(">hii", -1, timeout_ms, len(grouped))]
+    grouped: dict[str, list[tuple[str, int, Sendable]]] = {}
+    for each in batches:
+        grouped.setdefault(each[0], []).append(each)
+    body: list[Buffer] = [_PRODUCE.pack(-1, -1, timeout_ms, len(grouped))]
     for topic, parts in grouped.items():
         body.append(string(topic) + INT32.pack(len(parts)))
-        for partition, batch in parts:
-            size = _PART.pack(partition, len(batch))
+        for _, partition, batch in parts:
             if isinstance(batch, Parts):
-                body.append(size + batch.head)
+                body.append(_PART.pack(partition, len(batch.head) + len(batch.rest)) + batch.head)
                 body.append(batch.rest)
             else:
-                body.append(size)
+                body.append(_PART.pack(partition, len(batch)))
                 body.append(batch)
     return Call(PRODUCE, body, _read_produce)
 
 
+_PRODUCE = struct.Struct(">hhii")  # no transactional id, acknowledgements of all, timeout, topics
 _PART = struct.Struct(">ii")
 _PRODUCED = struct.Struct(">ihqqqih")
 _SAID_BYTES = 6  # of these, the number of refused records and the length of the broker's sentence

@@ -25,8 +25,7 @@ R = TypeVar("R")
 
 _ENDS: dict[str, int] = {"earliest": calls.EARLIEST_MS, "latest": calls.LATEST_MS}
 _NEW_TOPIC_S = 1.0
-_BUSY_PAUSE_S = 0.01  # a former transaction is being ended; librdkafka's 0.5 s would be the whole start-up
-_BUSY_TRIES = 100
+_BUSY_PAUSE_S, _BUSY_TRIES = 0.01, 100  # a former transaction is being ended; librdkafka's 0.5 s is a whole start-up
 _TRANSACTION_TIMEOUT_MS = 60_000
 
 
@@ -121,10 +120,11 @@ class Cluster:
         longest_ms = int(self.settings.request_timeout_s * 500)
         limits = FetchLimits(min(max_wait_ms, longest_ms), min_bytes, max_bytes, partition_max_bytes, read_committed)
         groups, lost = await self._routes.by_leader(want)
-        tasks = (self._fetch_from(node, {p: want[p] for p in pairs}, limits) for node, pairs in groups.items())
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        found: list[Fetched] = []
-        failures: list[BaseException] = []
+        if len(groups) == 1 and not lost:  # the commonest, without a task of its own
+            return await self._fetch_from(next(iter(groups)), want, limits)
+        asking = (self._fetch_from(node, {p: want[p] for p in pairs}, limits) for node, pairs in groups.items())
+        outcomes = await asyncio.gather(*asking, return_exceptions=True)
+        found, failures = list[Fetched](), list[BaseException]()
         for pairs, outcome in zip(groups.values(), outcomes, strict=True):
             if isinstance(outcome, list):
                 found += outcome

@@ -7,6 +7,7 @@ size. A payload that was corrupted before stays detectably corrupted: the differ
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from functools import cache
 
@@ -16,10 +17,12 @@ from headwater.transport.kafka_batch.wire import Buffer
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli, reflected (RFC 3720, appendix B.4)
 _ALL = 0xFFFFFFFF
-_FEW_BITS = 14
+_FEW_BITS = 12
 _FEW = (1 << _FEW_BITS) - 1
 _ZEROS = memoryview(bytes(_FEW))
-_Rows = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+_MANY_BITS = 8  # of a size in units of 2^_FEW_BITS, for which one table is kept: below a MiB
+_MANY = (1 << _MANY_BITS) - 1
+_Rows = tuple["array[int]", "array[int]", "array[int]", "array[int]"]
 
 
 checksum: Callable[[Buffer], int] = crc32c  # CRC-32C of some bytes
@@ -52,11 +55,18 @@ def _matrix(power: int) -> list[int]:
 
 
 @cache
-def _rows(power: int) -> _Rows:
-    """A table that appends 2^power zero bytes; a millisecond, once for each size of batches."""
-    matrix = _matrix(power)
-    rows = [tuple(_apply(matrix, byte << (8 * place)) for byte in range(256)) for place in range(4)]
-    return rows[0], rows[1], rows[2], rows[3]
+def _rows(many: int, power: int) -> _Rows:
+    """A table of 4 KB that appends many * 2^power zero bytes; made once, in a millisecond."""
+    bits = [1 << bit for bit in range(32)]
+    while many:
+        if many & 1:
+            bits = [_apply(_matrix(power), each) for each in bits]
+        many >>= 1
+        power += 1
+    first, second, third, fourth = (
+        array("I", [_apply(bits[at:], byte) for byte in range(256)]) for at in (0, 8, 16, 24)
+    )
+    return first, second, third, fourth
 
 
 def shift(crc: int, zero_bytes: int) -> int:
@@ -70,19 +80,19 @@ def shift(crc: int, zero_bytes: int) -> int:
     many = zero_bytes >> _FEW_BITS
     power = _FEW_BITS
     while many:
-        if many & 1:
-            first, second, third, fourth = _rows(power)
+        if many & _MANY:
+            first, second, third, fourth = _rows(many & _MANY, power)
             crc = first[crc & 255] ^ second[crc >> 8 & 255] ^ third[crc >> 16 & 255] ^ fourth[crc >> 24]
-        many >>= 1
-        power += 1
+        many >>= _MANY_BITS
+        power += _MANY_BITS
     return crc
-
-
-def mended(old_crc: int, old_head: Buffer, new_head: Buffer, tail_bytes: int) -> int:
-    """Checksum after `old_head` (same length as `new_head`) was replaced in front of `tail_bytes` unchanged bytes."""
-    return old_crc ^ shift(crc32c(old_head) ^ crc32c(new_head), tail_bytes)
 
 
 def tail_checksum(crc: int, head: Buffer, tail_bytes: int) -> int:
     """Checksum of the last `tail_bytes` bytes alone, from `crc` of `head` and them, without reading them."""
     return crc ^ shift(crc32c(head), tail_bytes)
+
+
+def joined(head: Buffer, tail: int, tail_bytes: int) -> int:
+    """Checksum of `head` and `tail_bytes` bytes behind it whose own checksum is `tail`."""
+    return tail ^ shift(crc32c(head), tail_bytes)

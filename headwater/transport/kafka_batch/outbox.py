@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from headwater.contract.errors import BadInput, HeadwaterError
@@ -89,8 +90,8 @@ class Outbox:
         return taken
 
     def _send(self, entries: list[_Entry]) -> None:
-        call = calls.produce([(e.topic, e.partition, e.batch) for e in entries], self._timeout_ms)
-        self._connection.post(call, lambda answer: self._answered(entries, answer))
+        call = calls.produce([each[:3] for each in entries], self._timeout_ms)
+        self._connection.post(call, partial(self._answered, entries))
 
     def _answered(self, entries: list[_Entry], answer: tuple[int, list[Produced]] | HeadwaterError) -> None:
         if isinstance(answer, HeadwaterError):
@@ -99,10 +100,21 @@ class Outbox:
             return
         throttle_ms, produced = answer
         self._connection.hold(throttle_ms)
+        due, self._flush_due = self._flush_due, True
+        try:
+            for entry, result in zip(entries, self._in_order(entries, produced), strict=True):
+                entry.answered(result)
+        finally:
+            if not due:  # what they have posted leaves at once
+                self._flush()
+
+    def _in_order(self, entries: list[_Entry], produced: list[Produced]) -> Sequence[Produced | HeadwaterError]:
+        """What was answered for each; brokers keep the order of the request, but need not."""
+        if [each[:2] for each in produced] == [each[:2] for each in entries]:
+            return produced
         results = {(each.topic, each.partition): each for each in produced}
-        for entry in entries:
-            entry.answered(results.get((entry.topic, entry.partition)) or _unanswered(self._connection, entry))
+        return [results.get((each.topic, each.partition)) or self._unanswered(each) for each in entries]
 
-
-def _unanswered(connection: Connection, entry: _Entry) -> HeadwaterError:
-    return BadInput(f"broker {connection.where} does not answer for {entry.topic}[{entry.partition}]")
+    def _unanswered(self, entry: _Entry) -> HeadwaterError:
+        where = self._connection.where
+        return BadInput(f"broker {where} does not answer for {entry.topic}[{entry.partition}]")

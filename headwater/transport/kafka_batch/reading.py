@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 
 from headwater.contract.errors import BadInput, DataMissing, Transient
 from headwater.transport.kafka_batch import codes
-from headwater.transport.kafka_batch.batches import Batch, batches
+from headwater.transport.kafka_batch.batches import CONTROL_BIT, Batch, batches
 from headwater.transport.kafka_batch.calls import Fetched
 from headwater.transport.kafka_batch.cluster import Cluster
 from headwater.transport.kafka_batch.records import FENCE_KEY, Record, records
@@ -183,6 +183,8 @@ def judged(part: Fetched) -> list[Found]:
 
     It ends in front of what cannot be read; BadInput where that is the first batch.
     """
+    if not part.aborted:
+        return _all_committed(part.data)
     waiting = sorted(part.aborted, key=lambda each: each[1], reverse=True)
     aborting: set[int] = set()
     found: list[Found] = []
@@ -197,6 +199,16 @@ def judged(part: Fetched) -> list[Found]:
             else:
                 aborted = batch.is_transactional and batch.producer_id in aborting
                 found.append(Found(batch, is_data=batch.count > 0 and not aborted))
+    except BadInput:
+        if not found:
+            raise
+    return found
+
+
+def _all_committed(data: memoryview) -> list[Found]:
+    found: list[Found] = []
+    try:
+        found.extend(Found(each, each.count > 0 and not each.attributes & CONTROL_BIT) for each in batches(data))
     except BadInput:
         if not found:
             raise

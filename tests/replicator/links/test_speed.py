@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from replicator.links.estimate import Estimate, Sent
+from replicator.links.estimate import Estimate
 from replicator.links.speed import Speed
 
 _BATCH = 64_000
@@ -29,8 +29,8 @@ class _Road:
     _left: float = 0.0  # of the batch that is being sent
     _served: float = 0.0
     _sent: float = 0.0
-    _ends: deque[tuple[float, Sent]] = field(default_factory=deque)  # bytes served when a batch has passed
-    _due: deque[tuple[float, Sent]] = field(default_factory=deque)
+    _ends: deque[tuple[float, int]] = field(default_factory=deque)  # bytes served when a batch has passed
+    _due: deque[tuple[float, int]] = field(default_factory=deque)
 
     def run(self, seconds: float) -> list[float]:
         """Send whatever the speed allows; the queue in seconds, as every half of one saw it."""
@@ -48,16 +48,17 @@ class _Road:
 
     def _move(self, step_s: float) -> None:
         while self._due and self._due[0][0] + self._late_s <= self.now:
-            _, sent = self._due.popleft()
-            self.estimate.acked(sent, self.now)
-            self.acked += sent.size
+            _, size = self._due.popleft()
+            self.estimate.acked(size, self.now)
+            self.acked += size
         most = 3 * _BATCH + 2 * (self.speed.known or 0.0) * (self.estimate.trip_s or 0.0)
         step = (self.speed.now or 0.0) * step_s
         while step and (self._left or self.estimate.in_flight < most):
             if not self._left:
                 self._left = _BATCH
                 self._sent += _BATCH
-                self._ends.append((self._sent, self.estimate.sent(_BATCH, self.now)))
+                self._ends.append((self._sent, _BATCH))
+                self.estimate.sent(_BATCH)
             part = min(step, self._left)
             self._left, step, self._queue = self._left - part, step - part, self._queue + part
         served = min(self._queue, self.rate * step_s)

@@ -13,7 +13,7 @@ from headwater.contract.errors import BadInput
 from headwater.transport.kafka_batch import Batch, Cluster, Out, Record, batches, encode, records, restamp
 from headwater.transport.kafka_batch.batches import HEADER_BYTES
 from headwater.transport.kafka_batch.compression import CODECS, Codec, inflate
-from headwater.transport.kafka_batch.crc import checksum, mended, shift
+from headwater.transport.kafka_batch.crc import checksum, joined, shift, tail_checksum
 from headwater.transport.kafka_batch.records import encoded_bytes
 from tests.transport.kafka_batch.conftest import now_ms
 
@@ -117,7 +117,9 @@ def test_a_checksum_is_mended_without_reading_the_tail(old: bytes, new: bytes, t
     """crc(new‖tail) follows from crc(old‖tail), both heads and the tail's length."""
     size = min(len(old), len(new))
     old, new = old[:size], new[:size]
-    assert mended(checksum(old + tail), old, new, len(tail)) == checksum(new + tail)
+    alone = tail_checksum(checksum(old + tail), old, len(tail))
+    assert alone == checksum(tail)
+    assert joined(new, alone, len(tail)) == checksum(new + tail)
 
 
 def test_a_checksum_difference_is_carried_over_any_length() -> None:
