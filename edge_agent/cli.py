@@ -149,6 +149,31 @@ def acknowledge(
 
 
 @app.command()
+def overhauled(
+    asset: str = typer.Argument(..., help="The asset that is as new: repaired, exchanged, put into service."),
+    failed: bool = typer.Option(False, "--failed", help="It had run to failure; else the overhaul came before one."),
+    by: str = typer.Option("", help="Who says so."),
+    site: str | None = SITE,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Say that an asset was overhauled: its life is counted anew from here, and its warning of remaining life ends.
+
+    Say it when it is done, before the next cycle of work. The cloud learns only from lives that ended with --failed.
+
+    Example:  headwater edge overhauled engine-7 --failed --by anna
+    """
+    from edge_agent.overhauling import overhauled as say
+
+    said = say(_load(site), asset, by, failed=failed)
+    if as_json:
+        typer.echo(json.dumps(said._asdict(), indent=2))
+        return
+    typer.echo(f"{asset}: overhauled{' after a failure' if failed else ''}, in readings[{said.partition}]")
+    if not said.asset_class:
+        typer.echo(f"no model has judged {asset} yet: check its name, unless it is new", err=True)
+
+
+@app.command()
 def top(
     site: str | None = SITE,
     as_json: bool = AS_JSON,

@@ -64,9 +64,10 @@ async def _trace(
         if ended is None:
             cause = await cause_of(cluster, names, place, record, site)
             return await _trace_cause(settings, cluster, names, cause, folder)
-        known = words.ended(messages.decode(record.value, Alarm), place, ended)
+        alarm = messages.decode(record.value, Alarm)
+        known = words.ended(alarm, place, ended)
         try:
-            opening = await found_at(cluster, names, ended.said.episode)
+            opening = await found_at(cluster, names, alarm.episode)
             cause = await cause_of(cluster, names, *opening)
             told, gone = await _trace_cause(settings, cluster, names, cause, folder)
         except HeadwaterError as error:

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from cloud_trainer.tracing import places
+from cloud_trainer.tracing.lives import live_again
 from cloud_trainer.tracing.models import Model
 from cloud_trainer.tracing.places import Place, place_of
 from headwater.contract import headers, messages, topics
@@ -147,9 +148,10 @@ async def again(cluster: Cluster, names: Collection[str], cause: Cause, model: M
             f"the score at {cause.score_at} is by the model {cause.sha256}, {model.where} has {manifest.sha256}",
             hint="or its manifest has other features; name the folder of that very model with --model",
         )
-    runner, found = tflite.Model(model.data), list[Again]()
+    runner, found, kept = tflite.Model(model.data), list[Again](), -1
     async for topic, last in _candidates(cluster, names, cause):
-        window, offsets = await _window(cluster, topic, cause.score_at.partition, manifest.features, last)
+        window, offsets = await _window(cluster, names, topic, cause, manifest.features, last)
+        kept = max(kept, len(offsets))
         if window is None or window.t_first != cause.score.t_first:
             continue
         key = f"{cause.site}/{cause.score.asset}"
@@ -161,10 +163,21 @@ async def again(cluster: Cluster, names: Collection[str], cause: Cause, model: M
             return found[-1]
     if found:
         return found[0]
+    raise await _missing(cluster, cause, kept)
+
+
+async def _missing(cluster: Cluster, cause: Cause, kept: int) -> DataMissing:
     first, end = await places.bounds(cluster, cause.readings, cause.score_at.partition)
-    raise DataMissing(
-        f"the readings of the window are not in {cause.readings}[{cause.score_at.partition}], which holds {first} to "
-        f"{end - 1} (at the edge they had the offsets {cause.source_first} to {cause.source_last})",
+    there = f"{cause.readings}[{cause.score_at.partition}], which holds {first} to {end - 1}"
+    if isinstance(cause.score.cycles, int):
+        return DataMissing(
+            f"of the {cause.score.cycles:,} cycles of the life {max(kept, 0):,} are in {there} (at the edge they had "
+            f"the offsets {cause.source_first} to {cause.source_last}): the score cannot be computed again without all",
+            hint="retention took them: lives need as long a retention as they last, at the edge or in the cloud",
+        )
+    return DataMissing(
+        f"the readings of the window are not in {there} (at the edge they had the offsets {cause.source_first} to "
+        f"{cause.source_last})",
         hint="retention took them; a frozen dataset keeps what models are trained on, not what they judge",
     )
 
@@ -193,9 +206,12 @@ async def _candidates(cluster: Cluster, names: Collection[str], cause: Cause) ->
 
 
 async def _window(
-    cluster: Cluster, topic: str, partition: int, spec: FeatureSpec, last: Arrival
+    cluster: Cluster, names: Collection[str], topic: str, cause: Cause, spec: FeatureSpec, last: Arrival
 ) -> tuple[Window | None, list[int]]:
     """The window that ends with this reading, and the offsets of its readings."""
+    partition = cause.score_at.partition
+    if spec.memory is not msgspec.UNSET:
+        return await live_again(cluster, names, spec.memory, cause.score, topic, partition, last)
     enough = spec.window + _RUN_UP * (spec.hold + 1)
     came = await places.before(cluster, topic, partition, last.offset + 1, last.asset, enough)
     came = _of_one_class(came, last.asset_class)

@@ -99,11 +99,18 @@ async def _next(cluster: Cluster, topic: str, partition: int, start: int, end: i
 
 async def before(cluster: Cluster, topic: str, partition: int, end: int, asset: str, count: int) -> list[Arrival]:
     """The last `count` usable readings of an asset before `end`, in log order; fewer where the log begins."""
+    return await last(cluster, topic, partition, end, lambda one: one.asset == asset, count)
+
+
+async def last(
+    cluster: Cluster, topic: str, partition: int, end: int, is_it: Callable[[Arrival], bool], count: int
+) -> list[Arrival]:
+    """The last `count` readings before `end` of which `is_it` holds, in log order; fewer where the log begins."""
     first, _ = await bounds(cluster, topic, partition)
     low, step, found = end, _STEP, list[Arrival]()
     while len(found) < count and low > first:
         start = max(first, low - step)
-        piece = [a async for a in arrivals(cluster, topic, partition, start, low) if a.asset == asset]
+        piece = [a async for a in arrivals(cluster, topic, partition, start, low) if is_it(a)]
         found, low, step = piece + found, start, step * _WIDER
     return found[-count:]
 

@@ -109,17 +109,21 @@ def traced(cause: Cause, model: dict[str, Any], found: Again | None) -> dict[str
 
 
 def ended(alarm: Alarm, at: Place, by: Ended) -> dict[str, Any]:
-    """An alarm record that an operator's word wrote."""
+    """An alarm record that an operator's word or an overhaul wrote."""
     return {"alarm": {**msgspec.to_builtins(alarm), "at": str(at)}, "ended": by.told()}
 
 
 def _lines_of_end(alarm: dict[str, Any], word: dict[str, Any], opened: dict[str, Any] | None) -> list[str]:
     where = f"{word['at']} (offset {word['source_offset']} at the edge)"
     gone = f"offset {word['source_offset']} of readings at the edge; it is not in the log here (any more)"
+    who = f"by {word['by'] or 'somebody who gave no name'} at {_time(word['said_at'])}"
+    what = "called false"
+    if word.get("by_overhaul"):
+        what = f"the machine was overhauled{' after a failure' if word['failed'] else ''}, said"
     lines = [
         f"alarm    {alarm['at']}  {alarm['episode']} closed at {_time(alarm['t'])}",
         f"         {alarm['site']}/{alarm['asset']}: peak {alarm['peak']:.4g}",
-        f"ended    called false by {word['by'] or 'somebody who gave no name'} at {_time(word['said_at'])}",
+        f"ended    {what} {who}",
         f"         the word: {where if word['at'] else gone}",
     ]
     return lines if opened is None else [*lines, f"opened   {opened['at']} at {_time(opened['t'])}"]
@@ -145,6 +149,7 @@ def _lines_of_score(told: dict[str, Any]) -> list[str]:
     lines = [
         f"score    {score['at']}  {number}, threshold {score['threshold']:.6g}, by {score['runtime']}",
         f"         window {_time(score['t_first'])} to {_time(score['t_last'])}, offsets {first} to {last} at the edge",
+        *_lines_of_life(score),
     ]
     if window is not None:
         offsets = window["offsets"]
@@ -153,6 +158,18 @@ def _lines_of_score(told: dict[str, Any]) -> list[str]:
     if again is not None:
         lines.append(f"again    {again['score']!r} by {again['runtime']}: {_in_words(again, score)}")
     return [*lines, "model    " + lines_of_model(told["model"])[0], *lines_of_model(told["model"])[1:]]
+
+
+def _lines_of_life(score: dict[str, Any]) -> list[str]:
+    if "cycles" not in score:
+        return []
+    left = "no number"
+    if "remaining" in score:
+        left = f"{score['remaining']:.1f} cycles remain ({score['low']:.1f} to {score['high']:.1f})"
+    since = f"since the overhaul at offset {score['life_since']} at the edge"
+    if score["life_since"] < 0:
+        since = "that were seen; the life began earlier, as no overhaul is known"
+    return [f"life     {left}, after {score['cycles']:,} {since}"]
 
 
 def _in_words(again: dict[str, Any], score: dict[str, Any]) -> str:

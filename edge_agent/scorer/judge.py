@@ -25,7 +25,7 @@ from headwater.contract.arrival import Arrival, Unusable, arrival, known_name
 from headwater.contract.errors import BadInput
 from headwater.contract.features import FeatureSpec, Window
 from headwater.contract.messages import Alarm, Score
-from headwater.contract.overhaul import overhauled
+from headwater.contract.overhaul import Overhaul, overhauled
 from headwater.contract.windows import Charge
 from headwater.transport.kafka_batch.records import Record
 
@@ -49,12 +49,12 @@ class Judged(NamedTuple):
 
 
 class Raised(NamedTuple):
-    """An alarm that the window ending at `offset` opened or closed, or that an operator's word there ended."""
+    """An alarm that the window ending at `offset` opened or closed, or that a word or an overhaul there ended."""
 
     offset: int
     alarm: Alarm
     by: Loaded
-    said: Acknowledgement | None = None
+    said: Acknowledgement | Overhaul | None = None
 
 
 class Verdicts(NamedTuple):
@@ -160,7 +160,7 @@ class Judge:
             t = partition.windows.newest_t(asset)
             partition.windows.overhaul(asset, offset)
             t = record.timestamp_ms if t is None else t
-            dues.append(Renewal(asset, offset, t, self._in_charge(partition), lives))
+            dues.append(Renewal(asset, offset, found.said, t, self._in_charge(partition), lives))
         return True
 
     def _in_charge(self, partition: Partition) -> dict[str, Loaded | None]:
@@ -189,9 +189,9 @@ class Judge:
 
     def _ended(self, due: Answer | Renewal, by: Loaded, found: Scored, ended: Transition, now_ms: int) -> Raised:
         """The end of an episode that an operator called false, or that an overhaul made past."""
-        manifest, said = by.manifest, due.said if isinstance(due, Answer) else None
+        manifest = by.manifest
         score = Score(due.asset, manifest.asset_class, due.t, due.t, found.number, found.threshold, manifest.version)
-        return Raised(due.offset, _alarm(self._site, score, found.number, ended, [], now_ms), by, said)
+        return Raised(due.offset, _alarm(self._site, score, found.number, ended, [], now_ms), by, due.said)
 
 
 def _sketch(partition: Partition, noted: Iterable[Noted], found: Sequence[Scored]) -> None:

@@ -9,6 +9,7 @@ from edge_agent.scorer.partition import Partition
 from headwater.contract import checkpoint as state
 from headwater.contract import headers, messages, topics
 from headwater.contract.checkpoint import Checkpoint
+from headwater.contract.overhaul import Overhaul
 from headwater.contract.reading import MAX_PAYLOAD_BYTES
 from headwater.contract.sketches import Sketch
 from headwater.contract.windows import Charge
@@ -55,8 +56,11 @@ def alarm(raised: Raised, now_ms: int) -> Out:
         (headers.VERSION, headers.number(manifest.version)),
     )
     if raised.said is not None:
-        word = (headers.WORD, raised.said.encode())
-        found = (*found, (headers.ACKNOWLEDGES, headers.text(raised.said.episode)), word)
+        if isinstance(raised.said, Overhaul):
+            of = (headers.OVERHAULED, headers.text(raised.said.asset))
+        else:
+            of = (headers.ACKNOWLEDGES, headers.text(raised.said.episode))
+        found = (*found, of, (headers.WORD, raised.said.encode()))
     return Out(raised.alarm.asset.encode(), messages.encode(raised.alarm), found, now_ms)
 
 

@@ -23,6 +23,7 @@ from headwater.contract.episodes import Verdict
 from headwater.contract.errors import BadInput
 from headwater.contract.features import Vector, Window
 from headwater.contract.following import CALLED_FALSE, Following, told
+from headwater.contract.overhaul import Overhaul
 
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +54,7 @@ class Renewal(NamedTuple):
 
     asset: str
     offset: int
+    said: Overhaul
     t: int
     in_charge: Mapping[str, Loaded | None]
     lives: Collection[str]

@@ -36,8 +36,8 @@
 | hw-reason | dead-letters | reason code, UTF-8 |
 | hw-detail | dead-letters | a sentence for people, UTF-8 |
 | hw-acknowledges | an operator's word in readings (acknowledgement.py), an alarm it ended | id of the episode, UTF-8 |
-| hw-word | alarms that an operator's word ended | the value of that word, JSON |
-| hw-overhauled | readings that say that an asset is as new (overhaul.py) | the asset, UTF-8 |
+| hw-word | alarms that an operator's word or an overhaul ended | the value of that word, JSON |
+| hw-overhauled | readings that say that an asset is as new (overhaul.py), alarms that it ended | the asset, UTF-8 |
 """
 
 from __future__ import annotations

@@ -39,7 +39,12 @@ class Overhauled(NamedTuple):
     """An overhaul, and the offset at which it arrived in its partition."""
 
     offset: int
-    asset: str
+    said: Overhaul
+
+    @property
+    def asset(self) -> str:
+        """The asset that is as new."""
+        return self.said.asset
 
 
 Came = Arrival | Overhauled
@@ -89,4 +94,4 @@ def overhauled(
         return None
     if said is None or said.asset != known_name(bytes(key or b"")):
         return None
-    return Overhauled(offset, said.asset)
+    return Overhauled(offset, said)

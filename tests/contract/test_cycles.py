@@ -17,7 +17,7 @@ from headwater.contract.cycles import Cycles
 from headwater.contract.errors import BadInput
 from headwater.contract.features import FeatureSpec, Scaling, Window
 from headwater.contract.memory import Memory, MemorySpec
-from headwater.contract.overhaul import Came, Overhauled
+from headwater.contract.overhaul import Came, Overhaul, Overhauled
 from headwater.contract.reading import Reading
 from headwater.contract.windows import Cadence, Charge, Expected, Windows, expected
 from tests.contract.lives import SENSORS, cycle, features, memory
@@ -33,6 +33,10 @@ def charge(version: int, since: int, of: MemorySpec, rewound_from: int = 0) -> C
 
 def came(offset: int, asset: str = "p", **more: Any) -> Arrival:
     return Arrival(offset, asset, "engine", cycle(offset, **more))
+
+
+def renewed(offset: int, asset: str) -> Overhauled:
+    return Overhauled(offset, Overhaul(asset, offset, failed=False))
 
 
 def plain(of: MemorySpec, lived: list[Arrival]) -> bytes:
@@ -119,7 +123,7 @@ def told(arrivals: list[Came], swaps: list[Charge]) -> list[Expected]:
 
 def test_a_swap_fills_lives_from_their_overhauls_and_says_where_none_is_known() -> None:
     """One was overhauled within reach, one was not, one has not run since its overhaul: each is told for what it is."""
-    log: list[Came] = [came(0), came(1, "q"), came(2), Overhauled(3, "p"), came(4), came(5, "q"), Overhauled(6, "r")]
+    log: list[Came] = [came(0), came(1, "q"), came(2), renewed(3, "p"), came(4), came(5, "q"), renewed(6, "r")]
     log += [came(7), came(8, "q"), came(9, "r")]
     found = {each.asset: each.window for each in told(log, [charge(1, 7, memory(), rewound_from=1)])}
     assert [(w.first_offset, w.cycles, w.life_since) for w in found.values()] == [(4, 2, 3), (1, 3, -1), (9, 1, 6)]
@@ -128,7 +132,7 @@ def test_a_swap_fills_lives_from_their_overhauls_and_says_where_none_is_known() 
 
 def test_an_overhaul_is_the_end_of_a_life() -> None:
     """The cycle behind it is the first of the next; windows of classes without lives go on over it."""
-    log: list[Came] = [came(0), came(1), Overhauled(2, "p"), came(3)]
+    log: list[Came] = [came(0), came(1), renewed(2, "p"), came(3)]
     last = told(log, [charge(1, 0, memory())])[-1].window
     assert (last.first_offset, last.cycles, last.life_since) == (3, 1, 2)
     sliding = FeatureSpec(("a",), 3, 1, {"": Scaling((0.0,), (1.0,))}, max_gap_s=1e9)
@@ -139,7 +143,7 @@ def test_an_overhaul_is_the_end_of_a_life() -> None:
 def test_an_asset_that_comes_back_to_a_class_has_a_life_of_which_the_begin_is_not_known() -> None:
     """Also where an overhaul lies before its time in the other class."""
     other = Arrival(3, "p", "fan", cycle(3))
-    log: list[Came] = [Overhauled(0, "p"), came(1), Overhauled(2, "p"), other, came(4)]
+    log: list[Came] = [renewed(0, "p"), came(1), renewed(2, "p"), other, came(4)]
     live = told(log, [charge(1, 0, memory())])
     filled = told([*log, came(5)], [charge(1, 5, memory())])
     assert [(e.window.cycles, e.window.life_since) for e in live] == [(1, 0), (1, -1)]
@@ -150,12 +154,12 @@ def test_an_asset_that_comes_back_to_a_class_has_a_life_of_which_the_begin_is_no
 def test_a_swap_to_another_map_changes_no_life_wherever_the_log_begins(seed: int) -> None:
     """Lives after two swaps are those under the last map since the overhaul; nothing is read again for it."""
     rng = random.Random(seed)
-    log: list[Came] = [Overhauled(0, "p"), Overhauled(1, "q")]
+    log: list[Came] = [renewed(0, "p"), renewed(1, "q")]
     lived: dict[str, list[Arrival]] = {"p": [], "q": []}
     for number in range(2, 60):
         asset = rng.choice("pq")
         if rng.random() < 0.03:
-            log.append(Overhauled(number, asset))
+            log.append(renewed(number, asset))
             lived[asset] = []
         else:
             log.append(came(number, asset))

@@ -1,0 +1,62 @@
+"""The life behind a score of remaining life: all of its cycles are read again, since each of them is in the score."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from cloud_trainer.tracing import places
+from headwater.contract import topics
+from headwater.contract.arrival import Arrival
+from headwater.contract.cycles import Cycles
+from headwater.contract.features import Window
+from headwater.contract.memory import MemorySpec
+from headwater.contract.messages import Score
+from headwater.transport.kafka_batch import Cluster
+
+_BACKLOG = f".{topics.BACKLOG}"
+
+
+class Lived(NamedTuple):
+    """A life that was lived again, None where cycles of it are gone; offsets of those that were found."""
+
+    window: Window | None
+    offsets: list[int]
+
+
+async def live_again(
+    cluster: Cluster, names: Collection[str], memory: MemorySpec, told: Score, topic: str, partition: int, last: Arrival
+) -> Lived:
+    """The life that `last` ended when it was scored: as many cycles before it as the score says.
+
+    Where `topic` holds fewer, those that a link shipped beside it are put among them by sensor time.
+    """
+    count = told.cycles if isinstance(told.cycles, int) else 0
+    came = await _cycles(cluster, topic, partition, last.offset + 1, last, memory, count)
+    beside = f"{topic.removesuffix(_BACKLOG)}{_BACKLOG}"
+    for other in (topic.removesuffix(_BACKLOG), beside):
+        if len(came) < count and other != topic and other in names:
+            _, end = await places.bounds(cluster, other, partition)
+            found = await _cycles(cluster, other, partition, end, last, memory, count)
+            both = came + [one for one in found if told.t_first <= one.reading.t < told.t_last]
+            came = sorted(both, key=lambda one: one.reading.t)[-count:]
+    offsets = [one.offset for one in came]
+    if len(came) < count or not count or came[0].reading.t != told.t_first:
+        return Lived(None, offsets)
+    life, window = Cycles(memory), None
+    for one in came:
+        window = life.push(one.offset, one.reading)
+    return Lived(window, offsets)
+
+
+async def _cycles(
+    cluster: Cluster, topic: str, partition: int, end: int, last: Arrival, memory: MemorySpec, count: int
+) -> list[Arrival]:
+    """The last `count` cycles of the asset before `end`; fewer where the log begins."""
+
+    def is_cycle(one: Arrival) -> bool:
+        values = one.reading.values
+        of_asset = (one.asset, one.asset_class) == (last.asset, last.asset_class)
+        return of_asset and all(values.get(name) is not None for name in memory.settings)
+
+    return await places.last(cluster, topic, partition, end, is_cycle, count)
