@@ -59,7 +59,7 @@ def make(learn: TrainingSet, recipe: Recipe) -> Made:
 def replay_of(made: Made) -> Replay:
     """What the runtimes of the fleet are held against."""
     golden = np.array(parity.golden_vectors(made.trained).inputs, np.float32)
-    return replay(made.trained, golden, made.recipe.seed)
+    return replay(made.trained, golden, made.recipe.seed, made.episodes and made.episodes.spec)
 
 
 def certified(made: Made, interpreters: Sequence[Path]) -> Made:
@@ -67,7 +67,8 @@ def certified(made: Made, interpreters: Sequence[Path]) -> Made:
 
     Raises as `certify` does: without all of them nothing is published.
     """
-    return made._replace(certificates=certify(made.model, replay_of(made), made.recipe.rule, interpreters))
+    spec = made.episodes and made.episodes.spec
+    return made._replace(certificates=certify(made.model, replay_of(made), made.recipe.rule, interpreters, spec))
 
 
 def make_manifest(request_id: str, version: int, made: Made) -> Manifest:

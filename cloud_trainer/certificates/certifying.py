@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from cloud_trainer.certificates import runtimes
+from cloud_trainer.certificates.followed import Machine, courses
 from cloud_trainer.certificates.replay import Replay
 from cloud_trainer.series import Floats, Vectors
 from headwater.contract.alarm import AlarmRule, AlarmState, step
 from headwater.contract.canonical import sha256
 from headwater.contract.errors import GateFailed
+from headwater.contract.following import EpisodeSpec
 from headwater.contract.manifest import Certificate, Manifest
 
 TOLERANCE = 1e-5  # of scores, relative
@@ -21,16 +24,29 @@ TOLERANCE_OF_PARTS = 1e-3  # of contributions, which are for people: relative to
 INSTALLED = Path(sys.executable)  # the runtime of the trainer's own environment
 
 
-def certify(model: bytes, replay: Replay, rule: AlarmRule, interpreters: Sequence[Path]) -> tuple[Certificate, ...]:
+def certify(
+    model: bytes,
+    replay: Replay,
+    rule: AlarmRule,
+    interpreters: Sequence[Path],
+    episodes: EpisodeSpec | None = None,
+) -> tuple[Certificate, ...]:
     """A certificate of each runtime, of the one that is installed here where none is named.
 
-    GateFailed says which runtime computes something else, or does not run the model; BadSetting names an interpreter
-    that has no runtime.
+    With `episodes` no alarm may flip by these either. GateFailed says which runtime computes something else, or
+    does not run the model; BadSetting names an interpreter that has no runtime.
     """
-    return tuple(_certify(model, replay, rule, each) for each in (interpreters or (INSTALLED,)))
+    if episodes is not None and not any(part.means is not None for part in replay.parts):
+        raise GateFailed(
+            "the replay says nothing of machines that are followed, as the model's alarms do",
+            hint="it was written by an older trainer: train the model again",
+        )
+    return tuple(_certify(model, replay, rule, each, episodes) for each in (interpreters or (INSTALLED,)))
 
 
-def _certify(model: bytes, replay: Replay, rule: AlarmRule, interpreter: Path) -> Certificate:
+def _certify(
+    model: bytes, replay: Replay, rule: AlarmRule, interpreter: Path, episodes: EpisodeSpec | None
+) -> Certificate:
     ran = runtimes.run(interpreter, model, replay.rows)
     if ran.parts.shape != replay.contributions.shape:
         raise GateFailed(f"{ran.runtime} gives {ran.parts.shape[1]} contributions, not as trained")
@@ -38,16 +54,16 @@ def _certify(model: bytes, replay: Replay, rule: AlarmRule, interpreter: Path) -
     most = np.maximum(replay.contributions.max(axis=1), np.finfo(np.float32).tiny)
     of_parts = float((np.abs(ran.parts - replay.contributions).max(axis=1) / most).max())
     worst = float(apart.max())
-    flips = _flips(replay, ran.scores, rule)
+    flips = flips_of(replay, ran.scores, rule, episodes)
     if not (worst <= TOLERANCE and of_parts <= TOLERANCE_OF_PARTS and not flips):
         raise GateFailed(
             f"{ran.runtime} is {worst:.1e} away from training in scores and {of_parts:.1e} in contributions over "
-            f"{len(apart):,} windows, with {flips} alarm flips",
+            f"{len(apart):,} windows, with {len(flips)} alarm flips" + (f", the first in {flips[0]}" if flips else ""),
             hint=f"{TOLERANCE:.0e} and {TOLERANCE_OF_PARTS:.0e} are allowed, and no flip; where there are flips alone, "
-            "scores lie on a threshold: another trainer.recipe.seed replays other faults",
+            "a score lies on a threshold: another trainer.recipe.margin moves it, another seed replays other faults",
         )
     p999 = float(np.quantile(apart, 0.999))
-    return Certificate(ran.runtime, len(apart), worst, p999, flips, sha256(model), replay.digest())
+    return Certificate(ran.runtime, len(apart), worst, p999, len(flips), sha256(model), replay.digest())
 
 
 def _apart(scores: Vectors, wanted: Floats, least: float) -> Floats:
@@ -55,14 +71,29 @@ def _apart(scores: Vectors, wanted: Floats, least: float) -> Floats:
     return np.asarray(np.abs(scores - wanted) / np.maximum(np.abs(wanted), least))
 
 
-def _flips(replay: Replay, scores: Vectors, rule: AlarmRule) -> int:
-    """Windows after which an alarm is open in one and not in the other."""
-    at, found = 0, 0
-    for part in replay.parts:
-        some = slice(at, at + len(part.rows))
-        ours, theirs = (_open(rule, each[some].tolist(), part.threshold) for each in (replay.scores, scores))
-        found += sum(a != b for a, b in zip(ours, theirs, strict=True))
-        at = some.stop
+def flips_of(replay: Replay, scores: Vectors, rule: AlarmRule, episodes: EpisodeSpec | None = None) -> list[str]:
+    """Windows after which an alarm is open in one and not in the other, in words; by `rule`, then by `episodes`.
+
+    Where machines are followed a baseline that differs is a flip too: from there on the edge asks about other windows.
+    """
+    at = np.cumsum([0, *(len(part.rows) for part in replay.parts)]).tolist()
+    by_part = [tuple(each[a:b].astype(np.float64) for each in (replay.scores, scores)) for a, b in pairwise(at)]
+    found = []
+    for part, both in zip(replay.parts, by_part, strict=True):
+        ours, theirs = (_open(rule, each.tolist(), part.threshold) for each in both)
+        found += [f"window {n} of {part.key}" for n, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b]
+    if episodes is None:
+        return found
+    lanes = [
+        (Machine(p.key, p.threshold, p.means), b)
+        for p, b in zip(replay.parts, by_part, strict=True)
+        if p.means is not None
+    ]
+    machines = [machine for machine, _ in lanes]
+    ways = [courses(episodes, machines, [both[way] for _, both in lanes]) for way in (0, 1)]
+    for machine, ours_of, theirs_of in zip(machines, *ways, strict=True):
+        other = (ours_of.is_open != theirs_of.is_open) | (ours_of.baseline != theirs_of.baseline).any(axis=1)
+        found += [f"window {n} of {machine.key}, followed" for n in np.flatnonzero(other).tolist()]
     return found
 
 

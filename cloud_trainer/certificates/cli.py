@@ -42,7 +42,8 @@ def certify(
     if sha256(model) != manifest.sha256:
         raise Untrusted(f"{folder / MODEL_FILE} is not the model that the manifest beside it describes")
     given = runtime or load("trainer", TrainerSettings).parity.runtimes
-    found = certifying.certify(model, replay.load(folder / replay.FILE), manifest.alarm, given)
+    episodes = None if manifest.episodes is msgspec.UNSET else manifest.episodes
+    found = certifying.certify(model, replay.load(folder / replay.FILE), manifest.alarm, given, episodes)
     kept = [each for each in manifest.certificates if each.runtime not in {one.runtime for one in found}]
     changed = msgspec.structs.replace(
         manifest,
