@@ -150,7 +150,7 @@ def _told(one: Answer, results: Results) -> str:
     errors = [
         f"{name} {verdict.rmse(one.predicted[name], truth):.2f}" for name, truth in pairs.items() if truth is not None
     ]
-    how = f"{task.recipe.latents} latents, " + ("cross-validated" if task.is_checked else f"seed {task.seed}")
+    how = f"{task.recipe.latents[0]} latents, " + ("cross-validated" if task.is_checked else f"seed {task.seed}")
     return f"{task.protocol.name}, {how}: {', '.join(errors) or 'no labels'} in {one.ended - one.began:.0f} s"
 
 

@@ -24,7 +24,7 @@ def answers(
     folder: Path, trained_on: tuple[str, ...], asked: tuple[str, ...], seed: int
 ) -> dict[str, dict[str, Floats]]:
     """Remaining cycles after the last row of each test engine, by yardstick and set; seed 0 in all but the networks."""
-    recipe = HEADLINE.recipe
+    recipe = training.with_latents(HEADLINE.recipe, max(HEADLINE.recipe.latents))
     lives = fleet(folder, "train", trained_on)
     given = training.features(lives, recipe)
     tests = {name: vectors(given.spec, fleet(folder, "test", [name])) for name in asked}

@@ -10,7 +10,7 @@ import typer
 
 from cloud_trainer.life import choosing
 from cloud_trainer.life.recipe import LifeRecipe
-from cloud_trainer.options import AS_JSON, CLASS, OFFSETS
+from cloud_trainer.options import AS_JSON, CLASS, OFFSETS, check_together
 from cloud_trainer.settings import TrainerSettings
 from cloud_trainer.showing import card_of, request_of, show_run
 from headwater.contract.errors import BadInput
@@ -18,6 +18,7 @@ from headwater.transport.settings import load
 
 
 def life(
+    context: typer.Context,
     *,
     asset_class: str = CLASS,
     settings: str = typer.Option(
@@ -52,8 +53,11 @@ def life(
     """
     if folder is not None and out is None and not dry_run:
         raise BadInput("a model from a folder is not published directly", hint="add --out DIR; headwater train publish")
-    if folder is not None and offsets is not None:
-        raise BadInput("--folder and --offsets both say what to learn from", hint="name one of them")
+    check_together(
+        context,
+        [("folder", "offsets"), ("offsets", "dataset"), ("dataset", "site"), ("out", "reason")],
+        {"site": ("folder",), "version": ("out",)},
+    )
     choosing.check_installed()
     from cloud_trainer.life import local  # noqa: PLC0415  numpy, scikit-learn, which `--help` does not need
 

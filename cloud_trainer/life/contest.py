@@ -63,7 +63,7 @@ class Outcome(NamedTuple):
 
 def plan(recipe: LifeRecipe, cycles: int, sensors: int) -> Plan:
     """What is tried, by sizes alone, so that the same lives give the same model however long it takes."""
-    latents = sorted({min(each, sensors) for each in training.LATENTS})
+    latents = sorted({min(each, sensors) for each in recipe.latents})
     found = Plan([*(Trial(RIDGE, each) for each in latents), Trial(CLOCK, latents[-1])])
     found.seconds = len(latents) * recipe.folds * cycles * _OF_FEATURES
     for trial in (*(Trial(NETWORK, each) for each in reversed(latents)), Trial(TREES, latents[-1])):
@@ -99,7 +99,7 @@ def run(fleet: Fleet, recipe: LifeRecipe, tell: Tell = lambda _: None) -> Outcom
 
 def fitted(fleet: Fleet, trial: Trial, recipe: LifeRecipe) -> LifeModel:
     """The model that ships, from all lives."""
-    chosen = recipe.model_copy(update={"latents": trial.latents})
+    chosen = training.with_latents(recipe, trial.latents)
     given = training.features(fleet, chosen)
     if trial.family == RIDGE:
         return LifeModel(given.spec, network.ridge(given.rows, given.left, most=recipe.most))
@@ -137,7 +137,7 @@ def _fold(
     inside: Fleet, out: Fleet, trials: Sequence[Trial], recipe: LifeRecipe
 ) -> Iterator[tuple[Trial, list[Floats]]]:
     """What each of these, which have as many latents, says of every life left out."""
-    chosen = recipe.model_copy(update={"latents": trials[0].latents})
+    chosen = training.with_latents(recipe, trials[0].latents)
     given = training.features(inside, chosen)
     rows = vectors(given.spec, out)
     for trial in trials:

@@ -8,38 +8,50 @@ share where the assets to come are like those; rows of one asset are alike, so w
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from cloud_trainer.life.histories import Floats
 from cloud_trainer.life.recipe import LifeRecipe
 from headwater.contract.life import LifeSpec
 
+Numbers = npt.NDArray[np.int64]
 _BINS = 7
 _LEAST = 20  # rows in a bin
+_ASSETS = 4  # for each bin
 
 
-def calibrate(predicted: Floats, left: Floats, recipe: LifeRecipe) -> LifeSpec:
-    """Intervals that miss the recipe's share of rows like these, half of it on either side; `left` is cut to `most`."""
+def calibrate(predicted: Floats, left: Floats, recipe: LifeRecipe, owners: Numbers | None = None) -> LifeSpec:
+    """Intervals that miss the recipe's share of rows like these, half of it on either side; `left` is cut to `most`.
+
+    `owners` [n] says whose row each is; without it each is of an asset of its own. A bin promises what its assets can.
+    """
     most, missed = recipe.most, recipe.missed
-    truth = np.minimum(left, most)
-    count = max(1, min(_BINS, len(predicted) // _LEAST))
+    off = np.minimum(left, most) - predicted
+    whose = np.arange(len(predicted)) if owners is None else owners
+    count = max(1, min(_BINS, len(predicted) // _LEAST, len(np.unique(whose)) // _ASSETS))
     edges = np.unique(np.quantile(predicted, np.arange(1, count) / count))
     number = np.searchsorted(edges, predicted, side="right")
-    off = [np.sort((truth - predicted)[number == each]) for each in range(len(edges) + 1)]
+    bins = [number == each for each in range(len(edges) + 1)]
+    shares = [_share(len(np.unique(whose[each])), missed / 2) for each in bins]
     return LifeSpec(
         most,
         recipe.warn,
         tuple(edges.tolist()),
-        tuple(_lower(each, missed / 2) for each in off),
-        tuple(-_lower(-each[::-1], missed / 2) for each in off),
+        tuple(_lower(np.sort(off[each]), share) for each, share in zip(bins, shares, strict=True)),
+        tuple(-_lower(np.sort(-off[each]), share) for each, share in zip(bins, shares, strict=True)),
         promised=1 - missed,
     )
 
 
-def _lower(values: Sequence[float] | Floats, share: float) -> float:
-    """The value below which at most `share` of the rows to come lie: of rank ⌊(n + 1) share⌋, or the lowest."""
+def _share(assets: int, share: float) -> float:
+    """What may lie below so that of the next asset's rows at most `share` do: ⌊(m + 1) share⌋ of m assets' share."""
+    return math.floor((assets + 1) * share) / max(1, assets)
+
+
+def _lower(values: Floats, share: float) -> float:
+    """The value below which a share of these lies, or the lowest."""
     if not len(values):
         return 0.0
-    return float(values[max(0, math.floor((len(values) + 1) * share) - 1)])
+    return float(values[max(0, math.floor(len(values) * share + 1e-9) - 1)])

@@ -17,7 +17,7 @@ from cloud_trainer.life import contest, training
 from cloud_trainer.life.contest import Outcome, Tell
 from cloud_trainer.life.export import export
 from cloud_trainer.life.histories import Floats, Vectors, vectors
-from cloud_trainer.life.intervals import calibrate
+from cloud_trainer.life.intervals import Numbers, calibrate
 from cloud_trainer.life.lives import Lives
 from cloud_trainer.life.recipe import LifeRecipe
 from cloud_trainer.life.training import Checked, LifeModel
@@ -70,7 +70,7 @@ def make(given: Lives, recipe: LifeRecipe, tell: Tell = lambda _: None) -> LifeM
         model,
         export(model.network, len(channels)),
         features,
-        calibrate(checked.predicted, checked.left, recipe),
+        calibrate(checked.predicted, checked.left, recipe, _owners(given, checked)),
         outcome,
         _crossed(given, checked, recipe),
     )
@@ -79,11 +79,16 @@ def make(given: Lives, recipe: LifeRecipe, tell: Tell = lambda _: None) -> LifeM
 def _crossed(given: Lives, checked: Checked, recipe: LifeRecipe) -> Missed:
     """Intervals of each fold's lives, calibrated on the other folds."""
     low, high = np.zeros(len(checked.life)), np.zeros(len(checked.life))
+    owners = _owners(given, checked)
     for _, out in training.folds(given.fleet, recipe.folds):
         mine = np.isin(checked.life, out)
-        spec = calibrate(checked.predicted[~mine], checked.left[~mine], recipe)
+        spec = calibrate(checked.predicted[~mine], checked.left[~mine], recipe, owners[~mine])
         low[mine], high[mine] = spec.of(checked.predicted[mine])
     return Missed(low, high)
+
+
+def _owners(given: Lives, checked: Checked) -> Numbers:
+    return np.array(given.fleet.owner_of, dtype=np.int64)[checked.life]
 
 
 def certified(made: LifeMade, interpreters: Sequence[Path]) -> LifeMade:

@@ -5,11 +5,13 @@ Chosen by cross-validation on training engines of C-MAPSS (docs/adr/remaining-li
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from headwater.contract.alarm import AlarmRule
+
+Latents = Annotated[int, Field(ge=1, le=16)]
 
 
 class LifeRecipe(BaseModel):
@@ -27,7 +29,9 @@ class LifeRecipe(BaseModel):
     )
     budget_s: float = Field(300.0, ge=0, description="Seconds on the reference core for the contest; 0: ridge alone.")
     seed: int = Field(1, ge=0, description="What networks begin with.")
-    latents: int = Field(3, ge=1, le=16, description="Latent values of the sensors of a cycle.")
+    latents: tuple[Latents, ...] = Field(
+        (2, 3), min_length=1, description="Numbers of latent values of the sensors of a cycle that are tried."
+    )
     layers: tuple[int, ...] = Field((48, 24, 16), description="Widths of the network's hidden layers.")
     early: float = Field(1.36, gt=0, description="Times `most` before failure beyond which rows count less.")
     heed: float = Field(0.3, ge=0, le=1, description="How much these rows count.")

@@ -18,8 +18,6 @@ from cloud_trainer.life.network import Network
 from cloud_trainer.life.recipe import LifeRecipe
 from headwater.contract.memory import MemorySpec
 
-LATENTS = (2, 3)
-
 
 @dataclass(frozen=True)
 class LifeModel:
@@ -51,9 +49,12 @@ class Featured(NamedTuple):
 
 
 def features(fleet: Fleet, recipe: LifeRecipe) -> Featured:
-    """Learn the features of lives that ended with their last cycle, and compute them; GateFailed as `learn`."""
+    """Learn the features of lives that ended with their last cycle, and compute them; GateFailed as `learn`.
+
+    With as many latents as the recipe names first.
+    """
     with threadpool_limits(1, user_api="blas"):  # the sums of a product depend on how many threads share it
-        spec = learn(fleet, latents=recipe.latents, is_lifelong=recipe.is_lifelong)
+        spec = learn(fleet, latents=recipe.latents[0], is_lifelong=recipe.is_lifelong)
     spec.check()
     left = np.concatenate([left_of(each) for each in fleet.histories])
     return Featured(spec, np.concatenate(vectors(spec, fleet)), left)
@@ -110,7 +111,12 @@ def cross_validate(fleet: Fleet, recipe: LifeRecipe, seed: int) -> Checked:
 
 def candidates(recipe: LifeRecipe) -> list[LifeRecipe]:
     """What is tried before a network is trained: how many latents the sensors of these assets are worth."""
-    return [recipe.model_copy(update={"latents": latents}) for latents in LATENTS]
+    return [with_latents(recipe, latents) for latents in recipe.latents]
+
+
+def with_latents(recipe: LifeRecipe, latents: int) -> LifeRecipe:
+    """The same with this number of latents alone."""
+    return recipe.model_copy(update={"latents": (latents,)})
 
 
 def squares(one: Checked, most: float) -> Floats:

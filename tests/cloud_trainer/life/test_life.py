@@ -17,7 +17,7 @@ from headwater.contract.memory import Memory
 from headwater.transport import cmapss
 from tests.cloud_trainer.life.engines import fleet
 
-SMALL = LifeRecipe(most=80, warn=15, early=1.25, epochs=110, layers=(16, 8), latents=2)
+SMALL = LifeRecipe(most=80, warn=15, early=1.25, epochs=110, layers=(16, 8), latents=(2,))
 CMAPSS = Path(__file__).parents[4] / "shared" / "data" / "cmapss"
 
 
@@ -160,6 +160,27 @@ def test_intervals_of_exchangeable_rows_miss_as_many_as_they_may() -> None:
     assert (high - low)[predicted[10_000:] > 80].mean() > 3 * (high - low)[predicted[10_000:] < 15].mean()
 
 
+def test_few_assets_make_wider_intervals_than_many() -> None:
+    """A thousand rows of ten assets say as little of the next asset as ten do: over many draws each share is held."""
+    rng = np.random.default_rng(11)
+
+    def covered(assets: int, each: int, owners: bool) -> float:
+        held = []
+        for _ in range(60):
+            bias = rng.normal(size=assets + 1) * 10  # an asset's own
+            off = np.repeat(bias, each) + rng.normal(size=(assets + 1) * each)
+            whose = np.repeat(np.arange(assets + 1), each)
+            predicted, inside = np.full(len(off), 60.0), whose < assets
+            given = whose[inside] if owners else None
+            found = calibrate(predicted[inside], (predicted + off)[inside], LifeRecipe(missed=0.2), given)
+            low, high = found.of(predicted[~inside])
+            held.append(((low <= (predicted + off)[~inside]) & ((predicted + off)[~inside] <= high)).mean())
+        return float(np.mean(held))
+
+    assert covered(12, 60, owners=True) > 0.76
+    assert covered(12, 60, owners=True) > covered(12, 60, owners=False) + 0.02
+
+
 def test_few_rows_make_wide_intervals_and_none_make_none() -> None:
     """The lowest and highest stand for what too few rows cannot say."""
     found = calibrate(np.array([5.0, 6.0]), np.array([3.0, 9.0]), LifeRecipe())
@@ -181,5 +202,5 @@ def test_choices_hold_on_engines_left_out() -> None:
     """Cross-validation on the training engines of FD001 and FD003, over whole lives: what settings stand on."""
     units = [unit for name in ("FD001", "FD003") for unit in cmapss.units(CMAPSS, "train", name)]
     engines = Fleet(cmapss.SETTINGS, cmapss.SENSORS, [History(unit.settings, unit.sensors) for unit in units])
-    checked = training.cross_validate(engines, LifeRecipe(folds=2, latents=2), 0)
+    checked = training.cross_validate(engines, LifeRecipe(folds=2, latents=(2,)), 0)
     assert np.sqrt(np.mean((checked.predicted - np.minimum(checked.left, 125)) ** 2)) < 9
