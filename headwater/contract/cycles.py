@@ -10,7 +10,6 @@ looked at: how long an asset stands still says nothing.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,11 +22,11 @@ from headwater.contract.features import Window
 from headwater.contract.memory import Memory, MemorySpec
 from headwater.contract.reading import Reading
 
-Row = tuple[float, ...]  # settings, then sensors; NaN for a sensor that was missing
+Row = list[float | None]  # settings, then sensors; None for a sensor that was missing
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A life as it is stored. `first` and `last` overlap while it is short; null for a sensor that was missing."""
+    """A life as it is stored. `first` and `last` overlap while it is short."""
 
     settings: tuple[str, ...]
     sensors: tuple[str, ...]
@@ -35,8 +34,8 @@ class Kept(msgspec.Struct, frozen=True):
     began: tuple[int, int] | None  # offset and sensor time in ms of the first cycle
     newest_t: int | None
     cycles: int
-    first: list[list[float | None]]
-    last: list[list[float | None]]
+    first: list[Row]
+    last: list[Row]
 
 
 class Cycles:
@@ -55,16 +54,16 @@ class Cycles:
 
     def push(self, offset: int, reading: Reading) -> Window | None:
         """Take one reading; the window of the cycle, None where it lacks a setting."""
-        row = np.array([[reading.values.get(channel) for channel in self._channels]], dtype=np.float64)  # None is NaN
+        kept = [reading.values.get(channel) for channel in self._channels]
         width = len(self._spec.settings)
-        if np.isnan(row[:, :width]).any():
+        if None in kept[:width]:
             return None
-        kept = tuple(row[0].tolist())
         if len(self._first) < self._most:
             self._first.append(kept)
         self._last.append(kept)
         self._began = self._began or (offset, reading.t)
         self._newest_t = reading.t
+        row = np.array([kept], dtype=np.float64)  # None is NaN
         vector = self._memory.step(row[:, :width], row[:, width:])
         first, t_first = self._began
         values = vector.astype(np.float64)
@@ -96,8 +95,8 @@ class Cycles:
             self._began,
             self._newest_t,
             self.cycles,
-            [_plain(row) for row in self._first],
-            [_plain(row) for row in self._last],
+            self._first,
+            list(self._last),
         )
         found: dict[str, Any] = msgspec.to_builtins(kept)
         return found
@@ -110,8 +109,8 @@ class Cycles:
             raise BadInput(f"not the life of an asset: {error}") from error
         order = _order(kept, self._spec)
         first, last = _of_all(kept, self._spec.kept)
-        self._first = [_row(row, order) for row in first]
-        self._last = deque((_row(row, order) for row in last), maxlen=self._last.maxlen)
+        self._first = [[row[place] for place in order] for row in first]
+        self._last = deque(([row[place] for place in order] for row in last), maxlen=self._last.maxlen)
         self._since, self._began, self._newest_t = kept.since, kept.began, kept.newest_t
         width = len(self._spec.settings)
         oldest = np.array(self._first, dtype=np.float64).reshape(-1, len(order))
@@ -140,11 +139,3 @@ def _of_all(kept: Kept, wanted: tuple[int, int]) -> tuple[Sequence[Any], Sequenc
     if len(first) < most_first or len(last) < most_last:
         raise BadInput("fewer readings of the life of an asset were kept than these features need")
     return first[:most_first], last[len(last) - most_last :]
-
-
-def _plain(row: Row) -> list[float | None]:
-    return [None if math.isnan(value) else value for value in row]
-
-
-def _row(row: Sequence[float | None], order: Sequence[int]) -> Row:
-    return tuple(math.nan if (value := row[place]) is None else value for place in order)

@@ -121,16 +121,22 @@ class Memory:
     def __init__(self, spec: MemorySpec, lanes: int = 1) -> None:
         spec.check()
         self._spec = spec
+        self._settings_scale = np.array(spec.setting_scale)
         self._centres = np.array([each.centre for each in spec.regimes]) / spec.setting_scale
-        self._mean = np.array([each.mean for each in spec.regimes])
-        self._scale = np.array([each.scale for each in spec.regimes])
-        self._map = np.array([each.map for each in spec.regimes])
-        self._heed = np.array([each.heed or (1.0,) * spec.latents for each in spec.regimes])
-        self._sums = _sums(spec.means)
+        mean, scale = np.array([each.mean for each in spec.regimes]), np.array([each.scale for each in spec.regimes])
+        heed = np.array([each.heed or (1.0,) * spec.latents for each in spec.regimes])
+        maps = np.array([each.map for each in spec.regimes]).reshape(len(spec.regimes), -1)
+        self._regimes = np.concatenate((mean, scale, heed, maps), axis=1)  # one row is looked up a lane
+        longest = max(spec.means)
+        place = -np.arange(longest, dtype=np.float64)
+        self._places = np.array((place, place * place))
+        self._ends = np.array([*spec.means, longest]) - 1  # the last makes room for the slope
         self._firsts = np.array(spec.baselines)
+        self._most = max(spec.baselines, default=0)
+        self._names = spec.names
         self.cycles = np.zeros(lanes, dtype=np.int64)  # since overhaul
         # Of each cycle the heed of each latent, then heed times latent; the newest first, zero where there was none.
-        self._recent = np.zeros((lanes, max(spec.means), 2 * spec.latents))
+        self._recent = np.zeros((lanes, longest, 2 * spec.latents))
         self._firsts_of = np.zeros((lanes, len(spec.baselines), 2 * spec.latents))  # sums of the same
 
     def overhaul(self, lane: int = 0) -> None:
@@ -148,43 +154,57 @@ class Memory:
         recent = self._recent[:n]
         recent[:, 1:] = recent[:, :-1].copy()
         recent[:, 0] = newest
-        self.cycles[:n] += 1
         cycles = self.cycles[:n]
-        window = self._window(recent)
+        cycles += 1
+        found = np.empty((n, len(self._names)), dtype=np.float32)
+        window = self._window(recent).reshape(n, -1)
+        width = window.shape[1]
+        found[:, :width] = window
         if not spec.is_lifelong:
-            return np.asarray(window.reshape(n, -1), dtype=np.float32)
+            return found
         firsts = self._firsts_of[:n]
-        firsts += newest[:, None] * (cycles[:, None] <= self._firsts)[..., None]
-        age = cycles / _AGE
-        parts = (
-            window.reshape(n, -1),
-            (firsts[..., spec.latents :] / firsts[..., : spec.latents]).reshape(n, -1),
-            np.stack((age, np.log(age)), axis=1),
-            np.minimum(cycles[:, None], self._firsts) / self._firsts,
-        )
-        return np.concatenate(parts, axis=1).astype(np.float32)
+        settled = cycles[:, None]
+        if not n or cycles.min() <= self._most:  # behind them nothing is added
+            firsts += newest[:, None] * (settled <= self._firsts)[..., None]
+        age, behind = cycles / _AGE, width + len(self._firsts) * spec.latents
+        found[:, width:behind] = (firsts[..., spec.latents :] / firsts[..., : spec.latents]).reshape(n, -1)
+        found[:, behind] = age
+        found[:, behind + 1] = np.log(age)
+        found[:, behind + 2 :] = np.minimum(settled, self._firsts) / self._firsts
+        return found
 
     def _newest(self, settings: Floats, sensors: Floats) -> Floats:
         """Heed, and heed times latent, of one cycle [n, 2 * latents]."""
-        spec = self._spec
-        far = settings[:, None] / spec.setting_scale - self._centres
-        regime = np.argmin((far * far).sum(axis=2), axis=1)
-        z = np.clip((sensors - self._mean[regime]) / self._scale[regime], -spec.clip, spec.clip)
-        z = np.where(np.isnan(z), 0.0, z)
-        heed = self._heed[regime]
-        return np.concatenate((heed, heed * (z[:, :, None] * self._map[regime]).sum(axis=1)), axis=1)
+        n, width = sensors.shape
+        latents = self._spec.latents
+        far = settings[:, None] / self._settings_scale
+        far = far - self._centres
+        far *= far
+        of = self._regimes[np.add.reduce(far, axis=2).argmin(axis=1)]
+        z = sensors - of[:, :width]
+        z /= of[:, width : 2 * width]
+        np.maximum(z, -self._spec.clip, out=z)
+        np.minimum(z, self._spec.clip, out=z)
+        np.copyto(z, 0.0, where=np.isnan(z))
+        found = np.empty((n, 2 * latents))
+        found[:, :latents] = heed = of[:, 2 * width : 2 * width + latents]
+        maps = of[:, 2 * width + latents :].reshape(n, width, latents)
+        np.multiply(heed, np.add.reduce(z[:, :, None] * maps, axis=1), out=found[:, latents:])
+        return found
 
     def _window(self, recent: Floats) -> Floats:
         """Means and slope [n, means + 1, latents]."""
         latents = self._spec.latents
-        sums = (self._sums[:, :, None] * recent[:, None]).sum(axis=2)
-        heed, total = sums[..., :latents], sums[..., latents:]
-        lag = heed[:, -2] / heed[:, -3]
-        spread = np.maximum(heed[:, -1] - heed[:, -2] * lag, _LEAST)  # of one cycle both are zero, and so is the slope
-        slope = (total[:, -2] - total[:, -3] * lag) / spread
-        found = total[:, :-2] / heed[:, :-2]
-        found[:, -1] = slope * _SLOPE
-        return np.asarray(found)
+        running = np.add.accumulate(recent, axis=1)  # from the newest cycle backwards
+        moments = np.add.reduce(self._places[:, :, None] * recent[:, None], axis=2)
+        heed, total = moments[..., :latents], moments[..., latents:]
+        lag = heed[:, 0] / running[:, -1, :latents]
+        spread = np.maximum(heed[:, 1] - heed[:, 0] * lag, _LEAST)  # of one cycle both are zero, and so is the slope
+        slope = (total[:, 0] - running[:, -1, latents:] * lag) / spread
+        of_means = running[:, self._ends]
+        found: Floats = of_means[..., latents:] / of_means[..., :latents]
+        np.multiply(slope, _SLOPE, out=found[:, -1])
+        return found
 
     def fill(self, cycles: int, first: tuple[Floats, Floats], last: tuple[Floats, Floats], lane: int = 0) -> None:
         """Stand as after so many cycles, of which these were the first and the last (see `MemorySpec.kept`).
@@ -200,14 +220,3 @@ class Memory:
             self._recent[lane, :most_last] = self._newest(*last)[::-1]
         for number, newest in enumerate(self._newest(*first) if most_first else (), start=1):
             self._firsts_of[lane] += newest * (number <= self._firsts)[:, None]
-
-
-def _sums(means: Sequence[int]) -> Floats:
-    """What is summed over the newest cycles [means + 3, longest].
-
-    So many of them for each mean; then for the slope all of them, by their places, and by the squares of their places.
-    """
-    longest = max(means)
-    place = -np.arange(longest, dtype=np.float64)
-    of_means = [np.where(place > -count, 1.0, 0.0) for count in means]
-    return np.array([*of_means, np.ones(longest), place, place * place])
