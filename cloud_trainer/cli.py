@@ -15,7 +15,7 @@ from cloud_trainer.datasets.stream_cli import simulate_stream
 from cloud_trainer.judging.cli import compare, publish
 from cloud_trainer.labels.cli import label
 from cloud_trainer.life.cli import life
-from cloud_trainer.options import AS_JSON, CLASS, OFFSETS
+from cloud_trainer.options import AS_JSON, CLASS, OFFSETS, check_together
 from cloud_trainer.settings import TrainerSettings
 from cloud_trainer.showing import card_of, line_of, request_of, show_run
 from cloud_trainer.tracing.cli import explain, lineage
@@ -58,6 +58,7 @@ def serve() -> None:
 
 @app.command()
 def request(
+    context: typer.Context,
     asset_class: str = CLASS,
     offsets: Path = OFFSETS,
     dataset: str = DATASET,
@@ -72,6 +73,7 @@ def request(
 
     Example:  headwater train request --class pump --reason "new bearings" --wait
     """
+    check_together(context, [("offsets", "dataset"), ("dry_run", "wait")], {"timeout_s": ("wait",)})
     from cloud_trainer.runs import Runs  # noqa: PLC0415  # librdkafka, which `--help` does not need
 
     asked = request_of(asset_class, offsets, reason, request_id, dataset)
@@ -90,6 +92,7 @@ def request(
 
 @app.command()
 def run(
+    context: typer.Context,
     *,
     asset_class: str = CLASS,
     offsets: Path = OFFSETS,
@@ -116,6 +119,11 @@ def run(
 
     Example:  headwater train run --class pump --budget 60
     """
+    check_together(
+        context,
+        [("folder", "offsets"), ("offsets", "dataset"), ("dataset", "rows"), ("dataset", "site"), ("out", "reason")],
+        {"site": ("folder",), "rows": ("folder",), "version": ("out",)},
+    )
     from cloud_trainer import local  # noqa: PLC0415  # numpy, which `--help` does not need
 
     settings, asked = _settings(budget), request_of(asset_class, offsets, reason, dataset=dataset)
@@ -133,6 +141,8 @@ def run(
 
 @app.command()
 def sites(
+    *,
+    context: typer.Context,
     asset_class: str = CLASS,
     model: Path = typer.Option(None, "--model", help="Folder with the class's network; else a published version."),
     version: int = typer.Option(None, min=1, help="Published version whose network is taken; the newest if none."),
@@ -156,6 +166,9 @@ def sites(
     """
     from cloud_trainer import sites_cli  # noqa: PLC0415  # rich's progress, which `--help` does not need
 
+    check_together(
+        context, [("folder", "offsets"), ("model", "version"), ("out", "request_id"), ("dry_run", "request_id")]
+    )
     if runner not in (None, "pool", "ray"):
         raise BadInput(f"there is no runner {runner!r}", hint="pool or ray")
     asked = request_of(asset_class, offsets, "scaling and thresholds of all sites", request_id)

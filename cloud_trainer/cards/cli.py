@@ -7,12 +7,25 @@ from pathlib import Path
 
 import typer
 
-from cloud_trainer.judging.cli import AS_JSON, BEHIND, DATASET, LABELS, OFFSETS, SITE, offsets_of
+from cloud_trainer.judging.cli import (
+    AS_JSON,
+    BEHIND,
+    DATASET,
+    LABELS,
+    OFFSETS,
+    SITE,
+    WHERE_APART,
+    WHERE_NEEDS,
+    offsets_of,
+)
+from cloud_trainer.options import check_together
 from cloud_trainer.settings import TrainerSettings
 from headwater.transport.settings import load
 
 
 def card(
+    *,
+    context: typer.Context,
     model: str = typer.Argument(
         ..., metavar="MODEL", help="A folder with both files, or a published model: pump/3, pump, or its SHA-256."
     ),
@@ -34,6 +47,7 @@ def card(
 
     Example:  headwater train card my-model --folder recordings --behind 400 --out card
     """
+    check_together(context, WHERE_APART, WHERE_NEEDS)
     from cloud_trainer.cards import page, remaining, writing  # noqa: PLC0415  # matplotlib, which `--help` does not need
     from cloud_trainer.judging import lives_asked  # noqa: PLC0415  # numpy, as above
     from cloud_trainer.judging.asked import Range  # noqa: PLC0415  # as above

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import typer
 
-from cloud_trainer.options import AS_JSON, CLASS, OFFSETS
+from cloud_trainer.options import AS_JSON, CLASS, OFFSETS, check_together
 from cloud_trainer.settings import TrainerSettings
 from headwater.contract.errors import BadInput, Untrusted
 from headwater.transport.settings import load
@@ -44,6 +44,7 @@ class _Asked(NamedTuple):
 
 @app.command()
 def build(
+    context: typer.Context,
     asset_class: str = CLASS,
     offsets: Path = OFFSETS,
     folder: Path = FOLDER,
@@ -59,6 +60,7 @@ def build(
 
     Example:  headwater train dataset build --class rig --folder recordings
     """
+    check_together(context, [("folder", "offsets"), ("dry_run", "out")], {"site": ("folder",), "rows": ("folder",)})
     from cloud_trainer.datasets.file import describe, write_file  # noqa: PLC0415  # numpy, which `--help` does not need
 
     found = describe(_collected(_Asked(asset_class, offsets, folder, site, rows)))
@@ -76,6 +78,7 @@ def build(
 
 @app.command()
 def check(
+    context: typer.Context,
     which: str = typer.Argument(None, help="Dataset file, or digest of a frozen dataset; else options name ranges."),
     asset_class: str = typer.Option(None, "--class", help="Asset class, where no dataset is named."),
     offsets: Path = OFFSETS,
@@ -92,6 +95,12 @@ def check(
 
     Example:  headwater train dataset check --class rig --folder recordings --json
     """
+    named = ("asset_class", "offsets", "site", "rows")
+    check_together(
+        context,
+        [("folder", "offsets"), *(("which", each) for each in named)],
+        {"site": ("folder",), "rows": ("folder",)},
+    )
     from cloud_trainer.datasets import checks  # noqa: PLC0415  # numpy, which `--help` does not need
 
     if which is not None:
@@ -191,8 +200,6 @@ def _collected(asked: _Asked) -> Collected:
 
     settings = load("trainer", TrainerSettings)
     if asked.folder is not None:
-        if asked.offsets is not None:
-            raise BadInput("--offsets name topics, --folder recordings: which of the two?")
         source = FolderSource(asked.folder, asked.asset_class, asked.site, rows=asked.rows)
         with _progress("reading", _total(source.offsets)) as told:
             return building.from_rows(source, asked.asset_class, told)

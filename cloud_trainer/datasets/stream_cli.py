@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
+from cloud_trainer.options import check_together
 from cloud_trainer.settings import TrainerSettings
 from headwater.transport.settings import load
 
@@ -33,6 +34,7 @@ class _Asked(NamedTuple):
 
 
 def simulate_stream(
+    context: typer.Context,
     *,
     folder: Path = typer.Argument(help="Folder with recordings in .csv files."),
     into: list[str] = typer.Option(
@@ -55,6 +57,7 @@ def simulate_stream(
 
     Example:  headwater train simulate-stream recordings --class rig --into lyon.readings --train-rows 400 --speed 60
     """
+    check_together(context, [("train_rows", "train_share")])
     path = out or Path(f"{asset_class}.dataset.json")
     asked = _Asked(folder, into, asset_class, site, train_rows, train_share, speed, path, freeze, dry_run)
     told = _carried_out(load("trainer", TrainerSettings), asked)

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import typer
 
+from cloud_trainer.options import check_together
 from cloud_trainer.settings import TrainerSettings
 from headwater.contract.errors import BadInput
 from headwater.transport.files import read_named
@@ -25,6 +26,11 @@ LABELS = typer.Option(None, "--labels", help="Maintenance orders as CSV, instead
 AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
 
 
+# Of `compare` and `card`: what to judge on is said once, and recordings have labels of their own.
+WHERE_APART = [("folder", "offsets"), ("folder", "dataset"), ("offsets", "dataset"), ("folder", "labels")]
+WHERE_NEEDS = {"site": ("folder",), "behind": ("folder",)}
+
+
 def offsets_of(path: Path | None) -> dict[str, dict[str, tuple[int, int]]] | None:
     """The ranges in a file; BadInput where it holds none."""
     if path is None:
@@ -36,6 +42,7 @@ def offsets_of(path: Path | None) -> dict[str, dict[str, tuple[int, int]]] | Non
 
 
 def compare(
+    context: typer.Context,
     *,
     champion: str = typer.Argument(..., help=NAMED),
     challenger: str = typer.Argument(..., help=NAMED),
@@ -58,6 +65,7 @@ def compare(
 
     Example:  headwater train compare old new --folder recordings --behind 400
     """
+    check_together(context, [*WHERE_APART, ("dry_run", "record")], WHERE_NEEDS)
     from cloud_trainer.judging import asked, lives_asked, words  # noqa: PLC0415  # numpy, which `--help` does not need
     from cloud_trainer.tracing.finding import found  # noqa: PLC0415  # as above
 
@@ -76,6 +84,7 @@ def compare(
 
 
 def publish(
+    context: typer.Context,
     folder: Path = typer.Argument(..., help="Folder with model.tflite and manifest.json."),
     unjudged: bool = typer.Option(False, "--unjudged", help="Publish although no judge has preferred it; say why."),
     reason: str = typer.Option("", help="Why, in a few words; needed with --unjudged."),
@@ -88,6 +97,7 @@ def publish(
 
     Example:  headwater train publish my-model
     """
+    check_together(context, needs={"reason": ("unjudged",)})
     from cloud_trainer.judging import publishing  # noqa: PLC0415  # boto3, which `--help` does not need
 
     settings = load("trainer", TrainerSettings)

@@ -51,13 +51,13 @@ def life(
 
     Example:  headwater train life --class engine --settings altitude,mach --warn 40
     """
-    if folder is not None and out is None and not dry_run:
-        raise BadInput("a model from a folder is not published directly", hint="add --out DIR; headwater train publish")
     check_together(
         context,
         [("folder", "offsets"), ("offsets", "dataset"), ("dataset", "site"), ("out", "reason")],
         {"site": ("folder",), "version": ("out",)},
     )
+    if folder is not None and out is None and not dry_run:
+        raise BadInput("a model from a folder is not published directly", hint="add --out DIR; headwater train publish")
     choosing.check_installed()
     from cloud_trainer.life import local  # noqa: PLC0415  numpy, scikit-learn, which `--help` does not need
 

@@ -101,7 +101,7 @@ def test_what_names_no_dataset_is_said(rigs: Path, capsys: pytest.CaptureFixture
     assert "there is no file other.json" in capsys.readouterr().err
     Path("ranges.json").write_text('{"lyon.readings": {"0": [0, 5]}}')
     assert ended("run", "--class", "rig", "--dataset", "rig.dataset.json", "--offsets", "ranges.json") == 2
-    assert "both say what to learn from" in capsys.readouterr().err
+    assert "--offsets and --dataset do not go together" in capsys.readouterr().err
     assert ended("run", "--class", "pump", "--dataset", "rig.dataset.json") == 2
     assert "of the class rig, not of pump" in capsys.readouterr().err
     assert ended("dataset", "verify", "deadbeef01") == 8
