@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from edge_agent.updater.fetch import understood
 from headwater.contract import headers, messages
 from headwater.contract.acknowledgement import Acknowledgement
+from headwater.contract.alarm import AlarmState
+from headwater.contract.canonical import canonical_json
+from headwater.contract.checkpoint import AssetState, Checkpoint, decode, encode
 from headwater.contract.errors import BadInput
 from headwater.contract.features import FeatureSpec, Scaling
 from headwater.contract.life import LifeSpec
 from headwater.contract.manifest import decode_manifest
 from headwater.contract.messages import Score
 from headwater.contract.overhaul import Overhaul, overhaul, overhaul_in
-from headwater.contract.windows import Cadence
+from headwater.contract.refusals import FEATURES_UNKNOWN
+from headwater.contract.windows import Cadence, Charge
 from tests.contract.lives import LIFE, features, memory, of_life
 from tests.edge_agent.scorer.models import make
 
@@ -90,7 +96,7 @@ def test_intervals_are_cut_to_what_can_be() -> None:
     assert high.tolist() == [7.0, 37.0, 120.0, 125.0]
     alone = [LIFE.of(LIFE.remaining(np.array([s])))[0][0] for s in (124.0, 100.0, 20.0, -50.0)]
     assert alone == low.tolist()
-    for score in np.random.default_rng(0).uniform(-20, 150, 500).tolist() + [45.0, 105.0, 0.0, 125.0]:
+    for score in [*np.random.default_rng(0).uniform(-20, 150, 500).tolist(), 45.0, 105.0, 0.0, 125.0]:
         left = LIFE.remaining(np.array([score]))
         assert LIFE.told(score) == (left[0], *(end[0] for end in LIFE.of(left)))
     assert np.isnan(LIFE.remaining(np.array([np.nan]))[0])
@@ -110,3 +116,32 @@ def test_an_overhaul_is_known_by_its_value_and_at_the_edge_by_its_header_too() -
             overhaul(other, header)
     with pytest.raises(BadInput):
         overhaul(replace(said, asset="engine-2").encode(), header)
+
+
+def test_an_agent_from_before_refuses_what_it_cannot_compute() -> None:
+    """Its feature specification knows no memory and takes no field that it does not know: so nothing is half right."""
+    fields = [f for f in msgspec.structs.fields(FeatureSpec) if f.name != "memory"]
+    older = msgspec.defstruct("Older", [(f.name, f.type, f.default) for f in fields[4:]], forbid_unknown_fields=True)
+    known = canonical_json({f.name: getattr(make(1)[1].features, f.name) for f in fields[4:-1]})
+    msgspec.json.decode(known, type=older)
+    with pytest.raises(msgspec.ValidationError, match="unknown field `memory`"):
+        msgspec.json.decode(canonical_json({"memory": memory()}), type=older)
+    newer = replace(features(), memory=replace(memory(), v=2))
+    manifest = replace(of_life(make(1)[1]), features=newer, features_digest=newer.digest())
+    with pytest.raises(BadInput) as refused:
+        understood(manifest.encode())
+    assert refused.value.reason == FEATURES_UNKNOWN
+
+
+def test_states_from_before_there_were_lives_are_read_on() -> None:
+    """An agent that is updated goes on from the checkpoint of the one before, with the same cadences."""
+    spec = FeatureSpec(("flow", "pressure"), 12, 4, {"": Scaling((1.0, 2.0), (0.5, 0.25))})
+    charge = Charge("pump", 1, "0" * 64, 5, 5, Cadence.of(spec), 0, 0, "disk")
+    stored = msgspec.json.decode(encode(Checkpoint(7, {"pump": charge}, {})))
+    assert stored.pop("renewed") == {}
+    assert set(stored["charges"]["pump"]["cadence"]) == {"channels", "window", "step", "max_gap_s", "hold"}
+    before = decode(msgspec.json.encode(stored), Checkpoint)
+    assert before.charges["pump"].cadence.digest() == Cadence.of(spec).digest()
+    asset = msgspec.json.decode(encode(AssetState(7, "pump", "", None, "", AlarmState())))
+    assert asset.pop("renewed") == -1
+    assert decode(msgspec.json.encode(asset), AssetState).renewed == -1

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from headwater.app.demo.evidence import Asset, ScoreTrace, Trace
 from headwater.contract import checkpoint, headers, messages, topics
-from headwater.contract.arrival import Arrival, Unusable, arrival
+from headwater.contract.arrival import Arrival, Unusable
 from headwater.contract.messages import Alarm, Score
+from headwater.contract.overhaul import Came, came
 from headwater.contract.windows import Charge, Expected, expected
 from headwater.transport.kafka_batch import Cluster, KafkaSettings, Record, read_compacted, read_records
 
@@ -123,10 +124,15 @@ def transport(published: Mapping[str, tuple[int, str]], log: Log) -> Transport:
 
 def arrivals(records: list[Record]) -> list[Arrival]:
     """The usable readings of one partition."""
+    return [one for one in usable(records) if isinstance(one, Arrival)]
+
+
+def usable(records: list[Record]) -> list[Came]:
+    """The usable readings and the overhauls of one partition."""
     found = []
     for record in records:
         try:
-            found.append(arrival(record.offset, record.key, record.value, record.headers))
+            found.append(came(record.offset, record.key, record.value, record.headers))
         except Unusable:
             continue  # counted as dead letters
     return found
@@ -141,7 +147,7 @@ def judged(readings: Log, scores: Log, swaps: Mapping[int, list[Charge]]) -> Jud
         for record in scores.partitions[partition]:
             given[headers.find_number(record.headers, headers.SOURCE_OFFSET)].append(record)
             versions[messages.decode(record.value, Score).version] += 1
-        for wanted in expected(arrivals(records), swaps.get(partition, [])):
+        for wanted in expected(usable(records), swaps.get(partition, [])):
             windows += 1
             found = given.pop(wanted.window.last_offset, [])
             unscored += not any(messages.decode(record.value, Score).score is not None for record in found)

@@ -14,9 +14,11 @@ from headwater.contract.errors import Permanent, Refused
 from headwater.contract.features import FeatureSpec, Scaling
 from headwater.contract.figures import figure
 from headwater.contract.messages import Score
+from headwater.contract.overhaul import Overhaul
 from headwater.contract.reading import encode
 from headwater.contract.windows import Cadence, Charge, expected
 from headwater.transport.kafka_batch import Record
+from tests.contract import lives
 
 CHARGE = Charge(
     "pump",
@@ -98,6 +100,24 @@ def test_a_score_without_a_number_is_no_score() -> None:
     wanted = next(iter(expected(count.arrivals(readings()), [CHARGE])))
 
     assert judge([score(0, wanted, score=None), *good()[1:]]) == (1, 0, 0)
+
+
+def test_scores_of_lives_are_held_against_overhauls() -> None:
+    """A score that goes on with the life before an overhaul is wrong."""
+    life = Charge("pump", 1, "a" * 64, 0, 0, Cadence.of(lives.features()), 0, 0, "download")
+    given = ((headers.CLASS, headers.text("pump")),)
+    records = [Record(i, 0, b"pump-1", encode(i, {"load": 0.1, "a": 1.0}), given) for i in range(6)]
+    renewed = Overhaul("pump-1", 3, failed=False).encode()
+    records[3] = Record(3, 0, b"pump-1", renewed, ((headers.OVERHAULED, b"pump-1"),))
+    log, without = count.Log({0: records}), [*records[:3], *records[4:]]
+
+    def judged(kept: list[Record]) -> tuple[int, int, int]:
+        found = [score(i, wanted) for i, wanted in enumerate(expected(count.usable(kept), [life]))]
+        counts = count.judged(log, count.Log({0: found}), {0: [life]})
+        return counts.windows, counts.unscored, counts.wrong
+
+    assert judged(records) == (5, 0, 0)
+    assert judged(without) == (5, 0, 2)
 
 
 def published(records: list[Record]) -> dict[str, tuple[int, str]]:
