@@ -127,6 +127,11 @@ def calibrate(
 
 
 def _check(base: Manifest, model: bytes, learn: TrainingSet) -> None:
+    if base.life is not msgspec.UNSET:
+        raise BadInput(
+            f"version {base.version} of {base.asset_class} tells remaining life: an asset has no scaling of its own",
+            hint="each is measured from its own first cycles: there is nothing to do for a site",
+        )
     if sha256(model) != base.sha256:
         raise BadInput("the network is not the one of the manifest", hint="take both files of one version")
     if learn.asset_class != base.asset_class:

@@ -43,8 +43,8 @@ def write(folder: Path, name: str, lives: Fleet, *, part: str) -> list[int]:
     return left
 
 
-def write_lives(folder: Path, lives: Fleet) -> Path:
-    """Each engine as a recording, `engine-1.csv` and so on: a row an hour, up to its failure."""
+def write_lives(folder: Path, lives: Fleet, name: str = "engine") -> Path:
+    """Each engine as a recording, `NAME-1.csv` and so on: a row an hour, up to its failure."""
     folder.mkdir(parents=True, exist_ok=True)
     header = ";".join(("datetime", *lives.settings, *lives.sensors))
     for number, history in enumerate(lives.histories, 1):
@@ -54,5 +54,5 @@ def write_lives(folder: Path, lives: Fleet) -> Path:
             f"{begin + timedelta(hours=cycle):%Y-%m-%d %H:%M:%S};" + ";".join(f"{value:.6g}" for value in row)
             for cycle, row in enumerate(rows)
         ]
-        (folder / f"engine-{number}.csv").write_text("\n".join([header, *lines]) + "\n")
+        (folder / f"{name}-{number}.csv").write_text("\n".join([header, *lines]) + "\n")
     return folder
