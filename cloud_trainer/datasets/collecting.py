@@ -51,7 +51,7 @@ class Collected:
     @property
     def sha256(self) -> str:
         """The digest of the dataset (digest.py)."""
-        return dataset_digest(self.spans)
+        return dataset_digest(self.asset_class, self.site, self.spans)
 
     def called_false(self, key: str) -> set[str]:
         """Episodes of an asset of which the last word in these ranges is that nothing was wrong."""

@@ -5,7 +5,8 @@ Of each partition six columns are hashed with SHA-256, each over all records of 
 value as big-endian int64, -1 for one that is null; `classes` (the header `hw-class`), `keys` and `values`: their bytes,
 one behind the other. The digest of the partition is the SHA-256 of the canonical JSON (headwater/contract/canonical.py)
 of the six hex digests by name and the number of `records`. The digest of the dataset is that of the canonical JSON of
-`{topic: {partition: [start, end, digest of the partition]}}`.
+`{"asset_class": ..., "site": ..., "spans": {topic: {partition: [start, end, digest of the partition]}}}`: the same
+records read as another class, or recordings taken for another site's, are another dataset.
 
 So it does not depend on how records are batched, compressed or stored: a frozen copy has the same. Of recordings, the
 file's name stands for the topic, 0 for the partition, row numbers for offsets, sensor time for log time, the asset for
@@ -65,11 +66,10 @@ class PartitionDigest:
         return digest({"records": self.records, **{name: each.hexdigest() for name, each in self._hashes.items()}})
 
 
-def dataset_digest(spans: Spans) -> str:
-    """The digest of the dataset, in hex."""
-    return digest(
-        {
-            topic: {partition: [span.start, span.end, span.sha256] for partition, span in of.items()}
-            for topic, of in spans.items()
-        }
-    )
+def dataset_digest(asset_class: str, site: str, spans: Spans) -> str:
+    """The digest of the dataset, in hex; `site` is that of recordings, empty for topics."""
+    ranges = {
+        topic: {partition: [span.start, span.end, span.sha256] for partition, span in of.items()}
+        for topic, of in spans.items()
+    }
+    return digest({"asset_class": asset_class, "site": site, "spans": ranges})

@@ -63,8 +63,11 @@ class DatasetFile(msgspec.Struct, frozen=True):
         check_form(self.offsets, self.site)
         if self.v != 1:
             raise BadInput(f"dataset of version {self.v}, this program knows 1", hint="update this program")
-        if dataset_digest(self.spans) != self.sha256:
-            raise BadInput("the digest of the dataset is not that of its ranges: the file was altered", hint=_EXPECTED)
+        if dataset_digest(self.asset_class, self.site, self.spans) != self.sha256:
+            raise BadInput(
+                "the digest of the dataset is not that of its class, site and ranges: the file was altered",
+                hint=_EXPECTED,
+            )
 
     def encode(self) -> bytes:
         """Canonical JSON."""

@@ -2,16 +2,19 @@
 
 Below `datasets/<sha256 of the dataset>/`: the records in Parquet files (headwater/transport/parquet.py) called by the
 SHA-256 of their bytes, and `dataset.json`, written last, which names them. So a freeze that was killed is no dataset
-yet, freezing again completes it, and none is ever replaced.
+yet, and freezing again completes it. One whose files were damaged or lost is written again from its source, and its
+index is replaced only once all records of the source have proved to be those of the digest.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 
 import msgspec
+import structlog
 
 from cloud_trainer.datasets.collecting import Collected, Told, collect
 from cloud_trainer.datasets.digest import PartitionDigest, Span
@@ -19,15 +22,17 @@ from cloud_trainer.datasets.file import MOST_BYTES, DatasetFile, describe, diffe
 from cloud_trainer.datasets.ranges import Offsets, Part, parts
 from cloud_trainer.datasets.sources import Source
 from headwater.contract.canonical import canonical_json, sha256
-from headwater.contract.errors import BadInput, Conflict, DataMissing, Refused, Untrusted
+from headwater.contract.errors import BadInput, Conflict, DataMissing, Untrusted
 from headwater.transport import parquet
 from headwater.transport.objects import ObjectStore
 from headwater.transport.record_columns import RecordColumns, joined
 
+_log = structlog.get_logger(__name__)
 FOLDER = "datasets"
 _DIGEST, _WHOLE = re.compile(r"[0-9a-f]{8,64}"), re.compile(r"[0-9a-f]{64}")
 _PART_RECORDS = 200_000
 _PART_BYTES = 48 << 20  # of values, before they are compressed: one object is one request
+_CUT = 4_096  # records that are looked at together when a file is filled
 _PIECE = 16_384  # records handed on at a time
 
 
@@ -68,7 +73,7 @@ class FrozenSource:
         for each in self._frozen.parts:
             if (each.topic, each.partition) == part[:2]:
                 data = await asyncio.to_thread(_part, self._store, self._frozen.dataset.sha256, each)
-                found = parquet.decode(data, _key(self._frozen.dataset.sha256, each))
+                found = parquet.decode(data, _key(self._frozen.dataset.sha256, each), each.records)
                 for at in range(0, len(found.keys), _PIECE):
                     yield found.rows(at, at + _PIECE)
 
@@ -76,13 +81,12 @@ class FrozenSource:
 async def freeze(source: Source, dataset: DatasetFile, store: ObjectStore, told: Told | None = None) -> Frozen:
     """Write the records of a dataset to the store, read back each file, and name them; harmless to repeat.
 
-    Untrusted when the source holds other records than the dataset, or the store gives back other bytes; Refused where
-    the same records are frozen as another class or site; DataMissing and Transient as the source and the store do.
+    What is frozen already is read and proven; what of it is damaged or gone is written again. Untrusted when the source
+    holds other records than the dataset, or the store gives back other bytes; DataMissing and Transient as the source
+    and the store do.
     """
-    there = _index(store, dataset.sha256)
+    there, tag = await _standing(store, dataset.sha256, told)
     if there is not None:
-        _check_same(there.dataset, dataset)
-        await read_frozen(store, there, told)
         return there
     written: list[FrozenPart] = []
     spans: dict[str, dict[str, Span]] = {}
@@ -99,25 +103,24 @@ async def freeze(source: Source, dataset: DatasetFile, store: ObjectStore, told:
         raise _other(differences(dataset, msgspec.structs.replace(dataset, spans=spans)))
     frozen = Frozen(dataset, written)
     try:
-        store.put(_index_key(dataset.sha256), canonical_json(frozen), if_absent=True)
+        store.put(_index_key(dataset.sha256), canonical_json(frozen), if_absent=tag is None, if_match=tag)
     except Conflict:  # another one froze it meanwhile: whose files are named does not matter
-        there = open_frozen(store, dataset.sha256)
-        _check_same(there.dataset, dataset)
-        return there
+        return open_frozen(store, dataset.sha256)
     return frozen
 
 
-def _check_same(there: DatasetFile, dataset: DatasetFile) -> None:
-    """Refused unless the frozen copy is that of the dataset: the digest, which names it, is that of records alone."""
-    for what, is_there, wanted in (
-        ("class", there.asset_class, dataset.asset_class),
-        ("site", there.site, dataset.site),
-    ):
-        if is_there != wanted:
-            raise Refused(
-                f"the records of this dataset are frozen as those of the {what} {is_there}, not of {wanted}",
-                hint="name ranges for this one that differ by a record at least, and build it again",
-            )
+async def _standing(store: ObjectStore, digest: str, told: Told | None) -> tuple[Frozen | None, str | None]:
+    """A frozen dataset that proves itself, and the tag of the index that is there, also of one that does not."""
+    raw = store.get(_index_key(digest), max_bytes=MOST_BYTES)
+    if raw is None:
+        return None, None
+    try:
+        frozen = _parsed(raw.data, digest)
+        await read_frozen(store, frozen, told)
+    except (Untrusted, DataMissing, BadInput) as error:
+        _log.warning("a frozen dataset is damaged: it is written again from its source", dataset=digest, why=str(error))
+        return None, raw.etag
+    return frozen, raw.etag
 
 
 def open_frozen(store: ObjectStore, digest: str) -> Frozen:
@@ -174,14 +177,25 @@ async def _in_files(pieces: AsyncGenerator[RecordColumns]) -> AsyncGenerator[Rec
     waiting: list[RecordColumns] = []
     count = size = 0
     async for piece in pieces:
-        waiting.append(piece)
-        count += len(piece.keys)
-        size += sum(len(value) for value in piece.values if value is not None)
-        if count >= _PART_RECORDS or size >= _PART_BYTES:
-            yield joined(waiting)
-            waiting, count, size = [], 0, 0
+        for some in _cut(piece):
+            waiting.append(some)
+            count += len(some.keys)
+            size += _size(some)
+            if count >= _PART_RECORDS or size >= _PART_BYTES:
+                yield joined(waiting)
+                waiting, count, size = [], 0, 0
     if count:
         yield joined(waiting)
+
+
+def _cut(piece: RecordColumns) -> Iterator[RecordColumns]:
+    """In parts of at most `_CUT` records: a fetch may be larger than a file."""
+    for at in range(0, len(piece.keys), _CUT):
+        yield piece.rows(at, at + _CUT)
+
+
+def _size(piece: RecordColumns) -> int:
+    return sum(len(each) for texts in (piece.keys, piece.values, piece.marks) for each in texts if each is not None)
 
 
 def _put(store: ObjectStore, digest: str, part: Part, records: RecordColumns) -> FrozenPart:
@@ -189,10 +203,19 @@ def _put(store: ObjectStore, digest: str, part: Part, records: RecordColumns) ->
     made = FrozenPart(part.topic, part.partition, int(records.offsets[0]), len(records.keys), sha256(data), len(data))
     try:
         store.put(_key(digest, made), data, if_absent=True)
-    except Conflict:  # of a freeze that was killed; what is there is read back all the same
-        pass
+    except Conflict:  # of a freeze that was killed, or damaged since; its name is the digest of these very bytes
+        if not _is_whole(store, digest, made):
+            store.put(_key(digest, made), data)
     _part(store, digest, made)
     return made
+
+
+def _is_whole(store: ObjectStore, digest: str, part: FrozenPart) -> bool:
+    try:
+        _part(store, digest, part)
+    except (Untrusted, DataMissing):
+        return False
+    return True
 
 
 def _part(store: ObjectStore, digest: str, part: FrozenPart) -> bytes:
@@ -214,20 +237,37 @@ def _index_key(digest: str) -> str:
 
 
 def _index(store: ObjectStore, digest: str) -> Frozen | None:
+    found = store.get(_index_key(digest), max_bytes=MOST_BYTES)
+    return None if found is None else _parsed(found.data, digest)
+
+
+def _parsed(data: bytes, digest: str) -> Frozen:
     key = _index_key(digest)
-    found = store.get(key, max_bytes=MOST_BYTES)
-    if found is None:
-        return None
     try:
-        frozen = msgspec.json.decode(found.data, type=Frozen)
+        frozen = msgspec.json.decode(data, type=Frozen)
         frozen.dataset.check()
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError, BadInput) as error:
         raise Untrusted(f"{key} is no index of a dataset: {error}") from error
     if frozen.dataset.sha256 != digest:
         raise Untrusted(f"{key} is the index of another dataset, {frozen.dataset.sha256}")
-    if not all(_WHOLE.fullmatch(part.sha256) and part.size_bytes > 0 for part in frozen.parts):
+    if not all(_is_file(part) for part in frozen.parts) or not _fits(frozen):
         raise Untrusted(f"{key} is no index of a dataset: it names files that are none")
     return frozen
+
+
+def _is_file(part: FrozenPart) -> bool:
+    return bool(_WHOLE.fullmatch(part.sha256)) and 0 < part.size_bytes <= parquet.MOST_BYTES and part.records > 0
+
+
+def _fits(frozen: Frozen) -> bool:
+    """Whether the files have the records of the dataset's ranges, by their number, and no more than offsets."""
+    counts = Counter[tuple[str, str]]()
+    for part in frozen.parts:
+        counts[part.topic, str(part.partition)] += part.records
+    spans = {(topic, p): span for topic, of in frozen.dataset.spans.items() for p, span in of.items()}
+    return counts.keys() <= spans.keys() and all(
+        counts[key] == span.records <= span.end - span.start for key, span in spans.items()
+    )
 
 
 def _completed(store: ObjectStore, beginning: str) -> str:

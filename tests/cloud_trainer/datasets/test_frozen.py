@@ -38,9 +38,11 @@ async def test_it_gives_the_training_set_of_its_source(
 ) -> None:
     """In one file a partition or in several: digest, series and exclusions are those of the source."""
     monkeypatch.setattr(freezing, "_PART_RECORDS", 50)
+    monkeypatch.setattr(freezing, "_CUT", 20)
     monkeypatch.setattr(freezing, "_PIECE", 7)
     store = MemoryStore()
     frozen = await freeze(source, dataset, store)
+    assert [part.records for part in frozen.parts] == [60, 60, 60] * 3
     ours = training_set(await read_frozen(store, open_frozen(store, dataset.sha256[:12])), Recipe())
     theirs = training_set(await collect(source, "rig"), Recipe())
     assert ours.source == theirs.source
@@ -112,16 +114,67 @@ async def test_what_is_no_digest_is_said(source: FolderSource, dataset: DatasetF
 
 
 @pytest.mark.parametrize(("asset_class", "site"), [("motor", "lyon"), ("rig", "paris")])
-async def test_the_same_records_are_not_frozen_as_another_class_or_site(
+async def test_the_same_records_of_another_class_or_site_are_another_dataset(
     source: FolderSource, dataset: DatasetFile, asset_class: str, site: str
 ) -> None:
-    """The digest is that of records alone: a second freeze that says otherwise what they are is refused, in words."""
+    """Both are in the digest: an index that says otherwise what they are is refused, and both may be frozen."""
+    store = await altered(source, dataset, site=site, asset_class=asset_class)
+    with pytest.raises(Untrusted, match="not that of its class, site and ranges"):
+        open_frozen(store, dataset.sha256)
     store = MemoryStore()
     await freeze(source, dataset, store)
-    other = msgspec.structs.replace(dataset, asset_class=asset_class, site=site)
-    with pytest.raises(Refused, match=rf"not of ({asset_class}|{site})$"):
-        await freeze(source, other, store)
+    source.site = site
+    other = describe(await collect(source, asset_class))
+    assert other.sha256 != dataset.sha256
+    await freeze(source, other, store)
     assert open_frozen(store, dataset.sha256).dataset == dataset
+    assert open_frozen(store, other.sha256).dataset == other
+
+
+@pytest.mark.parametrize("damage", ["a file altered", "a file gone", "an index altered", "an index of other files"])
+async def test_what_is_damaged_is_frozen_again(
+    source: FolderSource, dataset: DatasetFile, damage: str, tmp_path: Path
+) -> None:
+    """From a source that still has the records; from one that has others nothing of the index is replaced."""
+    store = MemoryStore()
+    frozen = await freeze(source, dataset, store)
+    whole, index = dict(store.objects), f"datasets/{dataset.sha256}/dataset.json"
+    key = f"datasets/{dataset.sha256}/{frozen.parts[1].sha256}.parquet"
+    if damage == "a file altered":
+        store.objects[key] = store.objects[key][:-1] + b"x"
+    elif damage == "a file gone":
+        del store.objects[key]
+    elif damage == "an index altered":
+        store.objects[index] = whole[index][:-9]
+    else:
+        store.objects[index] = canonical_json(msgspec.structs.replace(frozen, parts=frozen.parts[:1]))
+    damaged = dict(store.objects)
+    with pytest.raises((Untrusted, DataMissing)):
+        await read_frozen(store, open_frozen(store, dataset.sha256))
+    (tmp_path / "other").mkdir()
+    for number in (1, 2, 3):
+        recorded.write(tmp_path / "other" / f"rig-{number}.csv", recorded.rows(200, 40 + number))
+    with pytest.raises(Untrusted, match="these are not the records of the dataset"):
+        await freeze(FolderSource(tmp_path / "other", "rig", "lyon", rows=180), dataset, store)
+    assert store.objects[index] == damaged[index]
+    again = await freeze(source, dataset, store)
+    assert {each: store.objects[each] for each in whole} == whole
+    assert again == frozen
+    assert (await read_frozen(store, open_frozen(store, dataset.sha256))).sha256 == dataset.sha256
+
+
+async def test_an_index_that_names_more_records_than_offsets_is_refused(
+    source: FolderSource, dataset: DatasetFile
+) -> None:
+    """Nothing is decoded of files that cannot be those of the ranges."""
+    store = MemoryStore()
+    frozen = await freeze(source, dataset, store)
+    spoilt = [msgspec.structs.replace(part, records=part.records + 10**9) for part in frozen.parts]
+    store.objects[f"datasets/{dataset.sha256}/dataset.json"] = canonical_json(
+        msgspec.structs.replace(frozen, parts=spoilt)
+    )
+    with pytest.raises(Untrusted, match="names files that are none"):
+        open_frozen(store, dataset.sha256)
 
 
 async def altered(source: FolderSource, dataset: DatasetFile, **changes: object) -> MemoryStore:
@@ -166,4 +219,4 @@ def test_partitions_are_numbers(dataset: DatasetFile, partition: str, site: str)
     (_, of), *_ = dataset.spans.items()
     spans = {"lyon.readings": {partition: of["0"]}}
     with pytest.raises(BadInput, match="is no range of a partition"):
-        msgspec.structs.replace(dataset, spans=spans, sha256=dataset_digest(spans), site=site).check()
+        msgspec.structs.replace(dataset, spans=spans, sha256=dataset_digest("rig", site, spans), site=site).check()
