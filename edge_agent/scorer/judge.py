@@ -267,4 +267,7 @@ def _alarm(
         version=score.version,
         channels=channels,
         raised_at=now_ms,
+        remaining=score.remaining,
+        low=score.low,
+        high=score.high,
     )

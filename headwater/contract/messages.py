@@ -44,7 +44,10 @@ class Score(msgspec.Struct, frozen=True):
 
 
 class Alarm(msgspec.Struct, frozen=True):
-    """An episode that opened or closed; `channels` names the largest contributions first, as shares of the score."""
+    """An episode that opened or closed; `channels` names the largest contributions first, as shares of the score.
+
+    `remaining` between `low` and `high`: as in the score that did it, where that is of remaining life.
+    """
 
     site: str
     asset: str
@@ -59,6 +62,9 @@ class Alarm(msgspec.Struct, frozen=True):
     channels: list[tuple[str, float]]
     raised_at: int
     v: int = 1
+    remaining: float | msgspec.UnsetType = msgspec.UNSET
+    low: float | msgspec.UnsetType = msgspec.UNSET
+    high: float | msgspec.UnsetType = msgspec.UNSET
 
 
 class Refusal(msgspec.Struct, frozen=True):

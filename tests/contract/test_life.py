@@ -20,7 +20,7 @@ from headwater.contract.errors import BadInput
 from headwater.contract.features import FeatureSpec, Scaling
 from headwater.contract.life import LifeSpec
 from headwater.contract.manifest import decode_manifest
-from headwater.contract.messages import Score
+from headwater.contract.messages import Alarm, Score
 from headwater.contract.overhaul import Overhaul, overhaul, overhaul_in
 from headwater.contract.refusals import FEATURES_UNKNOWN
 from headwater.contract.windows import Cadence, Charge
@@ -36,6 +36,8 @@ def test_what_knows_no_lives_keeps_its_digests() -> None:
     assert b"life" not in make(1)[1].encode()
     assert b"memory" not in make(1)[1].encode()
     assert b"remaining" not in messages.encode(Score("a", "b", 1, 2, 0.5, 1.0, 1))
+    alarm = Alarm("lyon", "a", "b", "e", "opened", 1, 0.5, 1.0, 0.5, 1, [], 2)
+    assert b"remaining" not in messages.encode(alarm)
 
 
 def test_a_manifest_of_remaining_life_goes_through_json() -> None:

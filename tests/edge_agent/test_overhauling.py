@@ -118,6 +118,7 @@ async def test_a_life_from_overhaul_to_overhaul_over_kills_and_a_swap(edge: Edge
     raised = next(s for s in await scores(edge) if s.t_last == opened.t)
     assert isinstance(raised.remaining, float)
     assert raised.remaining < 30.0
+    assert (opened.remaining, opened.low, opened.high) == (raised.remaining, raised.low, raised.high)
 
     second = await command("edge", "overhauled", ASSET, "--failed", "--by", "mia")
     assert (second["failed"], second["asset_class"]) == (True, CLASS)
@@ -165,11 +166,19 @@ async def test_a_life_whose_begin_is_not_known_says_so_and_so_does_its_lineage(e
     data, manifest = make(1, seed=1)
     machine = Machine(edge)
     edge.settings["rewind_readings"] = 4
+    known = next(name for name in (f"other-{n}" for n in range(99)) if partition_of(name.encode(), PARTITIONS) != HOME)
     edge.start()
     await machine.run(6)
+    await Machine(edge, known).run(5)
+    await command("edge", "overhauled", known)
+    await Machine(edge, known).run(2)
     desire(edge.state, place(edge.state, data, manifest))
     await in_charge(edge, 1)
     await machine.run(19)
+    await Machine(edge, known).run(1)
+    log = await edge.all(topics.READINGS, 1 - HOME)
+    (renewed,) = [record.offset for record in log if overhaul_in(record.value)]
+    assert [(s.cycles, s.life_since) for s in await scores(edge, 1 - HOME)] == [(3, renewed)]
     edge.kill()
     found = await scores(edge)
     assert [(s.cycles, s.life_since) for s in found] == [(n, -1) for n in range(5, 24)]
