@@ -50,8 +50,8 @@ def test_a_dataset_is_built_verified_frozen_and_learned_from(rigs: Path, capsys:
     Path("other.json").write_text(said.replace('"lyon/rig-1":300', '"lyon/rig-1":299'))
     assert ended("dataset", "verify", "other.json", "--frozen") == 7
     Path("other.json").write_text(said.replace('"site":"lyon"', '"site":"paris"'))
-    assert ended("dataset", "verify", "other.json", "--frozen") == 7
-    assert "read as one of the site lyon, the dataset is of paris" in capsys.readouterr().out
+    assert ended("dataset", "verify", "other.json", "--frozen") == 2
+    assert "not that of its class, site and ranges" in capsys.readouterr().err
     capsys.readouterr()
     assert ended("dataset", "list", "--json") == 0
     assert json.loads(capsys.readouterr().out)["datasets"][0] == {
