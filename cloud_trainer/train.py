@@ -36,6 +36,7 @@ from headwater.contract.errors import BadSetting, GateFailed
 from headwater.contract.features import CLASS_WIDE, FeatureSpec, Scaling
 
 _LEAST_OF_CENTRE = 1e-4
+_STILL = 1e-4  # in scales of a channel, the least of which is that share of its centre
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def train(learn: TrainingSet, recipe: Recipe) -> Trained:
     summaries = {key: vectors(spec, key, split.windows) for key, split in splits.items()}
     if not all(np.isfinite(rows).all() for rows in summaries.values()):
         raise GateFailed(f"readings of {learn.asset_class} are too large for a model", hint="check the sensors' units")
+    _check_moving(learn, spec, splits)
     algorithm, detector, report = _fit(spec, splits, recipe)
     every = summaries
     if detector.layout == "window":
@@ -126,6 +128,22 @@ def _check_count(learn: TrainingSet, splits: Mapping[str, _Split], least: int) -
             f"{fitted} healthy windows of the class {learn.asset_class} to fit, {least} needed",
             hint="name a longer range, or wait until there are more readings",
         )
+
+
+def _check_moving(learn: TrainingSet, spec: FeatureSpec, splits: Mapping[str, _Split]) -> None:
+    """GateFailed where every asset stands still in what is fitted: that says nothing of healthy limits."""
+    fitted = {key: split.fitted.values for key, split in splits.items() if len(split.fitted)}
+    if any(
+        (np.ptp(each, axis=(0, 1)) > _STILL * np.array(spec.scaling_of(k).scale)).any() for k, each in fitted.items()
+    ):
+        return
+    key = min(fitted)
+    levels = ", ".join(f"{c} {v:g}" for c, v in zip(spec.channels, fitted[key][-1][-1].tolist(), strict=True))
+    raise GateFailed(
+        f"every channel of {learn.asset_class} stands still in the readings to fit ({key}: {levels}): they do not say "
+        "how far a healthy machine goes",
+        hint="name a range in which the machines run, or look after the sensors (headwater train dataset check: flat)",
+    )
 
 
 def _without_wild(splits: Mapping[str, _Split]) -> tuple[dict[str, _Split], list[str]]:

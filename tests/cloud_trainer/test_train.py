@@ -139,3 +139,26 @@ def test_one_hostile_sensor_does_not_end_the_training_of_its_class() -> None:
     trained = train(TrainingSet("pump", CHANNELS, series_of, learn.source), RECIPE)
     assert trained.metrics["assets_left_out"] == [key]
     assert set(trained.spec.scaling) == {*ROWS, CLASS_WIDE} - {key}
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-9])
+@pytest.mark.parametrize("held_out", [7.0, 9.0])
+def test_readings_that_stand_still_are_refused_for_what_they_are(noise: float, held_out: float) -> None:
+    """Not for what a runtime makes of scores near zero: the sentence names channels and levels, and what to do."""
+    values = 7.0 + np.random.default_rng(1).normal(0, 1, (600, 2)) * noise
+    values[500:] = held_out
+    one = Series(np.arange(600, dtype=np.int64) * 1000, values, np.zeros(600, np.int64))
+    learn = TrainingSet("rig", ("current", "flow"), {"lyon/rig-1": one, "lyon/rig-2": one}, Dataset({}, "", 1200))
+    with pytest.raises(GateFailed, match=r"every channel of rig stands still .*lyon/rig-1: current 7, flow 7") as told:
+        make(learn, RECIPE)
+    assert "runtime" not in str(told.value)
+    assert "machines run" in told.value.hint
+
+
+def test_one_channel_that_stands_still_is_no_reason_to_refuse() -> None:
+    """The others say how far a healthy machine goes."""
+    learn = training_set(ROWS)
+    calm = {key: changed(one, values=one.values.copy()) for key, one in learn.series.items()}
+    for one in calm.values():
+        one.values[:, 0] = 3.0
+    assert make(TrainingSet("pump", CHANNELS, calm, learn.source), RECIPE).trained.thresholds[CLASS_WIDE] > 0

@@ -214,7 +214,9 @@ def test_an_altered_file_is_refused(tmp_path: Path) -> None:
     """A dataset file whose ranges do not fit its digest, and what is no dataset file, are refused by their name."""
     once = describe(from_recordings(recorded.folder(tmp_path), "rig", "lyon"))
     altered = once.encode().replace(b'"0":[0,200', b'"0":[0,199', 1)
-    with pytest.raises(BadInput, match=r"pump.json: the digest of the dataset is not that of its class, site and ranges"):
+    with pytest.raises(
+        BadInput, match=r"pump.json: the digest of the dataset is not that of its class, site and ranges"
+    ):
         decode_file(altered, "pump.json")
     with pytest.raises(BadInput, match=r"pump.json is no dataset"):
         decode_file(b"[]", "pump.json")
