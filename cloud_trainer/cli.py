@@ -132,6 +132,10 @@ def run(
         return
     if folder is not None and out is None and not dry_run:
         raise BadInput("a model from a folder is not published directly", hint="add --out DIR; headwater train publish")
+    if asset_class in settings.life_recipes:
+        raise BadInput(
+            f"{asset_class} is a class of remaining life", hint=f"headwater train life --class {asset_class}"
+        )
     recorded = (folder, asset_class, site, rows, dataset)
     made = local.from_recordings(settings, *recorded) if folder else local.from_cluster(settings, asked)
     manifest = local.write(made, asked.request_id, version, None if dry_run else out)

@@ -32,6 +32,7 @@ _GOLDEN = 24
 _NEAR = 0.1  # of `most`: a score this near zero is off by much of itself, and is no golden one
 _TOLERANCE = TOLERANCE / _NEAR  # of the scores; the certificates' is of `most`
 _DISTURBED = 0.3  # standard deviations of each feature, where lives are too few to be replayed alone
+_ON = 2e-6  # of `most`: what runtimes are off by, five times
 _MOST_NAMED = 50
 
 
@@ -101,22 +102,32 @@ def replay_of(made: LifeMade) -> Replay:
 
     Scores are told apart as shares of `most`: one near zero says nothing of how well a runtime computes.
     """
-    threshold, network = made.life.threshold, made.model.network
+    threshold = made.life.threshold
     parts = [Part("golden", np.array(golden_of(made).inputs, np.float32), threshold)]
     every = vectors(made.model.spec, made.lives.fleet)
     step = max(1, -(-sum(map(len, every)) // MOST))
     chosen = list(zip(made.lives.names, every, strict=True))[::step]
-    parts += [Part(name, rows, threshold) for name, rows in chosen]
+    parts += [Part(name, rows, threshold) for name, rows in chosen if _is_clear(made, rows)]
     wide = np.concatenate([rows for _, rows in chosen]).std(axis=0)
     rng, turn = np.random.default_rng(made.recipe.seed), 0
     while sum(len(part.rows) for part in parts) < LEAST:
         turn += 1
         for name, rows in chosen:
-            disturbed = rows + _DISTURBED * wide * rng.normal(size=rows.shape)
-            parts.append(Part(f"{name}, disturbed {turn}", disturbed.astype(np.float32), threshold))
-    every_row = np.concatenate([part.rows for part in parts])
-    scores = made.life.most - network.predict(every_row)
+            disturbed = (rows + _DISTURBED * wide * rng.normal(size=rows.shape)).astype(np.float32)
+            if _is_clear(made, disturbed):
+                parts.append(Part(f"{name}, disturbed {turn}", disturbed, threshold))
+    scores = _scores(made, np.concatenate([part.rows for part in parts]))
     return Replay(tuple(parts), scores, np.zeros((len(scores), len(made.features.channels))), made.life.most)
+
+
+def _scores(made: LifeMade, rows: Vectors) -> Floats:
+    return np.asarray(made.life.most - made.model.network.predict(rows))
+
+
+def _is_clear(made: LifeMade, rows: Vectors) -> bool:
+    """Whether no score lies on a level of the alarm itself, where float32 may take it for either side."""
+    levels = np.array([made.life.threshold, made.life.threshold * made.recipe.recovery])
+    return bool((np.abs(_scores(made, rows)[:, None] - levels) > _ON * made.life.most).all())
 
 
 def golden_of(made: LifeMade) -> Golden:
@@ -131,7 +142,7 @@ def golden_of(made: LifeMade) -> Golden:
         )
     order = fit[np.argsort(shares[fit], kind="stable")]
     chosen: Vectors = rows[order[np.unique(np.linspace(0, len(order) - 1, _GOLDEN).astype(int))]]
-    scores = made.life.most - made.model.network.predict(chosen)
+    scores = _scores(made, chosen)
     return Golden(chosen.astype(np.float64).tolist(), scores.tolist(), _TOLERANCE)
 
 

@@ -81,9 +81,12 @@ def test_what_cannot_be_asked_is_said(lives: Path) -> None:
         ((), "is not published directly"),
         (("--warn", "90", "--dry-run"), r"warn \(90 cycles\) must be below most \(80\)"),
         (("--settings", "weather", "--dry-run"), "has the setting weather"),
+        (("--offsets", "ranges.json"), "offsets"),
     ):
         with pytest.raises(BadInput, match=words):
             CliRunner().invoke(app, [*asked, *more], catch_exceptions=False)
+    with pytest.raises(BadInput, match="engine is a class of remaining life"):
+        CliRunner().invoke(app, ["run", *asked[1:], "--dry-run"], catch_exceptions=False)
 
 
 def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publisher:

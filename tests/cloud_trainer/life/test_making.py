@@ -15,12 +15,16 @@ from cloud_trainer.certificates.replay import LEAST, load, save
 from cloud_trainer.datasets import building
 from cloud_trainer.life import making, requests
 from cloud_trainer.life.histories import History, left_of, vectors
+from cloud_trainer.life.lives import lives as read_lives
 from cloud_trainer.life.making import LifeMade
 from cloud_trainer.life.recipe import LifeRecipe
 from cloud_trainer.recipe import Recipe
 from headwater.contract.errors import GateFailed
 from headwater.contract.manifest import decode_manifest
+from headwater.contract.reading import Reading
+from headwater.contract.windows import Cadence
 from headwater.transport import tflite
+from headwater.transport.recordings import recordings
 from tests.cloud_trainer.certificates.environments import HERE, old_runtime
 from tests.cloud_trainer.life.engines import fleet, write_lives
 
@@ -85,6 +89,29 @@ def test_what_comes_later_changes_nothing(made: LifeMade) -> None:
     assert any((one[30:] != two[30:]).any() for one, two in zip(before, behind, strict=True))
 
 
+def test_the_edge_sees_the_vectors_of_training(made: LifeMade, tmp_path: Path) -> None:
+    """Bit by bit, with a sensor that is missing at times and cycles that lack a setting, which are none for both."""
+    lives = fleet(3, 12)
+    rng = np.random.default_rng(3)
+    for each in lives.histories:
+        each.sensors[rng.random(each.sensors.shape) < 0.1] = np.nan
+        each.settings[rng.random(len(each.settings)) < 0.05, 0] = np.nan
+    folder = write_lives(tmp_path, lives)
+    for path in folder.glob("*.csv"):
+        path.write_text(path.read_text().replace("nan", ""))
+    found = building.from_recordings(folder, "engine", "lab")
+    given = read_lives(found, ("height", "kind"), is_lifelong=True, present=0.5)
+    trained = dict(zip(given.names, vectors(made.model.spec, given.fleet), strict=True))
+    for recording in recordings(folder):
+        windower, rows = Cadence.of(made.features).windower(), []
+        for offset, row in enumerate(recording.rows):
+            window = windower.push(offset, Reading(row.t, row.values))
+            if window is not None:
+                rows.append(made.features.vector("lab/x", window.values))
+        assert np.array(rows).tobytes() == trained[f"lab/{recording.asset}"].tobytes()
+        assert len(rows) < len(recording.rows)
+
+
 def test_intervals_hold_their_share_of_lives_that_are_new(made: LifeMade) -> None:
     """90 % are promised; of 60 engines that nobody trained on, and in the figures on those left out, about as many."""
     unseen, network = fleet(60, 8), tflite.Model(made.data)
@@ -124,6 +151,15 @@ def test_each_runtime_of_the_fleet_is_certified(made: LifeMade, tmp_path: Path) 
     check_certified(manifest, (HERE, old_runtime()))
     save(making.replay_of(made), tmp_path / "replay.npz")
     assert certify(made.data, load(tmp_path / "replay.npz"), manifest.alarm, ())[0] == made.certificates[0]
+
+
+def test_lives_with_a_score_on_the_threshold_are_not_replayed(made: LifeMade) -> None:
+    """Either side is right there, so that an alarm that opens in one runtime alone would say nothing of it."""
+    name, rows = made.lives.names[0], vectors(made.model.spec, made.lives.fleet)[0]
+    assert name in [part.key for part in making.replay_of(made).parts]
+    score = float(made.life.most - made.model.network.predict(rows)[-1])
+    moved = made._replace(life=msgspec.structs.replace(made.life, warn=made.life.most - score))
+    assert name not in [part.key for part in making.replay_of(moved).parts]
 
 
 def test_another_network_gets_no_certificate(made: LifeMade, tmp_path: Path) -> None:
