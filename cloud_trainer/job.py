@@ -17,7 +17,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from cloud_trainer.datasets import building, checks
-from cloud_trainer.datasets.collecting import Collected, training_set
+from cloud_trainer.datasets.collecting import Collected
 from cloud_trainer.judging import gate
 from cloud_trainer.judging.decision import Decision
 from cloud_trainer.life.choosing import check_installed, recipe_of
@@ -25,7 +25,6 @@ from cloud_trainer.life.recipe import LifeRecipe
 from cloud_trainer.making import Made, certified, make, make_manifest
 from cloud_trainer.recipe import Recipe
 from cloud_trainer.runs import FINAL, Runs
-from cloud_trainer.series import TrainingSet
 from headwater.contract.errors import BadInput, Defect, HeadwaterError, Permanent
 from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, decode_manifest, model_path
 from headwater.contract.messages import RetrainRequest, TrainingRun
@@ -178,13 +177,6 @@ def make_from(
     made = make(learn, recipe)
     _log.info("trained and compared", windows=made.parity.windows, worst=made.parity.worst)
     return made
-
-
-def read_dataset(
-    settings: KafkaSettings, request: RetrainRequest, recipe: Recipe, store: ObjectStore | None = None
-) -> TrainingSet:
-    """The readings of a request's range, or of all there is by now, unchecked; raises as `make_from` does."""
-    return training_set(collected(settings, request, recipe, store), recipe)
 
 
 def collected(settings: KafkaSettings, request: RetrainRequest, recipe: Recipe, store: ObjectStore | None) -> Collected:

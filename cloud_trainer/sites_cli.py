@@ -86,9 +86,10 @@ def _from_registry(settings: TrainerSettings, asked: Asked) -> None:
 def _measured(settings: TrainerSettings, asked: Asked, network: Network) -> Sites:
     from cloud_trainer.running import calibrating  # noqa: PLC0415  # as above
 
-    learn = calibrating.readings(settings, asked.request, asked.folder)
-    with _progress("measuring assets", len(learn.series)) as tell:
-        return calibrating.measured(settings, network, learn, asked.kind, tell)
+    channels = network.manifest.features.channels
+    read = calibrating.readings(settings, asked.request, asked.folder, channels)
+    with _progress("measuring assets", len(read.learn.series)) as tell:
+        return calibrating.measured(settings, network, read, asked.kind, tell)
 
 
 def _written(asked: Asked, sites: Sites, network: Network) -> Manifest:

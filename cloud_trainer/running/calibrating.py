@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
 import structlog
 
-from cloud_trainer.job import read_dataset
+from cloud_trainer.datasets.checks import check
+from cloud_trainer.datasets.collecting import training_set
+from cloud_trainer.job import collected
+from cloud_trainer.running.checking import Read, refusals
 from cloud_trainer.running.runner import Kind, cores, open_runner
-from cloud_trainer.running.site_folders import from_site_folders
+from cloud_trainer.running.site_folders import checked, collected_sites, merged
 from cloud_trainer.running.sites import Sites, calibrate, numbered
 from cloud_trainer.runs import Runs
-from cloud_trainer.series import TrainingSet
 from cloud_trainer.settings import TrainerSettings
 from headwater.contract.errors import BadInput
 from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, decode_manifest, model_path
@@ -77,25 +79,31 @@ class Registry:
         return decode_manifest(self._models.read(model_path(self.asset_class, version, MANIFEST_FILE)))
 
 
-def readings(settings: TrainerSettings, request: RetrainRequest, folder: Path | None) -> TrainingSet:
-    """Of the cloud's topics, or of a folder with a folder for each site."""
+def readings(
+    settings: TrainerSettings, request: RetrainRequest, folder: Path | None, channels: Collection[str]
+) -> Read:
+    """Of the cloud's topics, or of a folder with a folder for each site, checked for a network of these channels."""
     if folder is not None:
-        return from_site_folders(folder, request.asset_class)
-    return read_dataset(settings.kafka, request, settings.recipe)
+        sites = collected_sites(folder, request.asset_class)
+        learn, report = merged(sites, request.asset_class), checked(sites, settings.recipe)
+    else:
+        found = collected(settings.kafka, request, settings.recipe, None)
+        learn, report = training_set(found, settings.recipe), check(found, settings.recipe)
+    return Read(learn, refusals(report, learn.series, channels))
 
 
 def measured(
     settings: TrainerSettings,
     network: Network,
-    learn: TrainingSet,
+    read: Read,
     kind: Kind | None,
     tell: Callable[[int], None],
 ) -> Sites:
     """Scaling and thresholds on the runner of the settings, or the one named."""
-    began = time.monotonic()
+    began, learn = time.monotonic(), read.learn
     count = min(settings.workers or cores(), len(learn.series) or 1)
     with open_runner(kind or settings.runner, count, settings.ray_address) as runner:
-        sites = calibrate(network.manifest, network.model, learn, settings.recipe, runner, tell=tell)
+        sites = calibrate(network.manifest, network.model, learn, settings.recipe, runner, read.refused, tell=tell)
     took = round(time.monotonic() - began, 3)
     _log.info("assets measured", assets=len(learn.series), left_out=len(sites.left_out), seconds=took)
     return sites

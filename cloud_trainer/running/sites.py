@@ -101,14 +101,15 @@ def calibrate(
     learn: TrainingSet,
     recipe: Recipe,
     runner: Runner,
+    refused: Mapping[str, str] | None = None,
     *,
     tell: Callable[[int], None] = lambda _done: None,
 ) -> Sites:
     """`base` with scaling and thresholds from these readings; version, request and date are still those of `base`.
 
-    The network's bytes stay as they are, and so do its golden vectors and what is proven of it. `tell` is called with
-    the number of assets that are done. BadInput where network, manifest and readings do not fit each other;
-    GateFailed where no asset has enough readings.
+    The network's bytes stay as they are, and so do its golden vectors and what is proven of it. Assets that are
+    `refused` are not measured, for the reason that stands there. `tell` is called with the number that are done.
+    BadInput where network, manifest and readings do not fit each other; GateFailed where no asset has enough readings.
     """
     _check(base, model, learn)
     spec = base.features
@@ -119,8 +120,9 @@ def calibrate(
     is_followed = base.episodes is not msgspec.UNSET
     if base.episodes is not msgspec.UNSET:  # its thresholds are so many healthy limits; these must be too
         like = like.model_copy(update={"margin": base.episodes.threshold_factor})
-    found = []
-    for one in runner.map(Measure(model, of_class, learn.channels, like, is_followed), sorted(learn.series.items())):
+    found = [Own(key, 0, left_out=why) for key, why in sorted((refused or {}).items())]
+    asked = [(key, series) for key, series in sorted(learn.series.items()) if key not in (refused or {})]
+    for one in runner.map(Measure(model, of_class, learn.channels, like, is_followed), asked):
         found.append(one)
         tell(len(found))
     return _assembled(base, of_class, learn, found, like)
