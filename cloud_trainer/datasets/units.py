@@ -83,7 +83,8 @@ def _jump(values: Floats) -> float:
     values = values[np.isfinite(values)]
     if len(values) < _BLOCKS * _LEAST_BLOCK:
         return 0.0
-    levels = np.array([np.quantile(np.abs(block), 0.9) for block in np.array_split(values, _BLOCKS)])
+    blocks = values[: len(values) // _BLOCKS * _BLOCKS].reshape(_BLOCKS, -1)  # all at once: there may be many assets
+    levels = np.quantile(np.abs(blocks), 0.9, axis=1)
     if levels.min() < _TINY:
         return 0.0
     steps = np.abs(np.diff(np.log(levels)))
