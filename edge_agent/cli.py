@@ -174,6 +174,24 @@ def overhauled(
 
 
 @app.command()
+def lives(site: str | None = SITE, as_json: bool = AS_JSON) -> None:
+    """What is left of the lives of assets that have a model of remaining life, the shortest first.
+
+    It is at most as old as the scorer's last checkpoint (edge.scorer.checkpoint_interval_s).
+
+    Example:  headwater edge lives
+    """
+    from edge_agent.lives import lines
+    from edge_agent.lives import lives as read
+
+    found = read(_load(site))
+    if as_json:
+        typer.echo(json.dumps({"lives": found}, indent=2))
+    else:
+        typer.echo("\n".join(lines(found)))
+
+
+@app.command()
 def top(
     site: str | None = SITE,
     as_json: bool = AS_JSON,

@@ -17,7 +17,7 @@ import numpy as np
 from edge_agent.scorer import partition as counted
 from edge_agent.scorer.models import Floats, Id, Loaded
 from edge_agent.scorer.partition import Partition
-from edge_agent.scorer.scoring import Answer, Due, Event, Renewal, Scored, scored
+from edge_agent.scorer.scoring import Answer, Due, Event, Renewal, Scored, left_of, scored
 from headwater.contract import topics
 from headwater.contract.acknowledgement import Acknowledgement, acknowledgement
 from headwater.contract.alarm import Transition
@@ -217,8 +217,7 @@ def _is_unplaced(came: Arrival, charge: Charge | None) -> bool:
 
 
 def _score(due: Due, found: Scored) -> Score:
-    life = due.by.manifest.life or None  # an unset one is false
-    left = life.told(found.number) if life and math.isfinite(found.number) else None
+    left, is_life = left_of(due, found.number), bool(due.by.manifest.life)  # an unset one is false
     return Score(
         asset=due.arrival.asset,
         asset_class=due.arrival.asset_class,
@@ -229,11 +228,11 @@ def _score(due: Due, found: Scored) -> Score:
         version=due.by.manifest.version,
         void_since=found.void_since if found.void_since >= 0 else msgspec.UNSET,
         baseline=found.baseline,
-        remaining=left.cycles if left else msgspec.UNSET,
+        remaining=left.remaining if left else msgspec.UNSET,
         low=left.low if left else msgspec.UNSET,
         high=left.high if left else msgspec.UNSET,
-        cycles=due.window.cycles if life else msgspec.UNSET,
-        life_since=due.window.life_since if life else msgspec.UNSET,
+        cycles=due.window.cycles if is_life else msgspec.UNSET,
+        life_since=due.window.life_since if is_life else msgspec.UNSET,
     )
 
 

@@ -10,7 +10,7 @@ from edge_agent.scorer.models import Id
 from edge_agent.scorer.sketching import Sketcher
 from headwater.contract import topics
 from headwater.contract.alarm import AlarmState
-from headwater.contract.checkpoint import AssetState
+from headwater.contract.checkpoint import AssetState, Left
 from headwater.contract.following import Following
 from headwater.contract.windows import Charge, Windows
 
@@ -39,6 +39,7 @@ class Memory:
     saved: dict[str, Any] | None = None  # what `following` is restored from once its model is loaded
     void_since: int = -1
     unheeded: int = 0
+    left: Left | None = None
 
     def alarm_in(self, asset_class: str) -> AlarmState:
         """The alarm state before a score of this class: an asset that changes its class starts anew."""
@@ -111,6 +112,7 @@ class Partition:
             episodes=memory.saved if memory.following is None else memory.following.snapshot(),
             unheeded=memory.unheeded,
             void_since=memory.void_since,
+            left=memory.left,
             renewed=self.windows.renewed.get(asset, -1),
         )
 

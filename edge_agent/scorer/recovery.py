@@ -100,6 +100,7 @@ def _restore_asset(partition: Partition, asset: str, state: AssetState, *, stale
         followed_by=state.followed_by,
         saved=state.episodes,
         void_since=state.void_since,
+        left=state.left,
         unheeded=state.unheeded,
     )
     if state.upto > partition.position:

@@ -19,6 +19,7 @@ from edge_agent.scorer.partition import Memory, Partition
 from headwater.contract.acknowledgement import Acknowledgement
 from headwater.contract.alarm import AlarmState, Transition, step
 from headwater.contract.arrival import Arrival
+from headwater.contract.checkpoint import Left
 from headwater.contract.episodes import Verdict
 from headwater.contract.errors import BadInput
 from headwater.contract.features import Vector, Window
@@ -166,6 +167,7 @@ def _judged(site: str, memory: Memory, due: Due, number: float, contributions: F
     if following is None or manifest.episodes is msgspec.UNSET:
         memory.not_finite += not math.isfinite(number)
         memory.alarm, transition = step(manifest.alarm, before, number, threshold, name)
+        memory.left = left_of(due, number)
         return Scored(number, threshold, contributions, transition)
     off, baseline = following.deviation(due.window.values), following.baseline
     verdict = following.push(due.window.values, number, threshold)
@@ -175,6 +177,15 @@ def _judged(site: str, memory: Memory, due: Due, number: float, contributions: F
     _note_void(memory, due, verdict)
     shares = (off * off).astype(np.float32) if np.abs(off).max() >= score else contributions
     return Scored(score, float(verdict.margin[0]), shares, transition, memory.void_since, baseline)
+
+
+def left_of(due: Due, number: float) -> Left | None:
+    """What a score says of the life that the window is; None where it is none, or the score no number."""
+    manifest, window = due.by.manifest, due.window
+    if not manifest.life or not math.isfinite(number):
+        return None
+    told = manifest.life.told(number)
+    return Left(told.cycles, told.low, told.high, window.cycles, window.life_since, window.t_last, manifest.version)
 
 
 def _answered(site: str, memory: Memory, due: Answer) -> Scored:
@@ -206,7 +217,7 @@ def _renewed(site: str, memory: Memory, due: Renewal) -> Scored:
     nothing = np.empty(0, np.float32)
     if memory.alarm_class not in due.lives:
         return Scored(before.peak, 0.0, nothing, None)
-    memory.alarm = AlarmState()
+    memory.alarm, memory.left = AlarmState(), None
     if not before.episode or by is None:
         return Scored(before.peak, 0.0, nothing, None)
     held = by.manifest.threshold_of(f"{site}/{due.asset}")

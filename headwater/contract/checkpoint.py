@@ -23,6 +23,18 @@ CHECKPOINT_KEY = ".checkpoint"
 SWAP_PREFIX = ".swap."
 
 
+class Left(msgspec.Struct, frozen=True):
+    """What the last score of a life said, in cycles, and at which sensor time in ms; see messages.Score."""
+
+    remaining: float
+    low: float
+    high: float
+    cycles: int
+    life_since: int
+    t: int
+    version: int
+
+
 class AssetState(msgspec.Struct, frozen=True):
     """All readings of the asset below `upto` are in it. `cadence` is the digest under which `window` is cut."""
 
@@ -38,6 +50,7 @@ class AssetState(msgspec.Struct, frozen=True):
     episodes: dict[str, Any] | None = None  # Episodes.snapshot
     unheeded: int = 0  # words of operators that changed nothing
     void_since: int = -1  # offset since when its limits do not describe the machine, -1 while they do
+    left: Left | None = None  # of its life, None for other assets and right behind an overhaul
     renewed: int = -1  # offset of an overhaul behind which no reading came yet, -1 without one
     v: int = 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,16 @@ async def in_charge(edge: Edge, version: int) -> None:
     await edge.status_when(lambda s: CLASS in s.active and s.active[CLASS].version == version)
 
 
+async def stored(cycles: object) -> dict[str, Any]:
+    """What `edge lives` says once the checkpoint behind so many cycles is written."""
+    deadline = time.monotonic() + 15
+    while True:
+        found: list[dict[str, Any]] = (await command("edge", "lives"))["lives"]
+        if [each["cycles"] for each in found] == [cycles]:
+            return found[0]
+        assert time.monotonic() < deadline, found
+
+
 def lives(arrivals: list[Arrival], overhauls: list[int]) -> list[list[Arrival]]:
     """By reading of the engine the cycles of its life up to there."""
     found: list[list[Arrival]] = []
@@ -119,6 +130,14 @@ async def test_a_life_from_overhaul_to_overhaul_over_kills_and_a_swap(edge: Edge
     assert isinstance(raised.remaining, float)
     assert raised.remaining < 30.0
     assert (opened.remaining, opened.low, opened.high) == (raised.remaining, raised.low, raised.high)
+
+    newest = (await scores(edge))[-1]
+    life = await stored(newest.cycles)
+    assert (life["asset"], life["asset_class"], life["episode"]) == (ASSET, CLASS, opened.episode)
+    assert all(life[name] == getattr(newest, name) for name in ("remaining", "low", "high", "cycles", "life_since"))
+    shown = (await asyncio.to_thread(CliRunner().invoke, app, ["edge", "lives"])).stdout
+    assert f"{life['remaining']:.1f}" in shown
+    assert "ALARM" in shown
 
     second = await command("edge", "overhauled", ASSET, "--failed", "--by", "mia")
     assert (second["failed"], second["asset_class"]) == (True, CLASS)
@@ -179,12 +198,14 @@ async def test_a_life_whose_begin_is_not_known_says_so_and_so_does_its_lineage(e
     log = await edge.all(topics.READINGS, 1 - HOME)
     (renewed,) = [record.offset for record in log if overhaul_in(record.value)]
     assert [(s.cycles, s.life_since) for s in await scores(edge, 1 - HOME)] == [(3, renewed)]
-    edge.kill()
+    assert edge.terminate() == 0
     found = await scores(edge)
     assert [(s.cycles, s.life_since) for s in found] == [(n, -1) for n in range(5, 24)]
     seen = (await edge.arrivals(HOME))[2:]
     assert told(found[-1]) == retold(data, manifest.features, seen)
 
+    shown = (await asyncio.to_thread(CliRunner().invoke, app, ["edge", "lives"])).stdout
+    assert "older than it looks: no overhaul is known" in shown
     (opened,) = await alarms(edge)
     folder = str(edge.state / model_folder(CLASS, 1))
     assert (await command("train", "lineage", opened.episode, "--model", folder))["again"]["same"] is True
@@ -217,6 +238,8 @@ async def test_what_is_no_asset_is_refused(edge: Edge) -> None:
     result = await asyncio.to_thread(CliRunner().invoke, app, ["edge", "overhauled", "engine 1"])
     assert isinstance(result.exception, BadInput)
     assert await edge.end() == 0
+    empty = await asyncio.to_thread(CliRunner().invoke, app, ["edge", "lives"])
+    assert "no asset of this box has been scored by remaining life" in empty.stdout
     shown = await asyncio.to_thread(CliRunner().invoke, app, ["edge", "overhauled", ASSET, "--by", "mia"])
     assert shown.exit_code == 0
     assert f"{ASSET}: overhauled, in readings[{HOME}]" in shown.stdout
