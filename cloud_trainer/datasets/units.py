@@ -33,19 +33,25 @@ def units(tables: Mapping[str, Table], channels: tuple[str, ...]) -> Iterator[To
         sites.setdefault(key.partition("/")[0], []).append(one)
     for number, channel in enumerate(channels):
         sizes = {site: size for site, some in sites.items() if (size := _of_site(some, number)) is not None}
-        for site, size in sizes.items():
-            others = [each for name, each in sizes.items() if name != site]
-            if others:  # of three and more the middle one is most sites' unit, of two each is told beside the other
-                yield from _apart(f"{site}/{channel}", size, list(sizes.values()) if len(others) > 1 else others)
+        usual = _usual(list(sizes.values()))
+        for site, size in sizes.items() if len(sizes) > 1 else ():
+            # of three and more the middle one is most sites' unit, of two each is told beside the other
+            other = usual if len(sizes) > 2 else _usual([each for name, each in sizes.items() if name != site])
+            yield from _apart(f"{site}/{channel}", size, other)
         for key, one in tables.items():
             factor = _jump(one.values[:, number])
             if factor:
                 yield "warning", "unit-jump", f"{key}/{channel}", f"from one moment on {factor:.3g} times as high"
 
 
-def _apart(of: str, size: _Size, others: list[_Size]) -> Iterator[Told]:
-    level = _middle([each.level for each in others])
-    width = _middle([each.width for each in others])
+def _usual(sizes: list[_Size]) -> _Size:
+    if not sizes:
+        return _Size(0.0, 0.0)
+    return _Size(_middle([each.level for each in sizes]), _middle([each.width for each in sizes]))
+
+
+def _apart(of: str, size: _Size, others: _Size) -> Iterator[Told]:
+    level, width = others
     if min(level, size.level) < _TINY:
         return
     factor = size.level / level
