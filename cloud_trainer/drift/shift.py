@@ -104,7 +104,7 @@ class Sketches:
     def look(self, manifest: Manifest, features_of: Callable[[int], FeatureSpec | None]) -> Found:
         """What has become of the class since this version was trained; `features_of` knows older versions."""
         reference = manifest.metrics.get("reference") or {}
-        before = self._known(manifest, features_of) if _is_of_all(manifest) else {}
+        before = self._known(manifest, features_of) if reference and _is_of_all(manifest) else {}
         assets = []
         for (asset_class, version, key), kept in sorted(self._of.items()):
             if (asset_class, version) != (manifest.asset_class, manifest.version) or not reference:

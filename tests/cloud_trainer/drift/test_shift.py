@@ -10,6 +10,8 @@ from cloud_trainer.drift.settings import DriftRecipe, Scheduled
 from cloud_trainer.drift.shift import Found, Sketches
 from headwater.contract.sketches import Sketch, channel_of
 from tests.cloud_trainer.drift.sketched import manifest, sketch
+from tests.contract.lives import of_life
+from tests.edge_agent.scorer.models import make
 
 RECIPE = DriftRecipe(readings=2000)
 
@@ -77,6 +79,17 @@ def test_another_version_is_measured_anew() -> None:
     assert not sketches.look(plain, lambda _: None).drifted
     sketches.begin("pump", 2, 0.0)
     assert looked(sketches).assets == []
+
+
+def test_a_version_without_scales_has_nothing_to_be_held_against() -> None:
+    """A class that went over to remaining life, by the service itself: what the version before saw is no help."""
+    after = msgspec.structs.replace(of_life(make(2)[1]), request_id="drift-pump-v1")
+    sketches = Sketches(RECIPE)
+    sketches.begin("pump", 2, 1e15)
+    for one in three("pump-1"):
+        sketches.add(one)
+    found = sketches.look(after, lambda _: manifest(1).features)
+    assert (found.drifted, found.assets) == (False, [])
 
 
 def test_a_period_has_one_request() -> None:

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 from confluent_kafka.admin import AdminClient
+from msgspec.structs import replace
 
 from edge_agent.scorer.sketching import Sketcher
 from headwater.contract import topics
@@ -17,6 +18,7 @@ from headwater.contract.messages import decode
 from headwater.contract.reading import Reading
 from headwater.contract.sketches import OVER, Sketch, channel_of
 from headwater.contract.windows import Cadence, Charge
+from tests.contract import lives
 from tests.edge_agent.scorer.edge import PARTITIONS, SITE, Edge
 from tests.edge_agent.scorer.models import desire, make, place
 from tests.edge_agent.scorer.plant import Plant
@@ -135,3 +137,18 @@ async def test_an_edge_without_the_topic_goes_without(edge: Edge) -> None:
     assert edge.terminate() == 0
     assert await edge.end(topics.SCORES) > 0
     assert "no sketches are written" in edge.log()
+
+
+@pytest.mark.parametrize("is_scaled", [True, False])
+def test_lives_are_sketched_where_their_features_have_a_scaling(is_scaled: bool) -> None:
+    """Without one there is no unit to count in, and nothing is written."""
+    spec = lives.features()
+    if is_scaled:
+        spec = replace(spec, scaling={"": Scaling((0.0,) * 4, (1.0,) * 4)})
+    sketcher = Sketcher("lyon", 0, 300, lambda _: spec)
+    judged_by = Charge("engine", 1, "0" * 64, 0, 0, Cadence.of(spec), 0, 0, "disk")
+    for number in range(600):
+        sketcher.take(Arrival(number, "p", "engine", lives.cycle(number, missing="b")), judged_by, 0.5)
+    found = sketcher.full()
+    assert [(each.first, each.readings) for each in found] == ([(0, 300), (300, 300)] if is_scaled else [])
+    assert all(each.channels["b"].missing == 300 for each in found)
