@@ -134,6 +134,7 @@ class Scorer:
         missed = first - partition.position
         _log.error("readings lost to retention", partition=partition.number, first=partition.position, count=missed)
         partition.count(counted.MISSED, missed)
+        partition.dirty.update(partition.windows.lose())
         partition.position = first
         self._changed = True
 

@@ -76,6 +76,10 @@ class Cycles:
         self._last.clear()
         self._since, self._began = offset, None
 
+    def lose(self) -> None:
+        """Readings are gone that nobody has seen: the life is older than it looks, or another by now."""
+        self._since = -1
+
     @property
     def cycles(self) -> int:
         """Cycles of this life so far."""

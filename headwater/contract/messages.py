@@ -23,7 +23,8 @@ class Score(msgspec.Struct, frozen=True):
 
     Of a model of remaining life: `remaining` with the interval `low` to `high`, after `cycles` of this life, all in
     cycles; the window is the whole life. `life_since` is the offset in `readings` of the overhaul that it began with,
-    -1 where none is known: then the life is older than `cycles` says, and `remaining` is not to be relied on.
+    -1 where none is known or readings were lost since: then the life is older than `cycles` says, and what counts from
+    its begin is not to be relied on.
     """
 
     asset: str

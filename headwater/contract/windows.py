@@ -134,6 +134,15 @@ class Windows:
                 self.go_on(asset, asset_class, track.windower.snapshot())
         return sorted({*before, *self.assets(asset_class)})
 
+    def lose(self) -> list[str]:
+        """Readings of the partition are gone that nobody has seen; the assets whose lives are not known since."""
+        self._renewed.clear()
+        lives = {asset: track.windower for asset, track in self._tracks.items()}
+        lost = {asset: life for asset, life in lives.items() if isinstance(life, Cycles)}
+        for life in lost.values():
+            life.lose()
+        return list(lost)
+
     def can_go_on(self, asset_class: str, cadence: Cadence) -> bool:
         """Whether every asset of a class goes on with its life under `cadence`, so that none is filled from the log."""
         before = self._cadences.get(asset_class)

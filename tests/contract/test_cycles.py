@@ -57,8 +57,11 @@ def vector(of: MemorySpec, window: Window) -> bytes:
 def test_a_life_is_the_same_over_storing_and_over_maps(seed: int) -> None:
     """Stored at any cycle, gone on with under another map: the vectors are those of a life in one go under that map."""
     rng = random.Random(seed)
-    maps = [memory(number, means=(1, rng.randint(2, 4)), baselines=(2, rng.randint(3, 6))) for number in range(3)]
-    kept = replace(maps[0], means=(1, 4), baselines=(3, 6))
+    maps = [
+        memory(n, means=(1, rng.randint(2, 4)), baselines=(2, rng.randint(3, 6)), is_lifelong=rng.random() < 0.7)
+        for n in range(3)
+    ]
+    kept = replace(maps[0], means=(1, 4), baselines=(3, 6), is_lifelong=True)
     of, life, lived = kept, Cycles(kept), list[Arrival]()
     for number in range(rng.randint(1, 25)):
         lived.append(came(number, load=rng.choice((0.1, 0.9)), missing=rng.choice(("", "", "b"))))
@@ -171,6 +174,20 @@ def test_a_swap_to_another_map_changes_no_life_wherever_the_log_begins(seed: int
         mine = [each for each in told(log, swaps) if each.asset == asset]
         if mine and mine[-1].charge.version == 2 and lived[asset]:
             assert vector(last, mine[-1].window) == plain(last, lived[asset])
+
+
+def test_a_life_of_which_readings_were_lost_is_not_known_any_more() -> None:
+    """It goes on, and says that it is older than it looks; so does one that was to begin."""
+    windows = Windows()
+    windows.swap("engine", cadence(memory()), [])
+    windows.overhaul("p", 0)
+    first = windows.push(came(1))
+    windows.overhaul("q", 2)
+    assert windows.lose() == ["p"]
+    after = [windows.push(came(9)), windows.push(came(10, "q"))]
+    assert first is not None
+    assert (first.cycles, first.life_since) == (1, 0)
+    assert [(w.cycles, w.life_since) for w in after if w] == [(2, -1), (1, -1)]
 
 
 def test_windows_say_whether_lives_can_go_on() -> None:

@@ -233,6 +233,30 @@ async def test_readings_without_a_setting_are_counted_and_no_cycles(edge: Edge) 
     assert edge.terminate() == 0
 
 
+async def test_cycles_that_were_lost_make_a_life_older_than_it_looks(edge: Edge) -> None:
+    """Retention took readings before the scorer came: it counts them, and does not call the life known any more."""
+    desire(edge.state, place(edge.state, *make(1, seed=1)))
+    edge.start()
+    await in_charge(edge, 1)
+    await command("edge", "overhauled", ASSET)
+    machine = Machine(edge)
+    await machine.run(3)
+    assert edge.terminate() == 0
+    await machine.run(4, is_awaited=False)
+    await delete_records(edge.cluster, topics.READINGS, HOME, (await edge.arrivals(HOME))[-1].offset)
+    edge.start()
+    status = await edge.status_when(lambda s: s.counts["missed"] == 3)
+    assert status.counts["missed"] == 3
+    await edge.status_when(lambda s: s.counts["windows"] == 4)
+    assert edge.terminate() == 0
+    assert [(score.cycles, score.life_since >= 0) for score in await scores(edge)] == [  # type: ignore[operator]  # it is a life
+        (1, True),
+        (2, True),
+        (3, True),
+        (4, False),
+    ]
+
+
 async def test_what_is_no_asset_is_refused(edge: Edge) -> None:
     """Before anything is written."""
     result = await asyncio.to_thread(CliRunner().invoke, app, ["edge", "overhauled", "engine 1"])
