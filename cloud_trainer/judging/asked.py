@@ -50,7 +50,7 @@ def readings(settings: TrainerSettings, model: Model, where: Range) -> Material:
     """The readings of a range with what is known of them; by default those that a model was trained on."""
     asset_class = model.manifest.asset_class
     if where.folder is not None:
-        whole = material.from_recordings(where.folder, asset_class, where.site)
+        whole = material.from_recordings(where.folder, asset_class, where.site, recipe=settings.recipe)
         return material.behind(whole, where.behind) if where.behind else whole
     if where.dataset is not None:
         return _of_dataset(settings, asset_class, where.dataset, where.labels)
@@ -80,12 +80,13 @@ def with_labels(settings: TrainerSettings, found: Collected, orders: Path | None
     learn = training_set(replace(found, alarms={}), settings.recipe)
     if found.labels and orders is None:
         truth = {key: np.where(mask, FAULT, NORMAL).astype(np.int8) for key, mask in found.labels.items()}
-        return material.with_truth(learn, truth)
+        return material.checked(material.with_truth(learn, truth), found, settings.recipe)
     stored = store.read(settings.kafka) if orders is None and not found.site else []  # recordings have no cluster
     labels = stored if orders is None else reading.read(orders)
     if found.words and orders is None:  # said within these ranges, stored or not
         labels = [*labels, *words.as_labels(found.words, episodes(store.alarms(settings.kafka)))]
-    return material.with_truth(learn, truth_of(learn, labels, int(settings.label_lead_s * 1000)))
+    known = material.with_truth(learn, truth_of(learn, labels, int(settings.label_lead_s * 1000)))
+    return material.checked(known, found, settings.recipe)
 
 
 def _of_readings(offsets: Offsets) -> Offsets:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
+from cloud_trainer.datasets.checks import Finding
 from cloud_trainer.judging import counts
 from cloud_trainer.judging.counts import (
     BOUNDS,
@@ -38,6 +39,7 @@ _LEAST_BLOCKS = 8
 _MOST_ASSETS = 500  # in a decision, those that differ most: it must fit into a record
 _THIRDS = ("low", "middle", "high")
 _MOST_CHANNELS = 12
+_MOST_NOTES = 10
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,19 @@ def compare(
         )
     parts = _parts(judged, blocks, block, _main(material)) if in_parts else ([], [])
     decision = _decided(champion, challenger, material, blocks, block, parts)
-    return Compared(msgspec.structs.replace(decision, notes=_notes(judged)), blocks.counts.sum(axis=0))
+    notes = [f"{one.name}: {one.detail}" for one in _found(champion, challenger, material, "warning")[:_MOST_NOTES]]
+    notes = [*_notes(judged), *notes]
+    return Compared(msgspec.structs.replace(decision, notes=notes), blocks.counts.sum(axis=0))
+
+
+def _found(champion: Model, challenger: Model, material: Material, level: str) -> list[Finding]:
+    """What the data checks found of times, and of channels that one of both takes."""
+    taken = {channel for one in (champion, challenger) for channel in one.manifest.features.channels}
+    return [
+        each
+        for each in material.findings
+        if each.level == level and (each.check.startswith("time-") or each.of.rpartition("/")[2] in taken)
+    ]
 
 
 def _main(material: Material) -> str:
@@ -108,6 +122,7 @@ def _decided(
     guards = [n for n in names if n in FALSE_ALARMS]  # these machines are enough to keep a model out
     figures = {**figures_of(blocks, names), **figures_of(blocks.of_these(), guards)}
     doubts = trained_on((("champion", champion), ("challenger", challenger)), material)
+    doubts += [f"{each.name} ({each.detail})" for each in _found(champion, challenger, material, "error")]
     count = len(np.unique(blocks.asset))
     if count < LEAST_ASSETS:
         doubts.append(f"on these {count} assets only: fewer than {LEAST_ASSETS} say nothing of others")

@@ -78,7 +78,7 @@ class Decision(msgspec.Struct, frozen=True):
     reasons: list[str]
     code: dict[str, str]
     decided_at: int
-    notes: list[str] = []  # readings that were not judged although both models have a window there
+    notes: list[str] = []  # what was not judged, and warnings of data checks
     kind: Literal["decision"] = "decision"
     v: int = 1
 

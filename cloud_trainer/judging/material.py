@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cloud_trainer.datasets.building import from_folder
+from cloud_trainer.datasets.building import from_recordings as collected
+from cloud_trainer.datasets.checks import Finding, examine
+from cloud_trainer.datasets.collecting import Collected, training_set
+from cloud_trainer.recipe import Recipe
 from cloud_trainer.series import Series, TrainingSet
 from headwater.transport.recordings import recordings
 
@@ -28,6 +31,7 @@ class Material:
     labels_sha256: str  # of what is known; "" where nothing is
     before: Mapping[str, Series] = field(default_factory=dict)  # readings ahead of these, which are not judged
     skipped: int = 0  # rows of each recording, at its begin, that are among those
+    findings: tuple[Finding, ...] = ()  # of the data checks
 
     @property
     def is_labelled(self) -> bool:
@@ -36,14 +40,23 @@ class Material:
         return {NORMAL, FAULT} <= found
 
 
-def from_recordings(folder: Path, asset_class: str, site: str, rows: int | None = None) -> Material:
+def from_recordings(
+    folder: Path, asset_class: str, site: str, rows: int | None = None, recipe: Recipe | None = None
+) -> Material:
     """Recordings with the labels that they have; BadInput as `recordings` raises it."""
-    learn = from_folder(folder, asset_class, site, rows)
-    truth = {}
+    found = collected(folder, asset_class, site, rows)
+    learn, truth = training_set(found, Recipe()), {}
     for recording in recordings(folder):
         labels = [UNKNOWN if row.label is None else FAULT if row.label else NORMAL for row in recording.rows[:rows]]
         truth[f"{site}/{recording.asset}"] = np.array(labels, dtype=np.int8)
-    return with_truth(learn, truth)
+    return checked(with_truth(learn, truth), found, recipe or Recipe())
+
+
+def checked(material: Material, found: Collected, recipe: Recipe) -> Material:
+    """With what the data checks find in these very readings; what is a fault here is abnormal to them."""
+    tables, truth = found.tables(), material.truth
+    labels = {key: truth[key] == FAULT for key, one in tables.items() if len(truth[key]) == len(one.t)}
+    return replace(material, findings=tuple(examine(tables, found.channels, labels, recipe).findings))
 
 
 def with_truth(learn: TrainingSet, truth: Mapping[str, Truth]) -> Material:
@@ -78,4 +91,6 @@ def behind(material: Material, rows: int) -> Material:
     series = {key: Series(one.t[rows:], one.values[rows:], one.stretch[rows:]) for key, one in learn.series.items()}
     before = {key: Series(one.t[:rows], one.values[:rows], one.stretch[:rows]) for key, one in learn.series.items()}
     truth = {key: values[rows:] for key, values in material.truth.items()}
-    return Material(replace(learn, series=series), truth, material.labels_sha256, before, material.skipped + rows)
+    return replace(
+        material, learn=replace(learn, series=series), truth=truth, before=before, skipped=material.skipped + rows
+    )

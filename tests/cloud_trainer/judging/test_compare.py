@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from cloud_trainer.datasets.checks import Finding
 from cloud_trainer.judging import counts, material
 from cloud_trainer.judging.compare import compare
 from cloud_trainer.judging.decision import JUDGE_FILE, decode_decision
@@ -24,6 +25,7 @@ from cloud_trainer.tracing.models import Model
 from headwater.app.cli import app
 from headwater.contract.errors import BadInput, GateFailed
 from headwater.contract.manifest import Dataset
+from tests.cloud_trainer.datasets import recorded
 from tests.cloud_trainer.rigs import FAULT as FAULT_SHARE
 from tests.cloud_trainer.rigs import START, train_rigs, write_rigs
 
@@ -76,6 +78,27 @@ def test_a_deaf_challenger_is_kept_out_and_a_hearing_one_promoted(trained: dict[
     assert compare(deaf, loaded(trained, "other-windows"), held_out).decision.verdict == "promote"
     assert {part.name for part in promoted.assets} == {f"lab/rig-{n}" for n in range(RIGS)}
     assert "load high" in {part.name for part in promoted.slices}
+
+
+def test_nothing_is_promoted_on_data_with_errors(trained: dict[str, Path], held_out: Material, tmp_path: Path) -> None:
+    """In a channel that one of both takes, or in its times; a warning is noted, and what neither takes is no matter."""
+    deaf, good = loaded(trained, "deaf"), loaded(trained, "good")
+    clock, flat = (
+        Finding("error", "clock", "load", "it tells the row number"),
+        Finding("warning", "flat", "load", "still"),
+    )
+    spoilt = compare(deaf, good, replace(held_out, findings=(clock, flat))).decision
+    assert spoilt.verdict == "undecided"
+    assert spoilt.reasons[1:] == ["clock:load (it tells the row number)"]
+    assert spoilt.notes == ["flat:load: still"]
+    other = Finding("error", "clock", "hours", "it tells the row number")
+    assert compare(deaf, good, replace(held_out, findings=(other,))).decision.verdict == "promote"
+    lines = recorded.rows(200, 1)
+    for line in lines[50:150]:
+        line[0] = lines[50][0]
+    recorded.write(tmp_path / "rig-1.csv", lines)
+    (found,) = material.from_recordings(tmp_path, "rig", "lab").findings
+    assert (found.level, found.name) == ("error", "time-repeated:lab/rig-1")
 
 
 def test_a_model_does_not_win_against_itself(trained: dict[str, Path], held_out: Material) -> None:
