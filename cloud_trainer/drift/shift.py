@@ -83,7 +83,7 @@ class Sketches:
                 self.add(sketch)
 
     def add(self, sketch: Sketch) -> None:
-        """Take the next sketch of its asset; one that begins before the last has ended repeats readings: it is left."""
+        """Take a sketch of its asset: the next one, or an older one out of a backlog; what repeats readings is left."""
         version, made_ms = self._begun.get(sketch.asset_class, (0, 0.0))
         key = f"{sketch.site}/{sketch.asset}"
         if sketch.version >= version:
@@ -91,12 +91,14 @@ class Sketches:
         elif sketch.t_last <= made_ms:
             kept = self._before.setdefault((sketch.asset_class, key), [])
             if kept and kept[0].version != sketch.version:
+                if sketch.t_last < kept[-1].t_first:
+                    return  # what came before the version before
                 kept.clear()
         else:
             return
-        if kept and sketch.first <= kept[-1].last and sketch.t_first <= kept[-1].t_last:  # else the log is a new one
+        if any(_repeats(sketch, one) for one in kept):
             return
-        kept.append(sketch)
+        kept.insert(_place(sketch, kept), sketch)
         spare = sum(one.readings for one in kept) - self._recipe.readings
         while kept[0].readings <= spare:
             spare -= kept.pop(0).readings
@@ -127,6 +129,20 @@ class Sketches:
                 if spec is not None:
                     found[key] = moments_of(key, kept, spec, manifest.features)
         return found
+
+
+def _repeats(one: Sketch, other: Sketch) -> bool:
+    """Whether two sketches have readings in common: by offsets and by time, since a log that is new counts anew."""
+    by_offset = one.first <= other.last and other.first <= one.last
+    return by_offset and one.t_first <= other.t_last and other.t_first <= one.t_last
+
+
+def _place(sketch: Sketch, kept: Sequence[Sketch]) -> int:
+    """Where a sketch stands among those of its asset: last, but before all that are wholly later in log and time."""
+    place = len(kept)
+    while place and sketch.last < kept[place - 1].first and sketch.t_last < kept[place - 1].t_first:
+        place -= 1
+    return place
 
 
 def _is_of_all(manifest: Manifest) -> bool:

@@ -101,7 +101,7 @@ class Triggers:
         return found
 
     async def _take(self) -> None:
-        """Read the sketches of all sites that have come since the last look."""
+        """Read the sketches of all sites that have come since the last look, also those shipped beside the new ones."""
         async with Cluster(self._settings, client_id="headwater-train") as cluster:
             names = await asyncio.to_thread(kafka.topic_names, self._settings)
             for topic in (name for name in names if _is_of_sketches(name)):
@@ -124,7 +124,7 @@ class Triggers:
 
     def note(self, topic: str, offset: int, value: bytes | None) -> None:
         """Take a record of a site's topic; what is no sketch of this site is counted, told once a topic, and passed."""
-        site, _ = topics.local(topic)
+        site, _ = topics.origin(topic)
         try:
             sketch = _sketch_of(site, value)
         except BadInput as error:
@@ -193,7 +193,7 @@ def _sketch_of(site: str, value: bytes | None) -> Sketch:
 
 def _is_of_sketches(name: str) -> bool:
     try:
-        return topics.local(name)[1] == topics.SKETCHES
+        return topics.origin(name)[1] == topics.SKETCHES
     except BadInput:
         return False  # somebody else's topic
 

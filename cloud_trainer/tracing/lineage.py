@@ -72,6 +72,7 @@ class Again:
     score: float
     runtime: str
     verdict: str
+    beside: tuple[str, list[int]] | None = None  # of the same window, in the topic that a link shipped beside it
 
 
 async def found_at(cluster: Cluster, names: list[str], asked: str) -> tuple[Place, Record]:
@@ -150,7 +151,7 @@ async def again(cluster: Cluster, names: Collection[str], cause: Cause, model: M
         )
     runner, found, kept = tflite.Model(model.data), list[Again](), -1
     async for topic, last in _candidates(cluster, names, cause):
-        window, offsets = await _window(cluster, names, topic, cause, manifest.features, last)
+        window, offsets, beside = await _window(cluster, names, topic, cause, manifest.features, last)
         kept = max(kept, len(offsets))
         if window is None or window.t_first != cause.score.t_first:
             continue
@@ -158,7 +159,7 @@ async def again(cluster: Cluster, names: Collection[str], cause: Cause, model: M
         number = score_again(runner, manifest, key, window, cause.score)
         verdict = _verdict(cause.score.score, number, manifest.golden.tolerance)
         part = cause.score_at.partition
-        found.append(Again(topic, part, offsets, window, number, tflite.runtime_class(), verdict))
+        found.append(Again(topic, part, offsets, window, number, tflite.runtime_class(), verdict, beside))
         if verdict == SAME:
             return found[-1]
     if found:
@@ -207,18 +208,46 @@ async def _candidates(cluster: Cluster, names: Collection[str], cause: Cause) ->
 
 async def _window(
     cluster: Cluster, names: Collection[str], topic: str, cause: Cause, spec: FeatureSpec, last: Arrival
-) -> tuple[Window | None, list[int]]:
-    """The window that ends with this reading, and the offsets of its readings."""
+) -> tuple[Window | None, list[int], tuple[str, list[int]] | None]:
+    """The window that ends with this reading, the offsets of its readings, and of those beside their topic.
+
+    Where the topic alone has another window, or none, a link may have shipped the beginning of it elsewhere.
+    """
     partition = cause.score_at.partition
     if spec.memory is not msgspec.UNSET:
-        return await live_again(cluster, names, spec.memory, cause.score, topic, partition, last)
+        return *await live_again(cluster, names, spec.memory, cause.score, topic, partition, last), None
     enough = spec.window + _RUN_UP * (spec.hold + 1)
     came = await places.before(cluster, topic, partition, last.offset + 1, last.asset, enough)
-    came = _of_one_class(came, last.asset_class)
-    window = cut_last(spec, came) or cut_last(spec, came[-spec.window :])
-    if window is None:
-        return None, []
-    return window, [one.offset for one in came if window.first_offset <= one.offset <= window.last_offset]
+    window, offsets = _cut_again(spec, [(one, topic) for one in came], last)
+    if window is not None and window.t_first == cause.score.t_first:
+        return window, [offset for offset, _ in offsets], None
+    for other in (cause.readings, f"{cause.readings}{_BACKLOG}"):
+        if other != topic and other in names:
+            _, end = await places.bounds(cluster, other, partition)
+            found = await places.last(cluster, other, partition, end, lambda one: _is_before(one, last), enough)
+            both = sorted([*((one, other) for one in found), *((one, topic) for one in came)], key=_t)
+            merged, offsets = _cut_again(spec, both, last)
+            if merged is not None and merged.t_first == cause.score.t_first:
+                mine, theirs = ([offset for offset, at in offsets if at == each] for each in (topic, other))
+                return merged, mine, (other, theirs)
+    return window, [offset for offset, _ in offsets], None
+
+
+def _t(one: tuple[Arrival, str]) -> int:
+    return one[0].reading.t
+
+
+def _is_before(one: Arrival, last: Arrival) -> bool:
+    return one.asset == last.asset and one.reading.t < last.reading.t
+
+
+def _cut_again(
+    spec: FeatureSpec, came: list[tuple[Arrival, str]], last: Arrival
+) -> tuple[Window | None, list[tuple[int, str]]]:
+    """The window that the last of these readings completes, and where its readings stand."""
+    mine = _of_one_class([one for one, _ in came], last.asset_class)
+    window = cut_last(spec, mine) or cut_last(spec, mine[-spec.window :])
+    return window, [] if window is None else [(one.offset, topic) for one, topic in came[-spec.window :]]
 
 
 def cut_last(spec: FeatureSpec, came: list[Arrival]) -> Window | None:

@@ -100,7 +100,12 @@ def traced(cause: Cause, model: dict[str, Any], found: Again | None) -> dict[str
         },
         "window": None
         if found is None
-        else {"topic": found.readings, "partition": found.partition, "offsets": found.offsets},
+        else {
+            "topic": found.readings,
+            "partition": found.partition,
+            "offsets": found.offsets,
+            **({"beside": dict([found.beside])} if found.beside else {}),
+        },
         "model": model,
         "again": None
         if found is None
@@ -155,6 +160,8 @@ def _lines_of_score(told: dict[str, Any]) -> list[str]:
         offsets = window["offsets"]
         span = f"{offsets[0]} to {offsets[-1]}" if offsets else "none"
         lines.append(f"records  {window['topic']}[{window['partition']}]: {len(offsets)} readings, offsets {span}")
+        for topic, of in window.get("beside", {}).items():
+            lines.append(f"         {topic}[{window['partition']}]: {len(of)} readings, offsets {of[0]} to {of[-1]}")
     if again is not None:
         lines.append(f"again    {again['score']!r} by {again['runtime']}: {_in_words(again, score)}")
     return [*lines, "model    " + lines_of_model(told["model"])[0], *lines_of_model(told["model"])[1:]]

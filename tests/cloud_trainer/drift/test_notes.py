@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from cloud_trainer.drift.settings import DriftRecipe
-from cloud_trainer.drift.triggers import Triggers
+from cloud_trainer.drift.triggers import Triggers, _is_of_sketches
 from cloud_trainer.runs import Runs
 from headwater.contract import messages
 from headwater.contract.errors import DataMissing
@@ -50,6 +50,17 @@ def watching(models: Published) -> Triggers:
 def note(triggers: Triggers, *of: Sketch) -> None:
     for offset, one in enumerate(of):
         triggers.note(TOPIC, offset, messages.encode(one))
+
+
+def test_a_backlog_of_sketches_is_read_for_drift() -> None:
+    """A link that ships new records first leaves the older ones beside them: both are of the site."""
+    triggers = watching(Published(manifest()))
+    triggers.note(TOPIC, 0, messages.encode(sketch("pump-1", 2, shift=2.0)))
+    assert not triggers.drifted(NOW)
+    triggers.note(f"{TOPIC}.backlog", 0, messages.encode(sketch("pump-1", 1, shift=2.0)))
+    assert [one.request_id for one in triggers.drifted(NOW)] == ["drift-pump-v1"]
+    assert _is_of_sketches(f"{TOPIC}.backlog")
+    assert not _is_of_sketches("lyon.readings.backlog")
 
 
 def test_what_is_no_sketch_ends_nothing() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cloud_trainer.drift.settings import DriftRecipe, Scheduled
 from cloud_trainer.drift.shift import Found, Sketches
@@ -68,6 +70,20 @@ def test_readings_that_come_twice_count_once() -> None:
     twice = [sketch("pump-1", number, shift=2.0) for number in (0, 0, 0, 1)]
     assert looked(Sketches(DriftRecipe(readings=2001)), *twice).assets == []
     assert len(seen(*twice).assets) == 1
+
+
+@given(st.lists(st.booleans(), min_size=12, max_size=12), st.booleans(), st.integers(1, 12))
+def test_a_backlog_is_put_among_the_others(is_fresh: list[bool], fresh_first: bool, thousands: int) -> None:
+    """Whatever a link shipped beside the new sketches, and whichever topic is read first: the same newest ones."""
+    every = [sketch("pump-1", number, shift=number / 10) for number in range(12)]
+    parts = [[one for one, fresh in zip(every, is_fresh, strict=True) if fresh == which] for which in (True, False)]
+    found = []
+    for order in (every, [*parts[not fresh_first], *parts[fresh_first]]):
+        sketches = Sketches(DriftRecipe(readings=1000 * thousands))
+        for one in order:
+            sketches.add(one)
+        found.append(sketches.look(manifest(), lambda _: None))
+    assert found[0] == found[1]
 
 
 def test_another_version_is_measured_anew() -> None:
