@@ -157,10 +157,12 @@ class BatchEngine(Sender):
         """Take note of what was written, or say why it was not; Unsettled: anchor again."""
         if isinstance(answer, HeadwaterError):
             return answer
-        try:
-            self._check(piece, answer)
-        except HeadwaterError as error:
-            return error
+        before = self._acked
+        if before is None or answer.error or answer.base_offset != before.target_next:
+            try:
+                self._check(piece, answer)
+            except HeadwaterError as error:
+                return error
         self._doubts = 0
         acked = self._advance(piece.next, piece.count, answer.base_offset)
         batch, exact = piece.newest, not piece.offsets

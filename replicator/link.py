@@ -192,7 +192,8 @@ class Link:
         self._refused = self._observer.refused = topics.refused
         await asyncio.gather(*(topics.attempt(topic) for topic in settings.topics))
         self._spawn(Granting(topics, lambda: self._all_flows, self._again).run())
-        gc.freeze()  # what a link is made of stays: the collector need not look at it again and again
+        if not gc.get_freeze_count():  # what a link is made of stays: nobody need look at it again and again
+            gc.freeze()
         self._observer.opened = True
         _log.info("link is open", site=settings.site, partitions=len(self._flows))
 

@@ -2,8 +2,9 @@
 
 A broker takes one batch a partition in a request, and what a batch costs does not depend on what is in it: some ten
 microseconds here, and its share of a request and of the batches that may be under way. A record that is taken out and
-put into another batch costs about one. So batches of up to FEW records are merged where several are at hand, up to
-MERGED_BYTES; larger ones are left as they are, and so is a single one: nothing waits for company.
+put into another batch costs one to four. So batches of up to FEW records are merged where several are at hand, up to
+MERGED_BYTES; larger ones are left as they are, and so is a single one: nothing waits for company. (Batches of 15
+records of 1 KB cost 38 µs of CPU each as they are and 77 merged; on one partition in lz4 48 and 78.)
 
 Only plain data of one codec is merged, its offsets without a hole, its checksum right: whatever is wrong with a batch
 shows where it would have shown. Records keep everything but their place in a batch. The anchor counts records, not
@@ -36,9 +37,10 @@ _TIMED = tuple(b"\0" + delta for delta in SMALL)  # attributes and time of a rec
 
 
 class _Run(NamedTuple):
-    """Batches that were merged: the one that stands for them, where they end, and how many they are."""
+    """Batches that were merged: the one that stands for them, where the last begins and ends, and how many they are."""
 
     batch: Batch
+    last: int
     end: int
     count: int  # type: ignore[assignment]  # the field is meant to hide tuple.count
 
@@ -81,7 +83,7 @@ class Merger:
             run = _several(data, at)
         if run is None or run.count < _LEAST:
             return None
-        (last,) = batches(memoryview(data)[_start_of_last(data, at, run.end) : run.end])
+        (last,) = batches(memoryview(data)[run.last : run.end])
         self.sources[run.batch.base_offset] = last
         return run
 
@@ -93,19 +95,11 @@ def _is_small(data: bytes | memoryview, at: int) -> bool:
     )
 
 
-def _start_of_last(data: bytes, at: int, end: int) -> int:
-    while True:
-        following = at + 12 + int.from_bytes(data[at + 8 : at + 12], "big")
-        if following >= end:
-            return at
-        at = following
-
-
 def _singles(data: bytes, at: int) -> _Run | None:
     """Merge batches of one record each, the commonest, without looking into the record."""
     unpack, most, small, timed, crc_of = _HEAD.unpack_from, len(data) - HEADER_BYTES, SMALL, _TIMED, checksum
     first_base, _, _, _, codec, _, first_ms, _ = unpack(data, at)
-    newest_ms, index, full = first_ms, 0, at + MERGED_BYTES
+    newest_ms, index, last, full = first_ms, 0, at, at + MERGED_BYTES
     parts: list[bytes] = []
     append = parts.append
     while at < most and at < full and index < len(small):
@@ -131,19 +125,19 @@ def _singles(data: bytes, at: int) -> _Run | None:
         append(small[size] if size < 8192 else varint(size))
         append(record)
         index += 1
-        at = end
+        last, at = at, end
         if stamp > newest_ms:  # noqa: PLR1730  a call less for each record
             newest_ms = stamp
     if not index:
         return None
     made = encode_records(b"".join(parts), index, first_ms, newest_ms, CODECS[codec], -1, -1, -1)
-    return _Run(_made(made, first_base), at, index)
+    return _Run(_made(made, first_base), last, at, index)
 
 
 def _several(data: bytes, at: int) -> _Run | None:
     """Merge batches of few records, compressed or not."""
     outs: list[Out] = []
-    codec, following, size, count = -1, -1, 0, 0
+    codec, following, size, count, last = -1, -1, 0, 0, at
     while len(data) - at >= HEADER_BYTES and size < MERGED_BYTES and _is_small(data, at):
         end = at + 12 + int.from_bytes(data[at + 8 : at + 12], "big")
         if end > len(data):
@@ -161,10 +155,10 @@ def _several(data: bytes, at: int) -> _Run | None:
             base = batch.base_offset
         codec, following = batch.attributes & CODEC_BITS, batch.last_offset + 1
         outs += [Out(each.key, each.value, each.headers, each.timestamp_ms) for each in found]
-        size, count, at = size + end - at, count + 1, end
+        size, count, last, at = size + end - at, count + 1, at, end
     if count < _LEAST:
         return None
-    return _Run(_made(encode(outs, codec=CODECS[codec]), base), at, count)
+    return _Run(_made(encode(outs, codec=CODECS[codec]), base), last, at, count)
 
 
 def _made(data: bytearray, base_offset: int) -> Batch:

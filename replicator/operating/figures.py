@@ -176,8 +176,9 @@ class Figures:
         """See PartitionFigures."""
         self.of(way).fetched(oldest_ms, newest_ms, behind, self._clock())
 
-    def shipped(self, way: Way, records: int, size: int, newest_ms: int) -> None:
-        """See PartitionFigures."""
+    def shipped(self, way: Way, records: int, size: int, newest_ms: int) -> int:
+        """See PartitionFigures; returns when that was."""
         now = self._clock()
         self.of(way).shipped(records, size, newest_ms, now)
         self.goodput.add(size, now)
+        return now

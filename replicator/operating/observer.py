@@ -79,8 +79,7 @@ class Observer:
 
     def on_shipped(self, way: Way, shipment: Shipment) -> None:
         """Take note of what the target has acknowledged."""
-        self.figures.shipped(way, shipment.records, shipment.size, shipment.newest_ms)
-        self._reached_ms = self._clock()
+        self._reached_ms = self.figures.shipped(way, shipment.records, shipment.size, shipment.newest_ms)
 
     async def begin(
         self, probe: Cluster, target: Cluster, resumed: Callable[[], None]

@@ -25,12 +25,15 @@ INT32 = struct.Struct(">i")
 INT64 = struct.Struct(">q")
 
 
+MALFORMED = (struct.error, IndexError, UnicodeDecodeError, OverflowError)  # ways in which bytes can fail to parse
+
+
 @contextmanager
 def reading(what: str) -> Iterator[None]:
     """Turn every way in which bytes can fail to parse into BadInput."""
     try:
         yield
-    except (struct.error, IndexError, UnicodeDecodeError, OverflowError) as error:
+    except MALFORMED as error:
         raise BadInput(f"{what} is malformed: {error}") from error
 
 
@@ -198,8 +201,10 @@ class Call(Generic[T]):
 
     def answer(self, view: memoryview) -> T:
         """Read a response (without its size and correlation id); BadInput if it is malformed."""
-        with reading(f"the broker's answer to {self.api.name}"):
-            reader = Reader(view)
+        reader = Reader(view)
+        try:
             if self.api.flexible:
                 reader.skip_tags()
             return self.read(reader)
+        except MALFORMED as error:
+            raise BadInput(f"the broker's answer to {self.api.name} is malformed: {error}") from error
