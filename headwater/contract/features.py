@@ -29,7 +29,8 @@ from headwater.contract.reading import Reading
 
 LOG_FLOOR = 0.001  # in units of the channel's scale; below the noise of a live sensor, far above a frozen one
 MAX_FEATURES = 4096  # of a vector
-MAX_KEPT = 20_000  # values of a life, or of all regimes, in one record of `state`
+MAX_KEPT = 20_000  # values of a life in a record of `state`
+MAX_MAPS = 8_000  # numbers of all regimes; checkpoints have them for each class
 CLASS_WIDE = ""  # key of the scaling and threshold for assets without one of their own
 Floats = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float32]
@@ -90,8 +91,10 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise BadInput("features with memory have no layout")
         kept = sum(memory.kept) * len(self.channels)
         maps = len(memory.regimes) * (len(memory.settings) + len(memory.sensors) * (2 + memory.latents))
-        if max(kept, maps) > MAX_KEPT:
-            raise BadInput(f"{kept:,} values are kept of an asset, {maps:,} describe regimes: at most {MAX_KEPT:,} may")
+        if kept > MAX_KEPT:
+            raise BadInput(f"{kept:,} values are kept of an asset, at most {MAX_KEPT:,} may")
+        if maps > MAX_MAPS:
+            raise BadInput(f"{maps:,} numbers describe {len(memory.regimes)} regimes, at most {MAX_MAPS:,} may")
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON, the name of these features in manifests and headers."""

@@ -81,6 +81,7 @@ def test_remaining_life_without_features_that_remember_is_refused() -> None:
         {"layout": "window"},
         {"channels": ("a", "b", "c", "load")},
         {"v": 2},
+        {"memory": replace(memory(), regimes=memory().regimes * 400)},
         {"memory": memory(sensors=tuple(f"s{n}" for n in range(40)), baselines=(1000,))}
         | {"channels": ("load", *(f"s{n}" for n in range(40)))},
     ],
