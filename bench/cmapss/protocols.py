@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from cloud_trainer.life import training
 from cloud_trainer.life.histories import Fleet, Floats, History
+from cloud_trainer.life.intervals import Numbers
 from cloud_trainer.life.recipe import LifeRecipe
 from cloud_trainer.life.training import Checked, LifeModel
 from headwater.transport import cmapss
@@ -65,6 +66,7 @@ class Answer:
     left: dict[str, Floats]
     began: float  # by the clock that all processes of this machine share, in seconds
     ended: float
+    lives: dict[str, Numbers] = field(default_factory=dict)  # of cross-validation: whose rows these are
     checked: Checked | None = None
     model: LifeModel | None = None
 
@@ -92,7 +94,8 @@ def answer(folder: Path, task: Task) -> Answer:
         found = {name: of == number for number, name in enumerate(task.trained_on)}
         predicted = {name: checked.predicted[inside] for name, inside in found.items()}
         left = {name: np.minimum(checked.left[inside], MOST) for name, inside in found.items()}
-        return Answer(task, predicted, left, began, time.monotonic(), checked)
+        lives_of = {name: checked.life[inside] for name, inside in found.items()}
+        return Answer(task, predicted, left, began, time.monotonic(), lives_of, checked)
     model = training.train(lives, task.recipe, task.seed)
     predicted = {
         name: np.array([says[-1] for says in model.predict(fleet(folder, "test", [name]))]) for name in task.asked
