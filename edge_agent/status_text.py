@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 COUNTS = {
@@ -13,6 +14,7 @@ COUNTS = {
     "not_finite": "windows whose score was no number",
     "unheeded": "alarms that operators called false where that changed nothing (the scorer's log says why)",
     "unplaced": "readings that were no cycle of a life, since a setting of the machine is missing in them",
+    "void": "machines that run where their healthy limits do not hold: calibrate them anew (headwater train sites)",
     "missed": "readings that Kafka had dropped before they were scored",
 }
 _PHASES = {"idle": "up to date", "waiting": "waits and tries again", "stuck": "cannot go on by itself"}
@@ -34,6 +36,10 @@ def lines(found: dict[str, Any]) -> list[str]:
     for refusal in state.get("refused", []):
         what = f"{refusal['asset_class']} {refusal['version']}"
         rows.append(("refused", f"{what}: {refusal['reason']}, {refusal['detail']}"))
+    for void in state.get("void", []):
+        since = datetime.fromtimestamp(void["t"] / 1000, UTC).isoformat(sep=" ", timespec="seconds")
+        where = f"offset {void['since']} of readings[{void['partition']}]"
+        rows.append(("void", f"{void['asset']} ({void['asset_class']}) since {since.removesuffix('+00:00')}, {where}"))
     counts = state.get("counts", {})
     rows += [("count", f"{counts[name]:,} {words}") for name, words in COUNTS.items() if name in counts]
     rows += [("problem", problem) for problem in found["problems"]]

@@ -118,7 +118,8 @@ def status(
         for site in one["sites"]:
             refused = f"; refused {site['refused']}" if site["refused"] else ""
             wanted = f"{site['wanted']}{' (pinned)' if site['site'] in one['pins'] else ''}"
-            typer.echo(f"  {site['site']}: runs {site['version'] or 'nothing yet'}, should {wanted}{refused}")
+            void = f"; the limits of {site['void']:,} machines do not hold" if site["void"] else ""
+            typer.echo(f"  {site['site']}: runs {site['version'] or 'nothing yet'}, should {wanted}{refused}{void}")
     if not found:
         typer.echo("no rollouts yet; headwater fleet rollout start --help")
 
@@ -222,6 +223,7 @@ def _with_sites(document: Rollout, settings: FleetSettings) -> dict[str, Any]:
                 "version": active.version if active else None,
                 "reported_at": report.at if report else None,
                 "refused": ", ".join(refused),
+                "void": report.counts.get("void", 0) if report else None,  # machines whose healthy limits do not hold
             }
         )
     return {**_plain(document), "sites": sites}

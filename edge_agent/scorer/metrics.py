@@ -28,6 +28,7 @@ class Counts:
     checkpoints: int = 0
     lag: dict[int, int] = field(default_factory=dict)  # by partition
     versions: dict[str, int] = field(default_factory=dict)  # by asset class
+    void: int = 0  # machines whose limits do not hold
     delays: list[int] = field(default_factory=lambda: [0] * (len(DELAYS_S) + 1))
     delay_s: float = 0.0
 
@@ -68,7 +69,12 @@ def export(counts: Counts) -> None:
                 buckets=_cumulated(counts.delays),
                 sum_value=counts.delay_s,
             )
-            return [*found, lag, version, delay]
+            void = GaugeMetricFamily(
+                "headwater_scorer_void_assets",
+                "Machines that run where their healthy limits do not hold: no budget of false alarms is promised.",
+                value=counts.void,
+            )
+            return [*found, lag, version, void, delay]
 
     REGISTRY.register(Collected())
 

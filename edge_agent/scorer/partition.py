@@ -12,6 +12,7 @@ from headwater.contract import topics
 from headwater.contract.alarm import AlarmState
 from headwater.contract.checkpoint import AssetState, Left
 from headwater.contract.following import Following
+from headwater.contract.messages import Void
 from headwater.contract.windows import Charge, Windows
 
 READINGS = "readings"
@@ -38,6 +39,7 @@ class Memory:
     followed_by: str = ""  # Manifest.episodes_digest
     saved: dict[str, Any] | None = None  # what `following` is restored from once its model is loaded
     void_since: int = -1
+    void_t: int = 0  # sensor time then, ms
     unheeded: int = 0
     left: Left | None = None
 
@@ -94,6 +96,15 @@ class Partition:
         unheeded = self.counts.get(UNHEEDED, 0) + sum(memory.unheeded for memory in self.memories.values())
         return {**self.counts, WINDOWS: windows, NOT_FINITE: not_finite, UNHEEDED: unheeded}
 
+    def void(self) -> list[Void]:
+        """The machines whose limits do not hold, the longest first."""
+        found = [
+            Void(asset, memory.alarm_class, self.number, memory.void_since, memory.void_t)
+            for asset, memory in self.memories.items()
+            if memory.void_since >= 0
+        ]
+        return sorted(found, key=lambda one: (one.t, one.asset))
+
     def state_of(self, asset: str) -> AssetState:
         """What is written to the topic `state` for an asset."""
         memory = self.memories[asset]
@@ -112,6 +123,7 @@ class Partition:
             episodes=memory.saved if memory.following is None else memory.following.snapshot(),
             unheeded=memory.unheeded,
             void_since=memory.void_since,
+            void_t=memory.void_t,
             left=memory.left,
             renewed=self.windows.renewed.get(asset, -1),
         )

@@ -24,7 +24,7 @@ from edge_agent.scorer.models import Id
 from edge_agent.scorer.partition import Partition
 from edge_agent.scorer.roster import Roster
 from edge_agent.scorer.settings import ScorerSettings
-from edge_agent.scorer.status import status
+from edge_agent.scorer.status import VOID, status
 from headwater.contract import topics
 from headwater.contract.desired import Desired
 from headwater.contract.errors import DataMissing, Transient
@@ -241,6 +241,7 @@ class Scorer:
         partitions, refused = list(self._partitions.values()), self._roster.refused
         now_ms = _now_ms()
         told = status(self._site, self._seq, now_ms, self._runtime, partitions, self._desired, refused)
+        self._counts.void = told.counts[VOID]
         await self._ledger.status(told, now_ms)
 
 

@@ -100,6 +100,7 @@ def _restore_asset(partition: Partition, asset: str, state: AssetState, *, stale
         followed_by=state.followed_by,
         saved=state.episodes,
         void_since=state.void_since,
+        void_t=state.void_t,
         left=state.left,
         unheeded=state.unheeded,
     )

@@ -130,7 +130,7 @@ def _following(site: str, memory: Memory, due: Due) -> Following | None:
     """What follows this machine under this version; begun, restored or handed on where it is not there yet."""
     manifest = due.by.manifest
     if manifest.episodes is msgspec.UNSET:
-        memory.following, memory.followed_by, memory.saved = None, "", None
+        memory.following, memory.followed_by, memory.saved, memory.void_since = None, "", None, -1
         return None
     name = due.by.followed_by
     if memory.following is not None and memory.followed_by == name:
@@ -249,7 +249,7 @@ def _note_void(memory: Memory, due: Due, verdict: Verdict) -> None:
     if not verdict.is_void[0]:
         memory.void_since = -1
     elif memory.void_since < 0:
-        memory.void_since = due.window.last_offset
+        memory.void_since, memory.void_t = due.window.last_offset, due.window.t_last
 
 
 def episode_id(site: str, asset: str, offset: int) -> str:

@@ -14,6 +14,7 @@ from headwater.contract.messages import Active, Refusal, Status, decode
 from headwater.contract.windows import Charge
 from headwater.transport.kafka_batch.records import Record
 
+VOID, _MOST_VOID = "void", 100  # machines whose limits do not hold; so many are named
 AGENT = f"headwater/{__version__}"
 _COUNTS = (
     counted.READINGS,
@@ -71,6 +72,7 @@ def status(
 ) -> Status:
     """The whole state of the edge; `refused` are the scorer's own refusals."""
     totals = [partition.totals() for partition in partitions]
+    void = sorted((one for partition in partitions for one in partition.void()), key=lambda one: (one.t, one.asset))
     return Status(
         site=site,
         seq=seq,
@@ -81,5 +83,6 @@ def status(
         generation=dict(desired.generations),
         refused=[*desired.refused, *refused],
         updater=msgspec.to_builtins(desired.updater),
-        counts={name: sum(each.get(name, 0) for each in totals) for name in _COUNTS},
+        counts={**{name: sum(each.get(name, 0) for each in totals) for name in _COUNTS}, VOID: len(void)},
+        void=void[:_MOST_VOID],
     )

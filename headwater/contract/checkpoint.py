@@ -50,6 +50,7 @@ class AssetState(msgspec.Struct, frozen=True):
     episodes: dict[str, Any] | None = None  # Episodes.snapshot
     unheeded: int = 0  # words of operators that changed nothing
     void_since: int = -1  # offset since when its limits do not describe the machine, -1 while they do
+    void_t: int = 0  # sensor time then, ms
     left: Left | None = None  # of its life, None for other assets and right behind an overhaul
     renewed: int = -1  # offset of an overhaul behind which no reading came yet, -1 without one
     v: int = 1

@@ -90,6 +90,16 @@ class Active(msgspec.Struct, frozen=True):
     source: Literal["download", "disk"]
 
 
+class Void(msgspec.Struct, frozen=True):
+    """A machine whose healthy limits no longer describe where it runs, since this offset and sensor time (ms)."""
+
+    asset: str
+    asset_class: str
+    partition: int
+    since: int
+    t: int
+
+
 class Status(msgspec.Struct, frozen=True):
     """The whole state of one edge; `seq` only grows."""
 
@@ -104,6 +114,7 @@ class Status(msgspec.Struct, frozen=True):
     updater: dict[str, Any]  # phase, last_error, fetched_bytes, freshness
     counts: dict[str, int]  # windows, before_model, dead_letters, readings
     v: int = 1
+    void: list[Void] = []  # the ones that have been so for longest; how many there are is in the counts
 
 
 class SessionGap(msgspec.Struct, frozen=True):
