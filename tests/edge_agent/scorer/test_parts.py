@@ -205,7 +205,7 @@ def test_a_swap_is_due_where_any_partition_has_another_version() -> None:
 
 def test_metrics_show_what_was_counted() -> None:
     """Counts, lag, version and the distribution of delays can be scraped."""
-    counts = Counts(scores=3, lag={1: 20}, versions={"pump": 7})
+    counts = Counts(scores=3, lag={1: 20}, versions={"pump": 7}, void=2)
     counts.delayed(0.004)
     counts.delayed(0.3)
     export(counts)
@@ -214,6 +214,7 @@ def test_metrics_show_what_was_counted() -> None:
     assert "headwater_scorer_scores_total 3.0" in shown
     assert 'headwater_scorer_lag_readings{partition="1"} 20.0' in shown
     assert 'headwater_scorer_model_version{asset_class="pump"} 7.0' in shown
+    assert "headwater_scorer_void_assets 2.0" in shown
     assert 'headwater_scorer_delay_seconds_bucket{le="0.005"} 1.0' in shown
     assert 'headwater_scorer_delay_seconds_bucket{le="+Inf"} 2.0' in shown
 

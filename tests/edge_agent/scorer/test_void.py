@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import msgspec
-from prometheus_client import REGISTRY
 
-from edge_agent.scorer import metrics, outputs
-from edge_agent.scorer.metrics import Counts
+from edge_agent.scorer import outputs
 from edge_agent.scorer.partition import Partition
 from edge_agent.scorer.recovery import remember, restore
 from edge_agent.scorer.scoring import scored
@@ -77,10 +75,3 @@ def test_people_read_who_and_since_when() -> None:
     )
     assert "void      pump-2 (pump) since 2025-11-21 09:45:00, offset 4711 of readings[3]" in shown
     assert any(line.startswith("count     1 machines that run where") for line in shown)
-
-
-def test_the_metric_counts_them() -> None:
-    """`headwater_scorer_void_assets`."""
-    counts = Counts(void=3)
-    metrics.export(counts)
-    assert REGISTRY.get_sample_value("headwater_scorer_void_assets") == 3
