@@ -218,6 +218,41 @@ async def test_a_life_whose_begin_is_not_known_says_so_and_so_does_its_lineage(e
     assert "the life began earlier" in result.stdout
 
 
+async def test_a_version_that_needs_more_fills_lives_from_the_log_as_far_as_it_reaches(edge: Edge) -> None:
+    """Another sensor: the life is read again from its overhaul; once that is gone, from what is there, and says so."""
+    made = {n: make(n, seed=n, sensors=tuple("abcd"[: n + 1])) for n in (1, 2, 3)}
+    machine = Machine(edge)
+    edge.start()
+    desire(edge.state, place(edge.state, *made[1]))
+    await in_charge(edge, 1)
+    await command("edge", "overhauled", ASSET)
+    await machine.run(5)
+    desire(edge.state, place(edge.state, *made[2]), generation=2)
+    await in_charge(edge, 2)
+    edge.kill()
+    edge.start()
+    await machine.run(2)
+    log = await edge.arrivals(HOME)
+    await delete_records(edge.cluster, topics.READINGS, HOME, log[3].offset)
+    desire(edge.state, place(edge.state, *made[3]), generation=3)
+    await in_charge(edge, 3)
+    edge.kill()
+    edge.start()
+    await machine.run(2, is_awaited=False)
+    await edge.status_when(lambda status: status.counts["windows"] == 9)
+    assert edge.terminate() == 0
+    found, log = await scores(edge), log + (await edge.arrivals(HOME))[-2:]
+    assert [(s.version, s.cycles, s.life_since < 0) for s in found] == [  # type: ignore[operator]  # they are lives
+        *((1, n, False) for n in range(1, 6)),
+        *((2, n, False) for n in (6, 7)),
+        *((3, n, True) for n in (5, 6)),
+    ]
+    for number, score in enumerate(found):
+        data, manifest = made[score.version]
+        lived = log[3 if score.version == 3 else 0 : number + 1]
+        assert told(score) == retold(data, manifest.features, lived)
+
+
 async def test_readings_without_a_setting_are_counted_and_no_cycles(edge: Edge) -> None:
     """What cannot be placed is passed over and told by the status."""
     desire(edge.state, place(edge.state, *make(1, seed=1)))

@@ -93,11 +93,12 @@ class Edge:
 
     async def all(self, topic: str, partition: int) -> list[Record]:
         """Every record that is in the log."""
+        first = (await self.cluster.offsets(topic, "earliest"))[partition]
         end = (await self.cluster.offsets(topic, "latest"))[partition]
         found: list[Record] = []
-        async for batch, is_data in walk(self.cluster, topic, partition, 0, end):
+        async for batch, is_data in walk(self.cluster, topic, partition, first, end):
             found += checked_records(topic, partition, batch) if is_data else []
-        return [record for record in found if record.offset < end]
+        return [record for record in found if first <= record.offset < end]
 
     async def arrivals(self, partition: int) -> list[Arrival]:
         """The usable readings of a partition."""

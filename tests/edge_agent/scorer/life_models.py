@@ -16,16 +16,16 @@ from headwater.contract.manifest import Golden, Manifest
 from headwater.contract.memory import Memory
 from headwater.contract.messages import Score
 from headwater.transport.tflite import Model
-from tests.contract.lives import features, memory
+from tests.contract.lives import SENSORS, features, memory
 from tests.edge_agent.scorer import models
 
 LIFE = LifeSpec(125.0, 30.0, (60.0,), (-8.0, -12.0), (9.0, 14.0))
 CLASS = "engine"
 
 
-def make(version: int, seed: int, life: LifeSpec = LIFE) -> tuple[bytes, Manifest]:
+def make(version: int, seed: int, life: LifeSpec = LIFE, sensors: tuple[str, ...] = SENSORS) -> tuple[bytes, Manifest]:
     """Five cycles are lost with each, by the age alone, and a little by what the sensors say; the map is of `seed`."""
-    spec = features(memory(seed))
+    spec = features(memory(seed, sensors))
     weights = np.full((spec.width, 1), 0.002, np.float32)
     weights[spec.names.index("log_age")] = 0.0
     weights[spec.names.index("age")] = -4.0
