@@ -29,7 +29,9 @@ class ScorerSettings(BaseModel):
         1 << 19, ge=1 << 16, description="Most bytes that one fetch brings; memory grows with it, and by its inflation."
     )
     rewind_readings: int = Field(
-        50_000, ge=0, description="Most readings of a partition that are read again to fill windows of another length."
+        50_000,
+        ge=0,
+        description="Most readings of a partition that are read again to fill windows of another length, or lives.",
     )
     sketch_readings: int = Field(
         1_000, ge=0, description="Readings of an asset in one sketch, by which the cloud sees drift; 0 writes none."
