@@ -2,7 +2,8 @@
 
 Split conformal prediction within bins of the prediction (Mondrian: Vovk, Gammerman, Shafer, Algorithmic Learning in a
 Random World, 2005): in each bin the quantiles of what was off on assets that the network has not seen. It promises its
-share where the assets to come are like those; rows of one asset are alike, so with few assets it promises less.
+share where the assets to come are like those. Rows of one asset are alike, so it is assets that are counted, and
+with few of them intervals are wider.
 """
 
 from __future__ import annotations
