@@ -20,6 +20,7 @@ from headwater.contract.windows import Charge
 from headwater.transport.kafka import ensure_topics
 from headwater.transport.kafka_batch import Cluster, KafkaSettings, Out, Record, Writer
 from headwater.transport.kafka_batch.reading import checked_records, walk
+from headwater.transport.retry import retrying
 
 LIFE = Path(__file__).with_name("life.py")
 SITE = "lyon"
@@ -92,7 +93,10 @@ class Edge:
         return await self._writer.write(topics.READINGS, partition, outs)
 
     async def all(self, topic: str, partition: int) -> list[Record]:
-        """Every record that is in the log."""
+        """Every record that is in the log; a broker that was just started may not lead its partitions yet."""
+        return await retrying(f"reading {topic}", lambda: self._all(topic, partition), deadline_s=20, first_s=0.02)
+
+    async def _all(self, topic: str, partition: int) -> list[Record]:
         first = (await self.cluster.offsets(topic, "earliest"))[partition]
         end = (await self.cluster.offsets(topic, "latest"))[partition]
         found: list[Record] = []
@@ -151,10 +155,14 @@ class Edge:
     async def grows(self, topic: str, by: int, seconds: float = 15.0) -> None:
         """Wait until a topic's ends have moved on by some offsets."""
         deadline = time.monotonic() + seconds
-        before = sum((await self.cluster.offsets(topic, "latest")).values())
-        while sum((await self.cluster.offsets(topic, "latest")).values()) < before + by:
+        before = await self._ends(topic)
+        while await self._ends(topic) < before + by:
             assert time.monotonic() < deadline, self.log()[-3000:]
             await asyncio.sleep(0.01)
+
+    async def _ends(self, topic: str) -> int:
+        ends = await retrying("asking", lambda: self.cluster.offsets(topic, "latest"), deadline_s=20, first_s=0.02)
+        return sum(ends.values())
 
     async def all_judged(self, seconds: float = 15.0) -> Status:
         """Wait until every reading is counted in the status."""
