@@ -23,6 +23,7 @@ from bench.figures import console, figures_table
 from cloud_trainer.life import training
 from cloud_trainer.life.export import export
 from cloud_trainer.life.histories import Floats
+from cloud_trainer.life.intervals import calibrate
 from headwater.contract.errors import BadInput, HeadwaterError
 from headwater.transport import cmapss
 
@@ -36,7 +37,7 @@ def main(
     ),
     seeds: int = typer.Option(5, min=1, help="Trainings of each network."),
     workers: int = typer.Option(2, min=1, help="Trainings at a time."),
-    quick: bool = typer.Option(False, "--quick", help="One seed, and the headline's protocol alone: a minute or two."),
+    quick: bool = typer.Option(False, "--quick", help="One seed, and the headline's protocol alone: half a minute."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
 ) -> None:
     """Train on engines that ran to failure, and predict the remaining cycles of others after their last row.
@@ -76,9 +77,6 @@ def _run(data: Path, named: Sequence[str], seeds: int, workers: int, *, quick: b
         chosen = _chosen(tried)
         for each in chosen:
             _keep(results, each)
-        again = [replace(each.task, seed=1) for each in chosen if each.task.protocol == HEADLINE]
-        for each in _answers(pool, data, again, results, out, "calibrating"):
-            results.spread(each)
         tasks = [
             replace(each.task, is_checked=False, seed=seed, asked=_asked(each.task, subsets))
             for each in chosen
@@ -139,11 +137,11 @@ def _keep(results: Results, one: Answer) -> None:
     task = one.task
     if task.protocol != HEADLINE:
         return
-    if task.is_checked:
-        results.spread(one)
-        return
     for name in task.asked:
-        results.spans.setdefault(name, []).append((one.began, one.ended))
+        if not task.is_checked:
+            results.spans.setdefault(name, []).append((one.began, one.ended))
+        elif len(one.predicted[name]):
+            results.intervals[name] = calibrate(one.predicted[name], one.left[name], task.recipe, one.lives[name])
 
 
 def _told(one: Answer, results: Results) -> str:

@@ -13,7 +13,6 @@ from bench.cmapss.edge import Cost
 from bench.cmapss.protocols import HEADLINE, MOST, PROTOCOLS, Answer, Protocol
 from bench.figures import NONE, table
 from cloud_trainer.life.histories import Floats
-from cloud_trainer.life.intervals import calibrate
 from headwater.contract.figures import Figure, figure
 from headwater.contract.life import LifeSpec
 
@@ -47,7 +46,6 @@ class Results:
         self.answers: list[Answer] = []
         self.yardsticks: dict[str, dict[str, list[Floats]]] = {}
         self.intervals: dict[str, LifeSpec] = {}
-        self._spreads: dict[str, list[Answer]] = {}
         self.spans: dict[str, list[tuple[float, float]]] = {}  # of each training of the headline: begin and end, s
         self.costs: dict[str, Cost] = {}
 
@@ -65,18 +63,6 @@ class Results:
             if answer.task.is_checked and answer.task.protocol.name == name and subset in answer.predicted:
                 return rmse(answer.predicted[subset], answer.left[subset])
         return None
-
-    def spread(self, one: Answer) -> None:
-        """Calibrate intervals on this cross-validation of the headline, and those before it."""
-        for name in one.predicted:
-            every = self._spreads.setdefault(name, [])
-            every.append(one)
-            predicted, left, lives = (
-                np.concatenate([of[name] for of in columns])
-                for columns in zip(*((each.predicted, each.left, each.lives) for each in every), strict=True)
-            )
-            if len(predicted):
-                self.intervals[name] = calibrate(predicted, left, one.task.recipe, lives)
 
     def seconds(self, subset: str) -> float | None:
         """From the begin of the headline's first training to the end of its last one."""

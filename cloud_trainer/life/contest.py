@@ -54,15 +54,10 @@ class Plan:
 
 
 class Outcome(NamedTuple):
-    """Who ships, what it said of assets left out, and what became of all, as a manifest tells it.
-
-    `spread` is what intervals are from: of a network the same lives once more, by networks that began with other
-    numbers, for the widths of two of them differ by a tenth.
-    """
+    """Who ships, what it said of assets left out, and what became of all, as a manifest tells it."""
 
     trial: Trial
     checked: Checked
-    spread: Checked
     report: dict[str, Any]
 
 
@@ -99,11 +94,7 @@ def run(fleet: Fleet, recipe: LifeRecipe, tell: Tell = lambda _: None) -> Outcom
     if not any(trial.family == RIDGE for trial in there):
         raise GateFailed(f"no model can be fitted: {next(iter(failed.values()))}", hint="which channels are sensors?")
     chosen = _chosen(fleet, there, recipe)
-    spread = there[chosen]
-    if chosen.family == NETWORK:
-        again = training.with_latents(recipe, chosen.latents)
-        spread = training.pooled(spread, training.cross_validate(fleet, again, recipe.seed + 1))
-    return Outcome(chosen, there[chosen], spread, _report(planned, there, failed, chosen, recipe))
+    return Outcome(chosen, there[chosen], _report(planned, there, failed, chosen, recipe))
 
 
 def fitted(fleet: Fleet, trial: Trial, recipe: LifeRecipe) -> LifeModel:
@@ -203,8 +194,7 @@ def _seconds(trial: Trial, recipe: LifeRecipe, cycles: int) -> float:
         return recipe.folds * cycles * _OF_TREES
     widths = (12 * trial.latents, *recipe.layers, 1)
     size = sum(a * b for a, b in pairwise(widths))
-    once = recipe.folds * recipe.epochs * cycles / network.BATCH * _OF_STEP * max(0.3, size / _NUMBERS)
-    return once * (1 + 1 / len(recipe.latents))  # who ships is cross-validated once more
+    return recipe.folds * recipe.epochs * cycles / network.BATCH * _OF_STEP * max(0.3, size / _NUMBERS)
 
 
 def _report(

@@ -18,7 +18,7 @@ from cloud_trainer.life.recipe import LifeRecipe
 from headwater.contract.life import LifeSpec
 
 Numbers = npt.NDArray[np.int64]
-_BINS = 7
+_BINS = 5
 _LEAST = 20  # rows in a bin
 _ASSETS = 4  # for each bin
 

@@ -64,27 +64,26 @@ def make(given: Lives, recipe: LifeRecipe, tell: Tell = lambda _: None) -> LifeM
     channels = model.spec.settings + model.spec.sensors
     features = FeatureSpec(channels, 1, 1, {}, memory=model.spec)
     features.check()
-    spread = outcome.spread
+    checked = outcome.checked
     return LifeMade(
         given,
         recipe,
         model,
         export(model.network, len(channels)),
         features,
-        calibrate(spread.predicted, spread.left, recipe, _owners(given, spread)),
+        calibrate(checked.predicted, checked.left, recipe, _owners(given, checked)),
         outcome,
-        _crossed(given, outcome, recipe),
+        _crossed(given, checked, recipe),
     )
 
 
-def _crossed(given: Lives, outcome: Outcome, recipe: LifeRecipe) -> Missed:
+def _crossed(given: Lives, checked: Checked, recipe: LifeRecipe) -> Missed:
     """Intervals of each fold's lives, calibrated on the other folds."""
-    checked, spread = outcome.checked, outcome.spread
     low, high = np.zeros(len(checked.life)), np.zeros(len(checked.life))
-    owners = _owners(given, spread)
+    owners = _owners(given, checked)
     for _, out in training.folds(given.fleet, recipe.folds):
-        mine, others = np.isin(checked.life, out), ~np.isin(spread.life, out)
-        spec = calibrate(spread.predicted[others], spread.left[others], recipe, owners[others])
+        mine = np.isin(checked.life, out)
+        spec = calibrate(checked.predicted[~mine], checked.left[~mine], recipe, owners[~mine])
         low[mine], high[mine] = spec.of(checked.predicted[mine])
     return Missed(low, high)
 

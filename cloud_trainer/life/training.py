@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -107,11 +107,6 @@ def cross_validate(fleet: Fleet, recipe: LifeRecipe, seed: int) -> Checked:
         model = train(fleet.some(inside), recipe, seed)
         says.update(zip(out, model.predict(fleet.some(out)), strict=True))
     return checked(fleet, says, recipe)
-
-
-def pooled(one: Checked, other: Checked) -> Checked:
-    """Rows of both: what two networks that began with other numbers said of the same lives."""
-    return Checked(*(np.concatenate(both) for both in zip(astuple(one), astuple(other), strict=True)))
 
 
 def candidates(recipe: LifeRecipe) -> list[LifeRecipe]:
