@@ -2,7 +2,9 @@
 
 The layout is SKAB's (github.com/waico/SKAB, README): fields divided by `;`, a header, `datetime` first
 (`2020-03-09 10:14:33`, taken as UTC unless it names its zone), then one column a channel, and perhaps `anomaly` and
-`changepoint`, which are labels and never a channel. An empty field is a missing value.
+`changepoint`, which are labels and never a channel. An empty field is a missing value. Where the header has no `;`,
+fields are divided by commas. Where it has no `datetime`, rows are one second apart from `NO_CLOCK_MS` on: a life needs
+no clock, its rows are its cycles.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ from typing import NamedTuple
 from headwater.contract.errors import BadInput
 from headwater.contract.names import check_name
 
+NO_CLOCK_MS = 946_684_800_000  # 2000-01-01T00:00:00Z, the first row of a recording without times
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME = "datetime"
 _LABEL = "anomaly"
 _CHANGE = "changepoint"
 _LABELS = (_LABEL, _CHANGE)
-_EXPECTED = f"expected a header `{_TIME};<channel>;...` as in SKAB"
+_EXPECTED = f"expected a header `{_TIME};<channel>;...`, or channels alone, divided by `;` or commas"
+_TOLD_BY_ROWS = ("time", "timestamp", "date", "ts", "cycle", "row")  # as channels they would tell where a row stands
 
 
 class Row(NamedTuple):
@@ -69,10 +73,14 @@ def read(path: Path, asset: str) -> Recording:
     """One recording; BadInput names the line that cannot be used."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # Excel begins files with a mark
-            lines = csv.reader(file, delimiter=";")
+            first = file.readline()
+            file.seek(0)
+            lines = csv.reader(file, delimiter=";" if ";" in first else ",")
             header = next(lines, [])
             channels = _channels(path, header)
-            rows = [_row(path, lines.line_num, header, line) for line in lines if line]
+            rows: list[Row] = []
+            for line in filter(None, lines):
+                rows.append(_row(path, lines.line_num, header, line, NO_CLOCK_MS + 1000 * len(rows)))
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{path} is not a CSV file in UTF-8: {error}") from error
     except OSError as error:
@@ -83,27 +91,49 @@ def read(path: Path, asset: str) -> Recording:
 
 
 def _channels(path: Path, header: list[str]) -> tuple[str, ...]:
-    channels = tuple(name for name in header[1:] if name not in _LABELS)
-    if not header or header[0] != _TIME or not channels:
+    names = header[1:] if header[:1] == [_TIME] else header
+    channels = tuple(name for name in names if name not in _LABELS)
+    if not channels or _TIME in names or any(_is_value(name) for name in header):
         raise BadInput(f"{path}, line 1: {';'.join(header)[:80]!r} is not a header of a recording", hint=_EXPECTED)
     if len(set(header)) != len(header) or "" in header:
         raise BadInput(f"{path}, line 1: a column has no name, or one that is used twice")
+    stray = [name for name in channels if name.strip().lower() in _TOLD_BY_ROWS]
+    if names is header and stray:
+        raise BadInput(
+            f"{path}, line 1: there is no column {_TIME!r}, and {stray[0]!r} is not one of a sensor",
+            hint=f"call it {_TIME} and put it first, if it holds times; or leave it out: rows are counted",
+        )
     return channels
 
 
-def _row(path: Path, number: int, header: list[str], line: list[str]) -> Row:
+def _is_value(name: str) -> bool:
+    """Whether what stands in the header is a number or a time, as where the header is missing."""
+    for read_as in (float, _time_ms):
+        try:
+            read_as(name)
+        except (ValueError, OverflowError):
+            continue
+        return True
+    return False
+
+
+def _row(path: Path, number: int, header: list[str], line: list[str], no_clock: int) -> Row:
+    """`no_clock`: the time, in ms, where the header has none."""
     if len(line) != len(header):
         raise BadInput(f"{path}, line {number}: {len(line)} fields, the header has {len(header)}")
+    fields = dict(zip(header, line, strict=True))
+    said = fields.pop(_TIME, None)
     try:
-        t = _time_ms(line[0])
+        t = no_clock if said is None else _time_ms(said)
     except (ValueError, OverflowError) as error:
-        raise BadInput(f"{path}, line {number}: {line[0]!r} is not a time", hint="2020-03-09 10:14:33") from error
+        raise BadInput(f"{path}, line {number}: {said!r} is not a time", hint="2020-03-09 10:14:33") from error
     values: dict[str, float | None] = {}
-    for name, text in zip(header[1:], line[1:], strict=True):
+    for name, text in fields.items():
         try:
             value = float(text) if text.strip() else None
         except ValueError as error:
-            raise BadInput(f"{path}, line {number}, column {name}: {text!r} is not a number") from error
+            hint = _EXPECTED if said is None else ""
+            raise BadInput(f"{path}, line {number}, column {name}: {text!r} is not a number", hint=hint) from error
         values[name] = value if value is None or math.isfinite(value) else None
     labels = {name: values.pop(name) for name in _LABELS if name in values}
     label = labels.get(_LABEL)

@@ -9,7 +9,7 @@ import pytest
 
 from headwater.contract.errors import BadInput
 from headwater.contract.names import PATTERN
-from headwater.transport.recordings import recordings
+from headwater.transport.recordings import NO_CLOCK_MS, recordings
 
 HEADER = "datetime;flow;Volume Flow;anomaly;changepoint\n"
 GOOD = HEADER + "2020-03-09 10:14:33;1.5;32.0;0.0;0.0\n2020-03-09 10:14:35;;NaN;1.0;1.0\n"
@@ -68,6 +68,24 @@ def test_a_file_that_excel_wrote_is_read(tmp_path: Path) -> None:
     assert next(recordings(tmp_path)).channels == ("flow", "Volume Flow")
 
 
+def test_commas_divide_where_the_header_has_no_semicolon(tmp_path: Path) -> None:
+    """The same rows; where it has one, a comma is part of a name."""
+    write(tmp_path, "a.csv", GOOD)
+    write(tmp_path, "b.csv", GOOD.replace(";", ","))
+    write(tmp_path, "c.csv", "datetime;flow, hot\n2020-03-09 10:14:33;1\n")
+    semicolons, commas, named = recordings(tmp_path)
+    assert (commas.channels, commas.rows) == (semicolons.channels, semicolons.rows)
+    assert named.channels == ("flow, hot",)
+
+
+def test_rows_without_times_are_a_second_apart(tmp_path: Path) -> None:
+    """Empty lines are no rows, and labels are told apart as ever."""
+    write(tmp_path, "a.csv", "flow,heat,anomaly\n1.5,40,0\n\n,41,1\n")
+    first, second = next(recordings(tmp_path)).rows
+    assert first == (NO_CLOCK_MS, {"flow": 1.5, "heat": 40.0}, False, None)
+    assert second == (NO_CLOCK_MS + 1000, {"flow": None, "heat": 41.0}, True, None)
+
+
 def test_names_come_from_folders_and_files_in_natural_order(tmp_path: Path) -> None:
     """2 comes before 10; a file named like its folder is named once; what is no name becomes one."""
     unlabelled = "datetime;flow\n2020-03-09 10:14:33;1\n"
@@ -82,7 +100,13 @@ def test_names_come_from_folders_and_files_in_natural_order(tmp_path: Path) -> N
     ("text", "said"),
     [
         ("", "line 1: '' is not a header"),
-        ("time;flow\n1;2\n", "line 1: 'time;flow' is not a header"),
+        ("time;flow\n1;2\n", "line 1: there is no column 'datetime', and 'time' is not one of a sensor"),
+        ("Cycle,flow\n1,2\n", "line 1: there is no column 'datetime', and 'Cycle' is not one of a sensor"),
+        ("flow;datetime\n1;2020-03-09 10:14:33\n", "line 1: 'flow;datetime' is not a header"),
+        ("1.5;2.5\n1;2\n", "line 1: '1.5;2.5' is not a header"),
+        ("2020-03-09 10:14:33,2.5\n", "line 1: '2020-03-09 10:14:33;2.5' is not a header"),
+        ("when;flow\n2020-03-09 10:14:33;2\n", "line 2, column when: '2020-03-09 10:14:33' is not a number"),
+        ("flow,heat\n1;2\n", "line 2: 1 fields, the header has 2"),
         ("datetime;anomaly\n2020-03-09 10:14:33;0\n", "line 1"),
         ("datetime;flow;flow\n", "used twice"),
         (HEADER, "has no rows"),

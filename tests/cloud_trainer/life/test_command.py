@@ -174,3 +174,17 @@ def test_what_makes_no_sense_of_lives_is_said(lives: Path, tmp_path: Path, comma
     more = [] if command[0] == "compare" else ["--class", "engine", "--dry-run"]
     with pytest.raises(HeadwaterError, match=r"a life is whole|no scaling of its own"):
         CliRunner().invoke(app, [*given, *more], catch_exceptions=False)
+
+
+def test_lives_need_no_clock(lives: Path, tmp_path: Path) -> None:
+    """Without times, divided by commas: the same cycles, and the same model."""
+    for path in lives.iterdir():
+        lines = [line.split(";") for line in path.read_text().splitlines()]
+        (tmp_path / path.name).write_text("".join(",".join(line[1:]) + "\n" for line in lines))
+    one, other = (
+        json.loads(
+            train("life", "--class", "engine", "--folder", str(each), "--budget", "0", "--dry-run", "--json").stdout
+        )
+        for each in (lives, tmp_path)
+    )
+    assert other["sha256"] == one["sha256"]
