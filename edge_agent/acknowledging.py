@@ -27,10 +27,11 @@ class Said(NamedTuple):
 
 
 def acknowledge(settings: EdgeSettings, episode: str, by: str, *, is_false: bool) -> Said:
-    """Write it; BadInput where no alarm of this box opened the episode. Raises as the transport does."""
+    """Write it; BadInput for what is too long or no alarm of this box opened. Raises as the transport does."""
     asset = asset_of(episode, settings.site)
     partition, was_open = asyncio.run(_look(settings, asset, episode))
     said = Acknowledgement(episode, is_false, int(time.time() * 1000), by)
+    said.check()
     send(
         settings.kafka,
         topics.READINGS,

@@ -47,7 +47,7 @@ def lines(found: list[dict[str, Any]]) -> list[str]:
     rows = [("asset", "class", "remaining", "between", "cycles", "last cycle", "")]
     for each in found:
         notes = ["ALARM"] if each["episode"] else []
-        notes += ["older than it looks: no overhaul is known"] if each["life_since"] < 0 else []
+        notes += ["no overhaul is known: it may be older than these cycles"] if each["life_since"] < 0 else []
         rows.append(
             (
                 each["asset"],

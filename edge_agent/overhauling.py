@@ -27,10 +27,11 @@ class Said(NamedTuple):
 
 
 def overhauled(settings: EdgeSettings, asset: str, by: str, *, failed: bool) -> Said:
-    """Write it; BadInput for what is not the name of an asset. Raises as the transport does."""
+    """Write it; BadInput for what is not the name of an asset, or too long. Raises as the transport does."""
     check_name(asset, "asset")
     partition, asset_class = asyncio.run(_look(settings, asset))
     said = Overhaul(asset, int(time.time() * 1000), failed, by)
+    said.check()
     send(
         settings.kafka,
         topics.READINGS,

@@ -163,11 +163,10 @@ def _judged(site: str, memory: Memory, due: Due, number: float, contributions: F
     threshold = manifest.threshold_of(f"{site}/{due.arrival.asset}")
     name = episode_id(site, due.arrival.asset, due.window.last_offset)
     before, following = memory.alarm_in(asset_class), memory.following
-    memory.alarm_class = asset_class
+    memory.alarm_class, memory.left = asset_class, left_of(due, number)
     if following is None or manifest.episodes is msgspec.UNSET:
         memory.not_finite += not math.isfinite(number)
         memory.alarm, transition = step(manifest.alarm, before, number, threshold, name)
-        memory.left = left_of(due, number)
         return Scored(number, threshold, contributions, transition)
     off, baseline = following.deviation(due.window.values), following.baseline
     verdict = following.push(due.window.values, number, threshold)

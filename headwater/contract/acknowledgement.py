@@ -30,6 +30,14 @@ class Acknowledgement(msgspec.Struct, frozen=True):
         """Canonical JSON."""
         return canonical_json(self)
 
+    def check(self) -> None:
+        """Raise BadInput where nobody would heed it, since it is too long."""
+        size = len(self.encode())
+        if size > _MOST:
+            raise BadInput(
+                f"{size:,} bytes, a word on an alarm has {_MOST:,} at most", hint="shorten who says it (--by)"
+            )
+
 
 def acknowledgement(
     value: bytes | memoryview | None, given: Iterable[tuple[str, bytes | None]]

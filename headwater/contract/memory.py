@@ -3,11 +3,14 @@
 One reading stands for one cycle of work (a flight, a batch, an hour). For each:
 
 1. The regime is that whose centre is nearest to the settings, each over its span.
-2. Each sensor, less the regime's mean and over its scale, is cut to `clip` either way; what is missing counts as the
-   mean. The regime's map makes a few latent values of it: a linear estimate of what the sensors say without noise.
+2. Each sensor, less the regime's mean and over its scale, is cut to `clip` either way. The regime's map makes a few
+   latent values of it: a linear estimate of what the sensors say without noise.
 3. Features of the window: for each of `means` the mean of so many of the last latents (of those that there are), and
    the slope of the longest of them (least squares), in ten cycles. A latent counts by the `heed` of its regime: one
    way of running shows wear more clearly than another.
+   Where sensors are missing, by as much of that as the map's weights of the others are of all, and its value is what
+   these say over that share: a cycle without any sensor counts as a cycle, and in no mean and no slope. A mean without
+   a cycle that counts is that of the next longer window, the longest is zero: the mean of the regime.
 4. Features of the life, where `is_lifelong`: for each of `baselines` the mean of the first so many latents, frozen
    after them; and of the cycles n since overhaul n / 100, log(n / 100), and how much of the first baselines there is.
 
@@ -31,6 +34,8 @@ Vectors = npt.NDArray[np.float32]
 _AGE = 100.0  # cycles
 _SLOPE = 10.0  # cycles
 _LEAST = 1e-300
+_NOTHING = 1e-9  # of a latent: what rounding leaves where all sensors are missing that have a part in it
+_FLAT = 1e-12  # of the sum of squares: all cycles that count stand at one place, but for rounding
 _MOST = 1_000
 
 
@@ -127,13 +132,18 @@ class Memory:
         heed = np.array([each.heed or (1.0,) * spec.latents for each in spec.regimes])
         maps = np.array([each.map for each in spec.regimes]).reshape(len(spec.regimes), -1)
         self._regimes = np.concatenate((mean, scale, heed, maps), axis=1)  # one row is looked up a lane
+        weights = np.abs([each.map for each in spec.regimes])
+        self._weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), _LEAST)  # [regimes, sensors, latents]
         longest = max(spec.means)
         place = -np.arange(longest, dtype=np.float64)
         self._places = np.array((place, place * place))
         self._ends = np.array([*spec.means, longest]) - 1  # the last makes room for the slope
+        self._longer = _longer(spec.means)
         self._firsts = np.array(spec.baselines)
+        self._longer_firsts = _longer(spec.baselines)
         self._most = max(spec.baselines, default=0)
         self._names = spec.names
+        self._has_gaps = False  # whether a sensor was missing yet: a lane without has the same bits either way
         self.cycles = np.zeros(lanes, dtype=np.int64)  # since overhaul
         # Of each cycle the heed of each latent, then heed times latent; the newest first, zero where there was none.
         self._recent = np.zeros((lanes, longest, 2 * spec.latents))
@@ -167,7 +177,7 @@ class Memory:
         if not n or cycles.min() <= self._most:  # behind them nothing is added
             firsts += newest[:, None] * (settled <= self._firsts)[..., None]
         age, behind = cycles / _AGE, width + len(self._firsts) * spec.latents
-        found[:, width:behind] = (firsts[..., spec.latents :] / firsts[..., : spec.latents]).reshape(n, -1)
+        found[:, width:behind] = self._means(firsts, self._longer_firsts).reshape(n, -1)
         found[:, behind] = age
         found[:, behind + 1] = np.log(age)
         found[:, behind + 2 :] = np.minimum(settled, self._firsts) / self._firsts
@@ -180,16 +190,23 @@ class Memory:
         far = settings[:, None] / self._settings_scale
         far = far - self._centres
         far *= far
-        of = self._regimes[np.add.reduce(far, axis=2).argmin(axis=1)]
+        near = np.add.reduce(far, axis=2).argmin(axis=1)
+        of = self._regimes[near]
         z = sensors - of[:, :width]
         z /= of[:, width : 2 * width]
         np.maximum(z, -self._spec.clip, out=z)
         np.minimum(z, self._spec.clip, out=z)
-        np.copyto(z, 0.0, where=np.isnan(z))
+        missing = np.isnan(z)
+        np.copyto(z, 0.0, where=missing)
         found = np.empty((n, 2 * latents))
         found[:, :latents] = heed = of[:, 2 * width : 2 * width + latents]
         maps = of[:, 2 * width + latents :].reshape(n, width, latents)
         np.multiply(heed, np.add.reduce(z[:, :, None] * maps, axis=1), out=found[:, latents:])
+        if missing.any():
+            self._has_gaps = True
+            share = 1.0 - np.add.reduce(self._weights[near] * missing[:, :, None], axis=1)  # one where none is missing
+            share *= share > _NOTHING
+            found[:, :latents] *= share
         return found
 
     def _window(self, recent: Floats) -> Floats:
@@ -198,12 +215,25 @@ class Memory:
         running = np.add.accumulate(recent, axis=1)  # from the newest cycle backwards
         moments = np.add.reduce(self._places[:, :, None] * recent[:, None], axis=2)
         heed, total = moments[..., :latents], moments[..., latents:]
-        lag = heed[:, 0] / running[:, -1, :latents]
+        whole = running[:, -1, :latents]
+        lag = heed[:, 0] / (np.maximum(whole, _LEAST) if self._has_gaps else whole)
         spread = np.maximum(heed[:, 1] - heed[:, 0] * lag, _LEAST)  # of one cycle both are zero, and so is the slope
         slope = (total[:, 0] - running[:, -1, latents:] * lag) / spread
-        of_means = running[:, self._ends]
-        found: Floats = of_means[..., latents:] / of_means[..., :latents]
+        if self._has_gaps:
+            slope *= spread > _FLAT * heed[:, 1]
+        found = self._means(running[:, self._ends], self._longer)
         np.multiply(slope, _SLOPE, out=found[:, -1])
+        return found
+
+    def _means(self, sums: Floats, longer: Sequence[tuple[int, int]]) -> Floats:
+        """Means [n, means, latents] of sums of heed, and of heed times latent, [n, means, 2 * latents]."""
+        latents = self._spec.latents
+        heed, total = sums[..., :latents], sums[..., latents:]
+        if not self._has_gaps:
+            return np.asarray(total / heed)
+        found: Floats = total / np.maximum(heed, _LEAST)
+        for place, other in longer if not heed.all() else ():
+            np.copyto(found[:, place], found[:, other], where=heed[:, place] == 0)
         return found
 
     def fill(self, cycles: int, first: tuple[Floats, Floats], last: tuple[Floats, Floats], lane: int = 0) -> None:
@@ -220,3 +250,9 @@ class Memory:
             self._recent[lane, :most_last] = self._newest(*last)[::-1]
         for number, newest in enumerate(self._newest(*first) if most_first else (), start=1):
             self._firsts_of[lane] += newest * (number <= self._firsts)[:, None]
+
+
+def _longer(counts: Sequence[int]) -> list[tuple[int, int]]:
+    """Places of counts and of the next larger one, from the largest down."""
+    places = sorted(range(len(counts)), key=lambda place: -counts[place])
+    return list(zip(places[1:], places, strict=False))

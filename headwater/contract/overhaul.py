@@ -34,6 +34,14 @@ class Overhaul(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Canonical JSON."""
         return canonical_json(self)
 
+    def check(self) -> None:
+        """Raise BadInput where nobody would heed it, since it is too long."""
+        size = len(self.encode())
+        if size > _MOST:
+            raise BadInput(
+                f"{size:,} bytes, a record of an overhaul has {_MOST:,} at most", hint="shorten who says it (--by)"
+            )
+
 
 class Overhauled(NamedTuple):
     """An overhaul, and the offset at which it arrived in its partition."""

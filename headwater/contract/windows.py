@@ -135,13 +135,17 @@ class Windows:
         return sorted({*before, *self.assets(asset_class)})
 
     def lose(self) -> list[str]:
-        """Readings of the partition are gone that nobody has seen; the assets whose lives are not known since."""
+        """Readings of the partition are gone that nobody has seen; the assets of which something else is to be stored.
+
+        Their lives are not known since; nor is where one begins whose overhaul had no reading behind it yet.
+        """
+        lost = set(self._renewed)
         self._renewed.clear()
-        lives = {asset: track.windower for asset, track in self._tracks.items()}
-        lost = {asset: life for asset, life in lives.items() if isinstance(life, Cycles)}
-        for life in lost.values():
-            life.lose()
-        return list(lost)
+        for asset, track in self._tracks.items():
+            if isinstance(track.windower, Cycles):
+                track.windower.lose()
+                lost.add(asset)
+        return sorted(lost)
 
     def can_go_on(self, asset_class: str, cadence: Cadence) -> bool:
         """Whether every asset of a class goes on with its life under `cadence`, so that none is filled from the log."""

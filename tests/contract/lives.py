@@ -59,10 +59,10 @@ def of_life(manifest: Manifest, spec: FeatureSpec | None = None, life: LifeSpec 
 
 
 def cycle(number: int, load: float | None = 0.1, missing: str = "") -> Reading:
-    """What a machine says after a cycle of work; `missing` names a sensor without a value."""
+    """What a machine says after a cycle of work; `missing`: a sensor without a value, or all."""
     rng = np.random.default_rng(number)
     values: dict[str, float | None] = {name: round(float(rng.normal()), 4) for name in SENSORS}
     values["load"] = load
-    if missing:
-        values[missing] = None
+    for name in SENSORS if missing == "all" else (missing,) if missing else ():
+        values[name] = None
     return Reading(3_600_000 * number, values)

@@ -64,7 +64,7 @@ def test_a_life_is_the_same_over_storing_and_over_maps(seed: int) -> None:
     kept = replace(maps[0], means=(1, 4), baselines=(3, 6), is_lifelong=True)
     of, life, lived = kept, Cycles(kept), list[Arrival]()
     for number in range(rng.randint(1, 25)):
-        lived.append(came(number, load=rng.choice((0.1, 0.9)), missing=rng.choice(("", "", "b"))))
+        lived.append(came(number, load=rng.choice((0.1, 0.9)), missing=rng.choice(("", "", "b", "all"))))
         window = life.push(number, lived[-1].reading)
         assert window is not None
         assert (window.first_offset, window.last_offset, window.cycles) == (0, number, number + 1)
@@ -183,7 +183,8 @@ def test_a_life_of_which_readings_were_lost_is_not_known_any_more() -> None:
     windows.overhaul("p", 0)
     first = windows.push(came(1))
     windows.overhaul("q", 2)
-    assert windows.lose() == ["p"]
+    assert windows.lose() == ["p", "q"]
+    assert windows.renewed == {}
     after = [windows.push(came(9)), windows.push(came(10, "q"))]
     assert first is not None
     assert (first.cycles, first.life_since) == (1, 0)

@@ -32,6 +32,14 @@ def readings() -> list[tuple[np.ndarray, np.ndarray]]:
     return [(RNG.integers(0, 2, (LANES, 1)) + 0.1, RNG.normal(size=(LANES, SENSORS)) * 3) for _ in range(CYCLES)]
 
 
+def with_gaps(seen: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The same, with sensors missing in every third cycle, and all of them in every fifth."""
+    for number, (_, sensors) in enumerate(seen):
+        sensors[:, :2][number % 3 == 0] = np.nan
+        sensors[number % 5 == 0] = np.nan
+    return seen
+
+
 @pytest.mark.parametrize("is_lifelong", [True, False])
 def test_one_asset_alone_gets_the_bits_of_many_side_by_side(is_lifelong: bool) -> None:
     """What the trainer computes for a fleet is what the edge computes for one, to the last bit."""
@@ -44,10 +52,12 @@ def test_one_asset_alone_gets_the_bits_of_many_side_by_side(is_lifelong: bool) -
             assert one.step(settings[lane : lane + 1], sensors[lane : lane + 1]).tobytes() == together[lane].tobytes()
 
 
+@pytest.mark.parametrize("has_gaps", [True, False])
 @pytest.mark.parametrize("is_lifelong", [True, False])
-def test_a_lane_that_is_filled_goes_on_with_the_same_bits(is_lifelong: bool) -> None:
+def test_a_lane_that_is_filled_goes_on_with_the_same_bits(is_lifelong: bool, has_gaps: bool) -> None:
     """After any number of cycles the first and the last readings are enough; another number of them is refused."""
     of, seen = structs.replace(spec(is_lifelong=is_lifelong), means=(1, 7), baselines=(3, 12)), readings()
+    seen = with_gaps(seen) if has_gaps else seen
     first = Memory(of)
     for number, (settings, sensors) in enumerate(seen):
         second = Memory(of, 2)
@@ -108,16 +118,82 @@ def test_a_regime_counts_by_its_heed() -> None:
     assert found["first8.0"] == pytest.approx(np.average(values[:8], weights=heed[:8]), rel=1e-6)
 
 
-def test_what_is_missing_counts_as_usual_and_what_is_wild_is_cut() -> None:
-    """A sensor without a value says nothing; one beyond all bounds says no more than the clip allows."""
+def test_what_is_wild_is_cut() -> None:
+    """A sensor beyond all bounds says no more than the clip allows."""
     of = spec()
-    usual = np.array([of.regimes[0].mean])
-    settings = np.zeros((1, 1))
-    missing, wild, cut = usual.copy(), usual.copy(), usual.copy()
-    missing[0, 2], wild[0, 2] = np.nan, 1e300
+    wild, cut = np.array([of.regimes[0].mean]), np.array([of.regimes[0].mean])
+    wild[0, 2] = 1e300
     cut[0, 2] += of.clip * of.regimes[0].scale[2]
-    assert Memory(of).step(settings, missing).tobytes() == Memory(of).step(settings, usual).tobytes()
-    assert np.allclose(Memory(of).step(settings, wild), Memory(of).step(settings, cut))
+    assert np.allclose(Memory(of).step(np.zeros((1, 1)), wild), Memory(of).step(np.zeros((1, 1)), cut))
+
+
+def one_latent(weights: tuple[float, ...], **more: object) -> MemorySpec:
+    """One regime, in which the only latent is the sum of the sensors by these weights."""
+    count = len(weights)
+    regime = Regime((0.0,), (0.0,) * count, (1.0,) * count, tuple((weight,) for weight in weights))
+    given = {"regimes": (regime,), "sensors": tuple("abcde"[:count]), "clip": 1e9, "baselines": (3, 5), "means": (1, 4)}
+    return structs.replace(spec(), **(given | more))
+
+
+def lived(of: MemorySpec, rows: list[list[float]]) -> list[dict[str, float]]:
+    """The features of one asset by name, a cycle at a time."""
+    memory = Memory(of)
+    says = [memory.step(np.zeros((1, 1)), np.array([row])) for row in rows]
+    return [dict(zip(of.names, each[0].tolist(), strict=True)) for each in says]
+
+
+def test_a_cycle_without_any_sensor_is_one_of_age_and_of_nothing_else() -> None:
+    """Means, slope and frozen means are those of the other cycles at their places; the age counts it."""
+    values = [np.nan, 5.0, np.nan, 3.0, 8.0, 1.0, np.nan, np.nan, np.nan, np.nan]
+    found = lived(one_latent((1.0,)), [[value] for value in values])
+    assert [each["age"] for each in found] == pytest.approx([n / 100 for n in range(1, 11)])
+    assert [each["mean1.0"] for each in found] == [0, 5, 5, 3, 8, 1, 4, 4.5, 1, 0]
+    assert [each["mean4.0"] for each in found] == pytest.approx([0, 5, 5, 4, 16 / 3, 4, 4, 4.5, 1, 0])
+    assert [each["first3.0"] for each in found] == [0, *[5] * 9]
+    assert [each["first5.0"] for each in found] == pytest.approx([0, 5, 5, 4, *[16 / 3] * 6])
+    for number, each in enumerate(found):
+        last = np.array(values[max(0, number - 3) : number + 1])
+        at = np.flatnonzero(np.isfinite(last))
+        slope = np.polyfit(at, last[at], 1)[0] if len(at) > 1 else 0.0
+        assert each["slope4.0"] == pytest.approx(10 * slope)
+
+
+def test_a_first_mean_without_a_cycle_is_the_next_longer_one() -> None:
+    """As long as that has none either it is zero, the mean of the regime; it is frozen as soon as both are."""
+    found = lived(one_latent((1.0,)), [[value] for value in (np.nan, np.nan, np.nan, 6.0, 2.0, 9.0)])
+    assert [each["first3.0"] for each in found] == [0, 0, 0, 6, 4, 4]
+    assert [each["first5.0"] for each in found] == [0, 0, 0, 6, 4, 4]
+
+
+def test_a_missing_sensor_takes_its_share_of_the_heed() -> None:
+    """The others speak for it by the weights of the map, and the cycle counts by the share that they have."""
+    of = one_latent((3.0, -1.0))
+    complete, first, second = [2.0, -2.0], [np.nan, -2.0], [2.0, np.nan]
+    assert lived(of, [complete])[0]["mean1.0"] == 8
+    assert lived(of, [first])[0]["mean1.0"] == 8
+    assert lived(of, [second])[0]["mean1.0"] == 8
+    found = lived(of, [complete, [np.nan, 1.0], [0.0, 0.0]])[-1]
+    assert found["mean4.0"] == pytest.approx((8 + 0.25 * -4 + 0) / 2.25)
+    assert found["first3.0"] == pytest.approx((8 + 0.25 * -4 + 0) / 2.25)
+    nothing = lived(one_latent((3.0, 0.0)), [complete, [np.nan, 7.0]])[-1]
+    assert nothing["mean1.0"] == nothing["mean4.0"] == 6
+
+
+@pytest.mark.parametrize("is_lifelong", [True, False])
+def test_gaps_change_no_bit_of_those_who_have_none(is_lifelong: bool) -> None:
+    """One asset alone has the bits of many, with gaps or beside some; all features are numbers."""
+    of = spec(is_lifelong=is_lifelong)
+    fleet, alone, whole = Memory(of, LANES), [Memory(of) for _ in range(LANES)], Memory(of, LANES)
+    for settings, complete in readings():
+        sensors = complete.copy()
+        sensors[1:][RNG.random((LANES - 1, SENSORS)) < 0.3] = np.nan
+        sensors[2:][RNG.random(LANES - 2) < 0.5] = np.nan
+        sensors[3] = np.nan
+        together = fleet.step(settings, sensors)
+        assert np.isfinite(together).all()
+        for lane, one in enumerate(alone):
+            assert one.step(settings[lane : lane + 1], sensors[lane : lane + 1]).tobytes() == together[lane].tobytes()
+        assert whole.step(settings, complete)[0].tobytes() == together[0].tobytes()
 
 
 def test_after_an_overhaul_it_is_as_new() -> None:

@@ -84,6 +84,10 @@ async def test_false_ends_an_alarm_and_raises_the_margin(edge: Edge, monkeypatch
     result = await asyncio.to_thread(CliRunner().invoke, app, command)
     assert isinstance(result.exception, BadInput)
     assert "no alarm of this box" in str(result.exception)
+    command = ["edge", "acknowledge", opened.episode, "--false", "--by", "x" * 4096, "--site", SITE]
+    result = await asyncio.to_thread(CliRunner().invoke, app, command)
+    assert isinstance(result.exception, BadInput), "nobody would heed it"
+    assert "shorten who says it" in result.exception.hint
     assert edge.terminate() == 0
 
 

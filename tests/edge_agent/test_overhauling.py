@@ -205,7 +205,7 @@ async def test_a_life_whose_begin_is_not_known_says_so_and_so_does_its_lineage(e
     assert told(found[-1]) == retold(data, manifest.features, seen)
 
     shown = (await asyncio.to_thread(CliRunner().invoke, app, ["edge", "lives"])).stdout
-    assert "older than it looks: no overhaul is known" in shown
+    assert "no overhaul is known: it may be older than these cycles" in shown
     (opened,) = await alarms(edge)
     folder = str(edge.state / model_folder(CLASS, 1))
     assert (await command("train", "lineage", opened.episode, "--model", folder))["again"]["same"] is True
@@ -296,6 +296,10 @@ async def test_what_is_no_asset_is_refused(edge: Edge) -> None:
     """Before anything is written."""
     result = await asyncio.to_thread(CliRunner().invoke, app, ["edge", "overhauled", "engine 1"])
     assert isinstance(result.exception, BadInput)
+    longest = ["edge", "overhauled", ASSET, "--by", "x" * 4096]
+    result = await asyncio.to_thread(CliRunner().invoke, app, longest)
+    assert isinstance(result.exception, BadInput), "nobody would heed it"
+    assert "shorten who says it" in result.exception.hint
     assert await edge.end() == 0
     empty = await asyncio.to_thread(CliRunner().invoke, app, ["edge", "lives"])
     assert "no asset of this box has been scored by remaining life" in empty.stdout
