@@ -16,10 +16,11 @@ from cloud_trainer.datasets.health import Alarms, Mask, healthy
 from cloud_trainer.datasets.overhauls import Overhauls
 from cloud_trainer.datasets.ranges import Offsets, check_size, parts
 from cloud_trainer.datasets.sources import Role, Source, role_of
+from cloud_trainer.datasets.spoken import Spoken
 from cloud_trainer.recipe import Recipe
 from cloud_trainer.series import Ints, Series, TrainingSet
 from headwater.contract import messages, topics
-from headwater.contract.acknowledgement import Acknowledgement, is_of, word_in
+from headwater.contract.acknowledgement import is_of, word_in
 from headwater.contract.arrival import known_name
 from headwater.contract.errors import BadInput
 from headwater.contract.manifest import Dataset
@@ -44,7 +45,7 @@ class Collected:
     columns: dict[str, Columns] = field(default_factory=dict)
     alarms: dict[str, Alarms] = field(default_factory=dict)
     overhauls: dict[str, Overhauls] = field(default_factory=dict)
-    words: dict[str, list[Acknowledgement]] = field(default_factory=dict)  # of operators, on alarms of the asset
+    words: dict[str, Spoken] = field(default_factory=dict)  # of operators, on alarms of the asset
     labels: dict[str, Mask] = field(default_factory=dict)  # of recordings: which rows are abnormal
     excluded: Counter[str] = field(default_factory=Counter)
 
@@ -55,8 +56,7 @@ class Collected:
 
     def called_false(self, key: str) -> set[str]:
         """Episodes of an asset of which the last word in these ranges is that nothing was wrong."""
-        last = {said.episode: said.is_false for said in sorted(self.words.get(key, []), key=lambda said: said.at)}
-        return {episode for episode, is_false in last.items() if is_false}
+        return {episode for episode, said in self.words.get(key, Spoken()).last().items() if said.is_false}
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -114,22 +114,23 @@ def _without_notes(found: Collected, role: Role, records: RecordColumns) -> Reco
         return records
     others = []
     for row, (key, mark) in enumerate(zip(records.keys, records.marks, strict=True)):
-        if mark is None and _take_word(found, role, key, records.values[row]):
+        logged = int(records.timestamps_ms[row])
+        if mark is None and _take_word(found, role, key, records.values[row], logged):
             continue
         said = overhaul_in(records.values[row]) if mark is None else None
         if said is None or said.asset != known_name(key):
             others.append(row)
             continue
         of_asset = found.overhauls.setdefault(f"{role.site}/{said.asset}", Overhauls())
-        of_asset.add(int(records.offsets[row]), int(records.timestamps_ms[row]), said.failed, beside=role.beside)
+        of_asset.add(int(records.offsets[row]), logged, said.failed, beside=role.beside)
     return records if len(others) == len(records.keys) else records.chosen(others)
 
 
-def _take_word(found: Collected, role: Role, key: bytes | None, value: bytes | None) -> bool:
+def _take_word(found: Collected, role: Role, key: bytes | None, value: bytes | None, logged: int) -> bool:
     said, asset = word_in(value), known_name(key)
     if said is None or not asset or not is_of(said.episode, role.site, asset):
         return False
-    found.words.setdefault(f"{role.site}/{asset}", []).append(said)
+    found.words.setdefault(f"{role.site}/{asset}", Spoken()).add(logged, said, beside=role.beside)
     return True
 
 
@@ -176,7 +177,8 @@ def training_set(found: Collected, recipe: Recipe) -> TrainingSet:
     """What may be called healthy, as columns by asset.
 
     Alarms are those of the ranges named: without `<site>.alarms` among them everything is taken to be healthy. So is an
-    episode that an operator called false within these ranges.
+    episode that an operator called false within these ranges. Orders have no say in it: a dataset is what its ranges
+    hold, and the topic `labels` goes on to change.
     """
     series: dict[str, Series] = {}
     left_out = 0

@@ -2,14 +2,15 @@
 
 A false one says that nothing was wrong from the opening of the episode to its end; a true one that a fault was there.
 It speaks of nothing else: neither of the time before and behind, nor of other episodes. The last word on an episode
-holds.
+holds, by the order of the log.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
+from cloud_trainer.datasets.spoken import Spoken
 from cloud_trainer.labels.joining import Episode
 from headwater.contract import headers, topics
 from headwater.contract.acknowledgement import Acknowledgement, acknowledgement, asset_of, is_of
@@ -22,20 +23,15 @@ from headwater.transport import kafka
 from headwater.transport.kafka_batch import Cluster, KafkaSettings, Record
 from headwater.transport.kafka_batch.reading import checked_records, walk
 
-Words = Mapping[str, Sequence[Acknowledgement]]  # by `site/asset`
+Words = Mapping[str, Spoken]  # by `site/asset`
 
 
 def as_labels(words: Words, episodes: Iterable[Episode]) -> list[Label]:
-    """A label for the last word on each of the episodes, by time of the box; words on others speak of no known time."""
-    last: dict[tuple[str, str], Acknowledgement] = {}
-    for key, said in words.items():
-        for one in said:
-            known = last.get((key, one.episode))
-            if known is None or one.at >= known.at:
-                last[key, one.episode] = one
+    """A label for the last word on each of the episodes; words on others speak of no known time."""
+    last = {key: said.last() for key, said in words.items()}
     found = []
     for episode in episodes:
-        word = last.get((episode.asset_key, episode.name))
+        word = last.get(episode.asset_key, {}).get(episode.name)
         if word is not None:
             kind = FALSE_ALARM if word.is_false else TRUE_ALARM
             site, _, asset = episode.asset_key.partition("/")
@@ -44,7 +40,7 @@ def as_labels(words: Words, episodes: Iterable[Episode]) -> list[Label]:
     return found
 
 
-def read(settings: KafkaSettings, alarms: Iterable[Alarm]) -> dict[str, list[Acknowledgement]]:
+def read(settings: KafkaSettings, alarms: Iterable[Alarm]) -> Words:
     """Every word that is in the log on alarms of these sites, from the first of these alarms on.
 
     Sites whose readings are not here have none. Transient when the cluster is away.
@@ -55,8 +51,8 @@ def read(settings: KafkaSettings, alarms: Iterable[Alarm]) -> dict[str, list[Ack
     return asyncio.run(_read(settings, since)) if since else {}
 
 
-async def _read(settings: KafkaSettings, since: Mapping[str, int]) -> dict[str, list[Acknowledgement]]:
-    found: dict[str, list[Acknowledgement]] = {}
+async def _read(settings: KafkaSettings, since: Mapping[str, int]) -> Words:
+    found: dict[str, Spoken] = {}
     async with Cluster(settings, client_id="headwater-train") as cluster:
         names = await asyncio.to_thread(kafka.topic_names, settings)
         for site, at in sorted(since.items()):
@@ -70,14 +66,15 @@ async def _read(settings: KafkaSettings, since: Mapping[str, int]) -> dict[str, 
 
 
 async def _of_partition(
-    cluster: Cluster, topic: str, partition: int, span: tuple[int, int], found: dict[str, list[Acknowledgement]]
+    cluster: Cluster, topic: str, partition: int, span: tuple[int, int], found: dict[str, Spoken]
 ) -> None:
-    site = topics.origin(topic)[0]
+    site, beside = topics.origin(topic)[0], topic.endswith(f".{topics.BACKLOG}")
     async for batch, is_data in walk(cluster, topic, partition, *span):
         for record in checked_records(topic, partition, batch) if is_data else ():
             said = _word(record, site)
             if said is not None:
-                found.setdefault(f"{site}/{asset_of(said.episode, site)}", []).append(said)
+                of_asset = found.setdefault(f"{site}/{asset_of(said.episode, site)}", Spoken())
+                of_asset.add(record.timestamp_ms, said, beside=beside)
 
 
 def _word(record: Record, site: str) -> Acknowledgement | None:

@@ -153,11 +153,11 @@ async def test_a_backlog_is_read_as_readings_of_its_site() -> None:
 
 @pytest.mark.parametrize(("words", "kept"), [((True,), 9), ((True, False), 5), ((False,), 5), ((False, True), 9)])
 async def test_an_alarm_that_was_called_false_is_learned_from(words: tuple[bool, ...], kept: int) -> None:
-    """The last word holds; it is no reading, and no undecodable one."""
+    """The last word in the log holds, whatever the clock of the box said; it is no reading, and no undecodable one."""
     rows = [reading("pump-1", t, flow=float(t)) for t in range(1, 10)]
     episode = "lyon-pump-1-4"
     said: list[Row] = [
-        (b"pump-1", Acknowledgement(episode, is_false, at).encode(), None) for at, is_false in enumerate(words)
+        (b"pump-1", Acknowledgement(episode, is_false, 9 - at).encode(), None) for at, is_false in enumerate(words)
     ]
     said.append((b"pump-1", Acknowledgement("lyon-pump-2-4", is_false=True, at=99).encode(), None))
     alarms = [alarm("pump-1", episode, "opened", 4), alarm("pump-1", episode, "closed", 5)]
@@ -165,6 +165,23 @@ async def test_an_alarm_that_was_called_false_is_learned_from(words: tuple[bool,
     found = await collect(source, "pump")
     assert +found.excluded == {UNDECODABLE: 1}  # a word on the alarm of another asset
     learn = training_set(found, Recipe(lead=0, window=2))
+    assert len(learn.series["lyon/pump-1"]) == kept
+
+
+@pytest.mark.parametrize(("late", "kept"), [(5, 9), (15, 5)])
+async def test_words_that_a_link_shipped_beside_take_their_place_in_the_log(late: int, kept: int) -> None:
+    """By log time, as readings do: a true one comes before the false one, or behind it."""
+    rows = [reading("pump-1", t, flow=float(t)) for t in range(1, 10)]
+    episode = "lyon-pump-1-4"
+    true, false = ((b"pump-1", Acknowledgement(episode, is_false, 0).encode(), None) for is_false in (False, True))
+    source = Given(
+        {
+            "lyon.readings": records([*rows, false], 0, [*range(1, 10), 10]),
+            "lyon.readings.backlog": records([true], 0, [late]),
+            "lyon.alarms": records([alarm("pump-1", episode, "opened", 4), alarm("pump-1", episode, "closed", 5)]),
+        }
+    )
+    learn = training_set(await collect(source, "pump"), Recipe(lead=0, window=2))
     assert len(learn.series["lyon/pump-1"]) == kept
 
 
