@@ -66,6 +66,8 @@ def card(
         typer.echo(f"{page.TITLES.get(name, name):<40} {'-' if one['value'] is None else format(one['value'], '.3g')}")
     for name, value in (told["remaining_life"] or {}).items():
         typer.echo(f"{'Remaining life, ' + name:<40} {value:.3g}")
+    if told["seen_on"]["trained_on"]:
+        typer.echo(page.trained_on_said(told))
     if told["alarms"] is not None:
         typer.echo(page.labels_said(told))
     typer.echo(f"written to {out}: {', '.join(files)}")

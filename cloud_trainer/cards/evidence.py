@@ -9,7 +9,7 @@ import numpy as np
 
 from cloud_trainer.judging import counts
 from cloud_trainer.judging.compare import CONFIDENCE
-from cloud_trainer.judging.counts import BOUNDS, COLUMNS, COUNTED, FIGURES, LABELLED, Blocks
+from cloud_trainer.judging.counts import BOUNDS, COLUMNS, COUNTED, FALSE_ALARMS, FIGURES, LABELLED, Blocks
 from cloud_trainer.judging.intervals import interval, spread_of, student
 from cloud_trainer.judging.material import UNKNOWN, Material, Truth
 from cloud_trainer.judging.verdicts import Judge, Mask, Verdicts
@@ -53,6 +53,7 @@ class Evidence:
     material: Material
     assets: list[Watched]
     figures: dict[str, tuple[float | None, tuple[float, float] | None]]
+    units: str  # whose differences make the intervals, but for those of false alarms
     sums: Floats  # [COLUMNS]
     alarms: int
     alarms_known: int  # of which a label says whether they were right
@@ -64,7 +65,8 @@ def gather(model: Model, material: Material, tell: Callable[[int], None] = lambd
     judge, labelled = Judge(model.manifest, model.data), material.is_labelled
     assets = []
     for number, (key, series) in enumerate(material.learn.series.items(), start=1):
-        verdicts, truth = judge.of(key, series, material.learn.channels), material.truth[key]
+        verdicts = judge.of(key, series, material.learn.channels, material.before.get(key))
+        truth = material.truth[key]
         assets.append(Watched(key, series, truth, verdicts, verdicts.known & ((truth != UNKNOWN) | (not labelled))))
         tell(number)
     blocks = _blocks(assets, _BLOCK_WINDOWS * model.manifest.features.window)
@@ -72,7 +74,15 @@ def gather(model: Model, material: Material, tell: Callable[[int], None] = lambd
     names = [name for name in FIGURES if labelled or name not in LABELLED]
     alarms, known = _alarms(assets)
     return Evidence(
-        model, material, assets, _figures(blocks, names), sums[0], alarms, known, _drift(model, material, assets)
+        model,
+        material,
+        assets,
+        _figures(blocks, names),
+        blocks.drawn,
+        sums[0],
+        alarms,
+        known,
+        _drift(model, material, assets),
     )
 
 
@@ -97,10 +107,12 @@ def _blocks(assets: list[Watched], block: int) -> Blocks:
 
 
 def _figures(blocks: Blocks, names: list[str]) -> dict[str, tuple[float | None, tuple[float, float] | None]]:
-    units, enough = blocks.units(), len(blocks.asset) >= _LEAST_BLOCKS
-    width = student(len(units), CONFIDENCE) if enough else None
+    """As the judge's: false alarms of these assets, by blocks; all else of assets like them, where there are enough."""
+    enough = len(blocks.asset) >= _LEAST_BLOCKS
     found: dict[str, tuple[float | None, tuple[float, float] | None]] = {}
     for name in names:
+        units = (blocks.of_these() if name in FALSE_ALARMS else blocks).units()
+        width = student(len(units), CONFIDENCE) if enough else None
         values, errors = spread_of(FIGURES[name], units)
         value, error = float(values[0]), float(errors[0])
         found[name] = (value if np.isfinite(value) else None, interval(value, error, width, BOUNDS[name]))

@@ -12,6 +12,7 @@ from cloud_trainer.cards.life import Predictions
 from cloud_trainer.judging import counts
 from cloud_trainer.judging.decision import JUDGE_FILE, decode_decision
 from cloud_trainer.judging.material import FAULT
+from cloud_trainer.judging.seen import shared
 from cloud_trainer.tracing.models import Model
 from cloud_trainer.tracing.words import explained
 from headwater.contract.features import CLASS_WIDE
@@ -43,7 +44,9 @@ def facts(
             "readings": sum(len(one.series) for one in evidence.assets),
             "readings_counted": sum(int(one.use.sum()) for one in evidence.assets),
             "is_training_data": source.sha256 == model.manifest.dataset.sha256,
+            "trained_on": shared(model, source, material.skipped),
         },
+        "units": evidence.units,
         "figures": {
             name: {"value": value, "interval": interval} for name, (value, interval) in evidence.figures.items()
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from headwater.contract.errors import BadInput
 from headwater.transport.files import read_named
 
 _NEEDED = ("rul", "low", "high")
-_TRUTH = "true"
+_TRUTH, _UNIT = "true", "unit"
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Predictions:
     low: Floats
     high: Floats
     left: Floats | None
+    lives: int | None  # of which these are; None where nothing says
 
     @property
     def figures(self) -> dict[str, float]:
@@ -39,19 +41,26 @@ class Predictions:
     @property
     def text(self) -> str:
         """What the picture of them shows."""
-        told = ", ".join(f"{name} {value:.3g}" for name, value in self.figures.items())
-        return f"Predictions for {len(self.predicted)} assets with their intervals: {told}."
+        of = f"{len(self.predicted):,} cycles" + ("" if self.lives is None else f" of {self.lives:,} lives")
+        return f"Predictions in {of} with their intervals: {words(self.figures)}."
+
+
+def words(figures: Mapping[str, float]) -> str:
+    """Figures of remaining life in a line."""
+    return ", ".join(f"{name} {value:.3g}" for name, value in figures.items())
 
 
 def read(path: Path) -> Predictions:
-    """Columns rul, low and high, and `true` where it is known; BadInput names the line that cannot be used."""
+    """Columns rul, low and high, and `unit` and `true` where they are known; BadInput names a line of no use."""
     text = read_named(path, 64 << 20).decode("utf-8-sig", errors="replace")
     lines = csv.DictReader(text.splitlines())
     missing = [name for name in _NEEDED if name not in (lines.fieldnames or ())]
     if missing:
         raise BadInput(f"{path} has no column {missing[0]}", hint="unit,rul,low,high, and true where it is known")
     columns: dict[str, list[float]] = {name: [] for name in (*_NEEDED, _TRUTH)}
+    units: set[str | None] = set()
     for row in lines:
+        units.add(row.get(_UNIT))
         for name, values in columns.items():
             if name == _TRUTH and _TRUTH not in (lines.fieldnames or ()):
                 continue
@@ -59,7 +68,8 @@ def read(path: Path) -> Predictions:
     if not columns["rul"]:
         raise BadInput(f"{path} has no rows")
     left = np.array(columns[_TRUTH]) if columns[_TRUTH] else None
-    return Predictions(np.array(columns["rul"]), np.array(columns["low"]), np.array(columns["high"]), left)
+    of = len(units) if _UNIT in (lines.fieldnames or ()) else None
+    return Predictions(np.array(columns["rul"]), np.array(columns["low"]), np.array(columns["high"]), left, of)
 
 
 def _number(text: str | None, where: str) -> float:

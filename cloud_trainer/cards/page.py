@@ -6,6 +6,7 @@ import base64
 import html
 from typing import Any
 
+from cloud_trainer.cards.life import words
 from cloud_trainer.cards.plots import Picture
 from cloud_trainer.tracing.words import lines_of_model
 from headwater.transport.code_version import said
@@ -49,17 +50,25 @@ def page(told: dict[str, Any], pictures: list[Picture]) -> bytes:
 
 def _seen(told: dict[str, Any]) -> str:
     seen = told["seen_on"]
+    again = f" {trained_on_said(told)}" if seen["trained_on"] else ""
     if told["alarms"] is None:
         how = ", each by a model that had not learned from its asset" if seen["is_left_out"] else ""
         return (
             f"Asked about {seen['readings']:,} cycles of {seen['assets']} lives{how}; "
-            f"dataset sha256 {seen['dataset']['sha256']}."
+            f"dataset sha256 {seen['dataset']['sha256']}.{again}"
         )
-    whose = "the readings that it was trained on" if seen["is_training_data"] else "readings"
     return (
-        f"Seen on {seen['readings']:,} {whose} of {seen['assets']} assets, {seen['readings_counted']:,} of which "
-        f"count; dataset sha256 {seen['dataset']['sha256']}. {labels_said(told)}"
+        f"Seen on {seen['readings']:,} readings of {seen['assets']} assets, {seen['readings_counted']:,} of which "
+        f"count; dataset sha256 {seen['dataset']['sha256']}.{again} {labels_said(told)}"
     )
+
+
+def trained_on_said(told: dict[str, Any]) -> str:
+    """That the model knows what it was asked about, and what it is worth on lives that it does not know."""
+    found = f"It was trained on these, or on a part of them ({told['seen_on']['trained_on']})"
+    if told["alarms"] is None and told["left_out"]:
+        return f"{found}; on lives left out: {words(told['left_out'])}."
+    return f"{found}; others say more of it."
 
 
 def labels_said(told: dict[str, Any]) -> str:
@@ -78,8 +87,14 @@ def _figures(told: dict[str, Any]) -> str:
     ]
     for name, value in (told["remaining_life"] or {}).items():
         rows.append(f"<tr><td>Remaining life, {_text(name)}</td><td class='n'>{_number(value)}</td><td></td></tr>")
-    note = "<p class='dim'>In brackets: 95 of 100 draws of blocks of readings.</p>" if told["figures"] else ""
+    note = f"<p class='dim'>{_text(_intervals(told))}</p>" if told["figures"] else ""
     return f"<table>{''.join(rows)}</table>{note}"
+
+
+def _intervals(told: dict[str, Any]) -> str:
+    drawn = "assets" if told["units"] == "assets" else "blocks of readings"
+    more = ", of false alarms by blocks of readings" if told["units"] == "assets" else ""
+    return f"In brackets: 95 % intervals (Student's t) by {drawn}{more}, as of the judge."
 
 
 def _picture(picture: Picture) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
 from cloud_trainer.cards.evidence import Evidence, Watched, thirds
 from cloud_trainer.cards.life import Predictions
@@ -74,6 +75,7 @@ def _timeline(evidence: Evidence) -> Picture:
                 for start, end in counts.stretches(mask):
                     axis.axvspan(minutes[start], minutes[end - 1], color=colour, alpha=strength, lw=0)
             axis.set_yscale("log")
+            _plain(axis.yaxis)
             axis.set_ylabel(one.key, rotation=0, ha="right", va="center")
         axes[-1].set_xlabel("minutes since the first reading")
 
@@ -106,18 +108,30 @@ def _regimes(evidence: Evidence) -> Picture:
                     for one in evidence.assets
                 ]
                 boxes.append(np.maximum(np.concatenate(levels), _LEAST_LEVEL))
-                names.append(f"{channel}\n{third}")
-        axes[0].boxplot(boxes, showfliers=False, whis=(1, 99), medianprops={"color": BLUE})
-        axes[0].set_xticks(range(1, len(names) + 1), names, fontsize=6)
-        axes[0].axhline(1.0, color=GREY, linestyle="--", linewidth=0.8)
-        axes[0].set_yscale("log")
-        axes[0].set_ylabel("score over threshold")
+                names.append(third if number else f"{channel}   {third}")
+        axes[0].boxplot(
+            boxes, orientation="horizontal", showfliers=False, whis=(1, 99), widths=0.6, medianprops={"color": BLUE}
+        )
+        axes[0].set_yticks(range(1, len(names) + 1), names)
+        axes[0].invert_yaxis()
+        axes[0].axvline(1.0, color=GREY, linestyle="--", linewidth=0.8)
+        axes[0].set_xscale("log")
+        _plain(axes[0].xaxis)
+        axes[0].set_xlabel("score over threshold")
 
     text = (
         "Residuals by regime: scores of normal readings, by where each channel stood against what the model was "
-        "trained on. Boxes hold the middle half, whiskers 98 of 100. A regime whose box is higher alarms sooner."
+        "trained on. Boxes hold the middle half, whiskers 98 of 100. A regime whose box is farther right alarms sooner."
     )
-    return Picture("residuals-by-regime", "Residuals by regime", text, png(draw))
+    height = 0.4 + 0.18 * 3 * len(channels)
+    return Picture("residuals-by-regime", "Residuals by regime", text, png(draw, height=height))
+
+
+def _plain(axis: Any) -> None:
+    """Ticks of a logarithmic axis at 1 and 3 of each decade, as plain numbers."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axis.set_major_formatter(FormatStrFormatter("%g"))
+    axis.set_minor_locator(NullLocator())
 
 
 def _drift(evidence: Evidence) -> Picture:
@@ -159,7 +173,7 @@ def remaining(life: Predictions) -> Picture:
         if known:
             most = float(max(x.max(initial=1), life.high.max(initial=1)))
             axes[0].plot([0, most], [0, most], color=GREEN, linewidth=0.8)
-        axes[0].set_xlabel("true remaining life" if known else "assets, by predicted remaining life")
+        axes[0].set_xlabel("true remaining life" if known else "predictions in their order")
         axes[0].set_ylabel("predicted remaining life")
 
     return Picture("remaining-life", "Remaining life", life.text, png(draw, width=6.0, height=3.4))

@@ -17,6 +17,7 @@ from cloud_trainer.cards.writing import write
 from cloud_trainer.judging import lives_asked
 from cloud_trainer.judging.asked import Range
 from cloud_trainer.judging.lives import parts_of, said
+from cloud_trainer.judging.seen import shared
 from cloud_trainer.life.histories import left_of
 from cloud_trainer.life.lives import Lives
 from cloud_trainer.settings import TrainerSettings
@@ -58,7 +59,7 @@ def _said(model: Model, given: Lives) -> Predictions:
     told = said(model, given)
     remaining, low, high = (np.concatenate([each[number] for each in told]) for number in range(3))
     left = np.concatenate([np.minimum(left_of(each), most) for each in given.fleet.histories])
-    return Predictions(remaining, low, high, left)
+    return Predictions(remaining, low, high, left, len(given.names))
 
 
 def _card(
@@ -70,7 +71,7 @@ def _card(
     """`given` is None where the predictions are of lives of the training set, each by a model that had not seen it."""
     drawn = [plots.remaining(seen)] + ([plots.off_by_truth(seen)] if seen.left is not None else [])
     source = model.manifest.dataset if given is None else given.source
-    lives_seen = model.manifest.metrics.get("lives", 0) if given is None else len(given.names)
+    metrics = model.manifest.metrics
     told = {
         "kind": "model-card",
         "v": 1,
@@ -79,15 +80,17 @@ def _card(
         "seen_on": {
             "dataset": msgspec.to_builtins(source),
             "labels_sha256": "",
-            "assets": lives_seen,
+            "assets": metrics.get("lives", 0) if seen.lives is None else seen.lives,
             "readings": len(seen.predicted),
             "readings_counted": len(seen.predicted),
             "is_training_data": given is not None and source.sha256 == model.manifest.dataset.sha256,
             "is_left_out": given is None,
+            "trained_on": None if given is None else shared(model, source),
         },
         "figures": {},
         "alarms": None,
         "remaining_life": seen.figures,
+        "left_out": {name: metrics[name] for name in seen.figures if name in metrics},
         "drift": None,
         "cannot_see": _cannot_see(model),
         "made_by": code_version(),

@@ -136,7 +136,7 @@ def _decided(
         readings=int(blocks.counts[:, 0, ROWS].sum()),
         blocks=len(blocks.asset),
         block_readings=block,
-        units="assets" if count >= LEAST_ASSETS else "blocks",
+        units=blocks.drawn,
         confidence=CONFIDENCE,
         main=main,
         figures=figures,

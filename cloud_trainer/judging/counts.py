@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 
@@ -129,9 +130,14 @@ class Blocks:
         """The same, asked of these assets only and not of others like them."""
         return Blocks(np.zeros(len(self.asset), np.int64), self.counts)
 
+    @property
+    def drawn(self) -> Literal["assets", "blocks"]:
+        """What is drawn anew: `assets` where there are LEAST_ASSETS, else `blocks`."""
+        return "assets" if len(np.unique(self.asset)) >= LEAST_ASSETS else "blocks"
+
     def units(self) -> Floats:
-        """Counts [units, 2, COLUMNS] of assets where there are LEAST_ASSETS, else of blocks: what is drawn anew."""
+        """Counts [units, 2, COLUMNS] of what is drawn anew."""
         names = np.unique(self.asset)
-        if len(names) < LEAST_ASSETS:
+        if self.drawn == "blocks":
             return self.counts
         return np.array([self.counts[self.asset == name].sum(axis=0) for name in names])

@@ -12,15 +12,22 @@ from headwater.contract.manifest import Dataset
 
 def trained_on(models: Iterable[tuple[str, Model]], material: Material) -> list[str]:
     """What of this range each of these models, by role, has learned from; nothing where they share none."""
-    judged, found = material.learn.source, []
+    found = []
     for role, model in models:
-        learned = model.manifest.dataset
-        where = f"dataset {learned.sha256[:12]}" if learned.sha256 == judged.sha256 else None
-        if where is None or material.skipped:
-            where = _overlap(judged, learned, material.skipped)
+        where = shared(model, material.learn.source, material.skipped)
         if where is not None:
             found.append(f"the {role} was trained on a part of this range ({where}): judge on another one")
     return found
+
+
+def shared(model: Model, judged: Dataset, skipped: int = 0) -> str | None:
+    """What of these data the model has learned from: their digest, or the first range that is in both; else None.
+
+    Of recordings, which are known by the names of their files, the first `skipped` rows are not looked at.
+    """
+    learned = model.manifest.dataset
+    where = f"dataset {learned.sha256[:12]}" if learned.sha256 == judged.sha256 else None
+    return _overlap(judged, learned, skipped) if where is None or skipped else where
 
 
 def _overlap(judged: Dataset, learned: Dataset, skipped: int) -> str | None:

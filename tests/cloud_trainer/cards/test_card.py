@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import re
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pytest
 from typer.testing import CliRunner
 
@@ -47,6 +50,7 @@ def test_a_card_on_labelled_recordings(model: Path, tmp_path: Path) -> None:
     assert told["alarms"]["labels_known_share"] == 1.0
     assert told["model"]["code"] == code_version()
     assert told["seen_on"]["is_training_data"] is False
+    assert told["seen_on"]["trained_on"] == "rig-0.csv[0], 0 to 599", "recordings are known by their names"
     seen = " ".join(told["cannot_see"])
     assert "lab/rig-2" in seen  # was not among those it was trained on
     assert "other than load, vibration" in seen
@@ -60,6 +64,50 @@ def test_a_card_on_labelled_recordings(model: Path, tmp_path: Path) -> None:
     assert told["model"]["dataset"]["sha256"] in page
     assert "Labels known for 100% of" in page
     assert "http" not in page  # nothing is fetched by whoever opens it
+
+
+@pytest.mark.parametrize("rigs", [3, 6])
+def test_intervals_are_those_of_the_judge(model: Path, tmp_path: Path, rigs: int) -> None:
+    """A model that is compared with itself has the figures of its card, by blocks of few machines and by machines."""
+    folder = write_rigs(tmp_path / "seen", rigs=rigs, rows=2400, fault=8.0, labels=True)
+    told = card(model, folder, tmp_path / "out", "--behind", str(TRAINED))
+    asked = ["train", "compare", str(model), str(model), "--folder", str(folder), "--site", "lab", "--json"]
+    judged = json.loads(CliRunner().invoke(app, [*asked, "--behind", str(TRAINED), "--dry-run"]).stdout)
+    assert told["units"] == judged["units"] == ("blocks" if rigs == 3 else "assets")
+    for name, one in judged["figures"].items():
+        assert told["figures"][name] == {"value": one["champion"], "interval": one["champion_interval"]}, name
+    assert told["seen_on"]["trained_on"] is None, "rows that were trained on are left out"
+    page = (tmp_path / "out/card.html").read_text()
+    assert f"95 % intervals (Student&#x27;s t) by {'assets, of' if rigs == 6 else 'blocks of readings, as'}" in page
+
+
+def test_pictures_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With eight channels of long names and scores over decades no two labels of an axis touch."""
+    figures: list[Any] = []
+    folder = write_rigs(tmp_path / "seen", rigs=4, rows=1200, fault=400.0, labels=True)
+    for path in folder.iterdir():
+        lines = [line.split(";") for line in path.read_text().splitlines()]
+        rows = [[*line[:2], *line[2:3] * 7, line[3]] for line in lines]
+        rows[0] = ["datetime", *(f"bearing_temperature_{number}" for number in range(8)), "anomaly"]
+        rng = random.Random(path.name)
+        for row in rows[1:]:
+            row[2:-1] = [f"{float(value) + rng.gauss(0, 0.1):.4f}" for value in row[2:-1]]
+        path.write_text("".join(";".join(row) + "\n" for row in rows))
+    wide = train_rigs(folder, tmp_path / "m", rows=TRAINED)
+    monkeypatch.setattr(plt, "close", figures.append)
+    card(wide, folder, tmp_path / "out")
+    assert len(figures) == 4
+    for figure in figures:
+        for axes in figure.axes:
+            for axis in (axes.xaxis, axes.yaxis):
+                shown = [one for one in axis.get_ticklabels(which="both") if one.get_text() and one.get_visible()]
+                boxes = [one.get_window_extent() for one in shown]
+                touching = [
+                    (one.get_text(), other.get_text())
+                    for (one, a), (other, b) in combinations(zip(shown, boxes, strict=True), 2)
+                    if a.overlaps(b)
+                ]
+                assert not touching
 
 
 def test_without_labels_it_says_so(model: Path, tmp_path: Path) -> None:

@@ -61,17 +61,23 @@ def test_lives_become_a_model_with_card_and_predictions(lives: Path, tmp_path: P
     card = json.loads((tmp_path / "one" / "card.json").read_text())
     assert card["remaining_life"]["rmse"] == pytest.approx(manifest.metrics["rmse"], abs=0.01)
     assert card["seen_on"]["is_left_out"]
+    assert card["seen_on"]["assets"] == 24
+    assert card["seen_on"]["trained_on"] is None
     page = (tmp_path / "one" / "card.html").read_text()
     for words in ("each by a model that had not learned from its asset", "boosted-trees", "it says 80"):
         assert words in page
 
 
-def test_a_dry_run_as_json_is_the_manifest(lives: Path) -> None:
+def test_a_dry_run_as_json_is_the_manifest(lives: Path, tmp_path: Path) -> None:
     """And writes nothing; without a budget ridge and the clock are all there is."""
     done = train("life", "--class", "engine", "--folder", str(lives), "--budget", "0", "--dry-run", "--json")
     manifest = json.loads(done.stdout)
     assert manifest["algorithm"] == "life-ridge"
     assert {each["name"] for each in manifest["metrics"]["challengers"]} == {"life-ridge", "clock"}
+    asked = ["life", "--class", "engine", "--folder", str(lives), "--budget", "0", "--dry-run"]
+    said = train(*asked, "--out", str(tmp_path / "out")).stdout
+    assert said.rstrip().endswith(f"nothing was written to {tmp_path / 'out'}: --dry-run")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_asked_is_said(lives: Path) -> None:
@@ -82,6 +88,9 @@ def test_what_cannot_be_asked_is_said(lives: Path) -> None:
         (("--warn", "90", "--dry-run"), r"warn \(90 cycles\) must be below most \(80\)"),
         (("--settings", "weather", "--dry-run"), "has the setting weather"),
         (("--offsets", "ranges.json"), "offsets"),
+        (("--warn", "0", "--dry-run"), "--warn: Input should be greater than 0"),
+        (("--most", "1e7", "--dry-run"), "--most: Input should be less than or equal to 100000"),
+        (("--reason", "new bearings", "--dry-run"), "do not go together"),
     ):
         with pytest.raises(BadInput, match=words):
             CliRunner().invoke(app, [*asked, *more], catch_exceptions=False)
@@ -147,13 +156,19 @@ def test_a_card_on_other_lives(lives: Path, tmp_path: Path) -> None:
     """`--folder` shows the model on lives that are named, and says whether it was trained on them."""
     out = tmp_path / "out"
     train("life", "--class", "engine", "--folder", str(lives), "--budget", "0", "--out", str(out))
-    other = write_lives(tmp_path / "other", fleet(20, 7))
+    other = write_lives(tmp_path / "other", fleet(20, 7), "other")
     for folder, known in ((other, False), (lives, True)):
         card = json.loads(
             train("card", str(out), "--folder", str(folder), "--out", str(tmp_path / "card"), "--json").stdout
         )
         assert card["seen_on"]["is_training_data"] is known
         assert 0 < card["remaining_life"]["rmse"] < 25
+        metrics = decode_manifest((out / MANIFEST_FILE).read_bytes()).metrics
+        said = f"on lives left out: rmse {metrics['rmse']:.3g}, coverage"
+        assert (said in (tmp_path / "card" / "card.html").read_text()) is known
+        done = train("card", str(out), "--folder", str(folder), "--out", str(tmp_path / "card"))
+        assert ("It was trained on these, or on a part of them (dataset" in done.stdout) is known
+        assert (said in done.stdout) is known
     assert "Remaining life, rmse" in train("card", str(out), "--out", str(tmp_path / "card")).stdout
 
 
