@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from cloud_trainer.tracing import places
-from cloud_trainer.tracing.lives import live_again
+from cloud_trainer.tracing.lives import gone, live_again
 from cloud_trainer.tracing.models import Model
 from cloud_trainer.tracing.places import Place, place_of
 from headwater.contract import headers, messages, topics
@@ -170,15 +170,11 @@ async def again(cluster: Cluster, names: Collection[str], cause: Cause, model: M
 async def _missing(cluster: Cluster, cause: Cause, kept: int) -> DataMissing:
     first, end = await places.bounds(cluster, cause.readings, cause.score_at.partition)
     there = f"{cause.readings}[{cause.score_at.partition}], which holds {first} to {end - 1}"
+    offsets = f"at the edge they had the offsets {cause.source_first} to {cause.source_last}"
     if isinstance(cause.score.cycles, int):
-        return DataMissing(
-            f"of the {cause.score.cycles:,} cycles of the life {max(kept, 0):,} are in {there} (at the edge they had "
-            f"the offsets {cause.source_first} to {cause.source_last}): the score cannot be computed again without all",
-            hint="retention took them: lives need as long a retention as they last, at the edge or in the cloud",
-        )
+        return gone(cause.score, max(kept, 0), there, offsets)
     return DataMissing(
-        f"the readings of the window are not in {there} (at the edge they had the offsets {cause.source_first} to "
-        f"{cause.source_last})",
+        f"the readings of the window are not in {there} ({offsets})",
         hint="retention took them; a frozen dataset keeps what models are trained on, not what they judge",
     )
 

@@ -9,6 +9,7 @@ from cloud_trainer.tracing import places
 from headwater.contract import topics
 from headwater.contract.arrival import Arrival
 from headwater.contract.cycles import Cycles
+from headwater.contract.errors import DataMissing
 from headwater.contract.features import Window
 from headwater.contract.memory import MemorySpec
 from headwater.contract.messages import Score
@@ -47,6 +48,23 @@ async def live_again(
     for one in came:
         window = life.push(one.offset, one.reading)
     return Lived(window, offsets)
+
+
+def gone(told: Score, kept: int, there: str, offsets: str) -> DataMissing:
+    """Why a life cannot be lived again of which so many cycles were found; `there` and `offsets` say where."""
+    count = told.cycles if isinstance(told.cycles, int) else 0
+    if kept < count:
+        return DataMissing(
+            f"of the {count:,} cycles of the life {kept:,} are in {there} ({offsets}): the score cannot be computed "
+            "again without all",
+            hint="retention took them: lives need as long a retention as they last, at the edge or in the cloud",
+        )
+    why = "the edge missed some of those that are there" if told.life_since == -1 else "some stand there twice"
+    return DataMissing(
+        f"the last {count:,} cycles of the asset in {there}, are not the {count:,} of the life ({offsets}): {why}, and "
+        "nobody knows which, so the score cannot be computed again",
+        hint="headwater edge status counts what was missed",
+    )
 
 
 async def _cycles(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -40,22 +41,26 @@ def log() -> list[Arrival]:
     return found
 
 
-def scored(arrivals: list[Arrival], data: bytes, manifest: Manifest) -> Out:
-    """The last score of the engine, as the edge wrote it."""
+def scored(arrivals: list[Arrival], data: bytes, manifest: Manifest, lost: Collection[int] = ()) -> Out:
+    """The last score of the engine, as the edge wrote it that never saw what was `lost`, by offset."""
     windows, model = Windows(), tflite.Model(data)
     windows.set_cadence(CLASS, Cadence.of(manifest.features))
     for one in arrivals:
         if one.offset == 100 + 3 * BEFORE:
             windows.overhaul(ASSET, one.offset - 1)
+        if one.offset in lost:
+            windows.lose()
+            continue
         found = windows.push(one)
         if one.asset == ASSET and found is not None:
             window = found
-    assert (window.cycles, window.life_since) == (CYCLES, 99 + 3 * BEFORE)
+    cycles, since = CYCLES - len(lost), -1 if lost else 99 + 3 * BEFORE
+    assert (window.cycles, window.life_since) == (cycles, since)
     number = float(model.score(manifest.features.vector("", window.values)[None])[0][0])
     assert manifest.life
     left = manifest.life.told(number)
     life: dict[str, Any] = {"remaining": left.cycles, "low": left.low, "high": left.high}
-    score = Score(ASSET, CLASS, window.t_first, window.t_last, number, 95.0, 1, **life, cycles=CYCLES, life_since=120)
+    score = Score(ASSET, CLASS, window.t_first, window.t_last, number, 95.0, 1, **life, cycles=cycles, life_since=since)
     given = (
         (headers.SOURCE_OFFSET, headers.number(window.last_offset)),
         (headers.FIRST_OFFSET, headers.number(window.first_offset)),
@@ -99,3 +104,23 @@ async def test_a_life_is_found_in_the_cloud_to_the_bit(
     gone = await asyncio.to_thread(CliRunner().invoke, app, words)
     assert isinstance(gone.exception, DataMissing)
     assert f"of the {CYCLES} cycles of the life {CYCLES - 1} are in" in str(gone.exception)
+
+
+async def test_a_life_of_which_the_edge_missed_cycles_is_told_as_such(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another cluster still has all of them: nothing is gone here, and nobody knows which the edge had."""
+    monkeypatch.setenv("HEADWATER_TRAINER__KAFKA__BROKERS", cloud.settings.brokers)
+    data, manifest = make(1, seed=4)
+    (tmp_path / MODEL_FILE).write_bytes(data)
+    (tmp_path / MANIFEST_FILE).write_bytes(manifest.encode())
+    scores, arrivals = topics.remote(cloud.site, topics.SCORES), log()
+    wire.ensure_topics(cloud.settings, [topics.TopicSpec(scores, 2)])
+    await cloud.put(cloud.readings, 0, [shipped(one) for one in arrivals])
+    lost = [100 + 3 * number for number in (BEFORE + 5, BEFORE + 6)]
+    await cloud.put(scores, 0, [scored(arrivals, data, manifest, lost)])
+    words = ["train", "lineage", f"{scores}:0:0", "--model", str(tmp_path)]
+    result = await asyncio.to_thread(CliRunner().invoke, app, words)
+    assert isinstance(result.exception, DataMissing)
+    assert f"are not the {CYCLES - 2} of the life" in str(result.exception)
+    assert "the edge missed some of those that are there" in str(result.exception)
