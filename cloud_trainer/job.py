@@ -25,8 +25,9 @@ from cloud_trainer.life.recipe import LifeRecipe
 from cloud_trainer.making import Made, certified, make, make_manifest
 from cloud_trainer.recipe import Recipe
 from cloud_trainer.runs import FINAL, Runs
+from cloud_trainer.tracing.models import Published, manifests
 from headwater.contract.errors import BadInput, Defect, HeadwaterError, Permanent
-from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, decode_manifest, model_path
+from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, model_path
 from headwater.contract.messages import RetrainRequest, TrainingRun
 from headwater.transport.kafka_batch import KafkaSettings
 from headwater.transport.objects import ObjectStore
@@ -36,19 +37,11 @@ _outcomes = Counter("headwater_trainer_runs_total", "Requests carried out, by ou
 _seconds = Histogram("headwater_trainer_run_seconds", "Time from a request being taken up to its outcome")
 
 
-class Models(Protocol):
+class Models(Published, Protocol):
     """Where models are published; `headwater.transport.registry.publisher.Publisher` is one."""
 
     def publish(self, files: dict[str, bytes], custom: dict[str, dict[str, Any]] | None = None) -> None:
         """Sign files, all at once or not at all; Conflict when a path is signed with other bytes."""
-        ...
-
-    def versions(self, asset_class: str) -> list[int]:
-        """Published versions, lowest first."""
-        ...
-
-    def read(self, path: str) -> bytes:
-        """Content of a signed file."""
         ...
 
 
@@ -111,11 +104,8 @@ class Job:
 
     def _published(self, request: RetrainRequest) -> Manifest | None:
         """The version that an earlier life signed for this request."""
-        for version in reversed(self._models.versions(request.asset_class)):
-            manifest = decode_manifest(self._models.read(model_path(request.asset_class, version, MANIFEST_FILE)))
-            if manifest.request_id == request.request_id:
-                return manifest
-        return None
+        there = manifests(self._models, request.asset_class)
+        return next((one for one in there if one.request_id == request.request_id), None)
 
     def _publish(self, request: RetrainRequest) -> Manifest:
         made = self._made(request)
@@ -199,6 +189,7 @@ def _success(request: RetrainRequest, manifest: Manifest, seconds: float) -> Tra
         dataset_sha256=manifest.dataset.sha256,
         records=manifest.dataset.records,
         seconds=round(seconds, 3),
+        detail=gate.against(manifest),
     )
 
 

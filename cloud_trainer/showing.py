@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import typer
 
+from cloud_trainer.datasets.words import ranges
 from cloud_trainer.pool.words import table
 from cloud_trainer.settings import TrainerSettings
 from headwater.contract.errors import GateFailed
@@ -37,6 +38,8 @@ def request_of(
 def show_run(run: TrainingRun, as_json: bool) -> None:
     """Print an outcome; GateFailed where the request failed."""
     typer.echo(json.dumps(msgspec.to_builtins(run), indent=2) if as_json else line_of(run))
+    if run.state == "published" and not as_json and run.version is not None:
+        typer.echo(next_step(run.asset_class, run.version))
     if run.state == "failed":
         raise GateFailed(f"request {run.request_id} failed: {run.detail}")
 
@@ -44,12 +47,16 @@ def show_run(run: TrainingRun, as_json: bool) -> None:
 def line_of(run: TrainingRun) -> str:
     """An outcome on a line."""
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.at / 1000))
-    outcome = (
-        f"version {run.version} from {run.records:,} records in {run.seconds:.1f} s"
-        if run.state == "published"
-        else run.detail
-    )
+    outcome = run.detail
+    if run.state == "published":
+        made = f"version {run.version} from {run.records:,} records in {run.seconds:.1f} s"
+        outcome = f"{made}; {run.detail}" if run.detail else made
     return f"{when}  {run.request_id}  {run.asset_class}  {run.state}  {outcome}"
+
+
+def next_step(asset_class: str, version: int) -> str:
+    """How a published version gets to the sites."""
+    return f"send it out: headwater fleet rollout start --class {asset_class} --version {version} --sites lyon,osaka"
 
 
 def card_of(manifest: Manifest) -> str:
@@ -61,7 +68,7 @@ def card_of(manifest: Manifest) -> str:
         f"  features of {', '.join(manifest.features.channels)}",
         _kind(manifest),
         f"  dataset: {data.records:,} records, sha256 {data.sha256}",
-        *(f"    {topic}: {_ranges(parts)}" for topic, parts in sorted(data.offsets.items())),
+        *(f"    {line}" for line in ranges(data.offsets)),
         *(f"    left out, {reason}: {count:,}" for reason, count in sorted(data.excluded.items())),
         f"  threshold: {manifest.thresholds['']:.3f} for assets without their own, of {len(manifest.thresholds) - 1}",
         *(f"  parity on {runtime}: {worst:.1e} relative" for runtime, worst in manifest.parity.items()),
@@ -79,6 +86,3 @@ def _kind(manifest: Manifest) -> str:
         return f"  window {manifest.features.window} readings, step {manifest.features.step}"
     return f"  remaining life up to {manifest.life.most:g} cycles, an alarm below {manifest.life.warn:g}"
 
-
-def _ranges(parts: dict[str, tuple[int, int]]) -> str:
-    return ", ".join(f"{partition}: {start} to {end}" for partition, (start, end) in sorted(parts.items()))

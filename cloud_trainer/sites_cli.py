@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from cloud_trainer.showing import next_step
 from headwater.contract.errors import BadInput
 from headwater.contract.manifest import Manifest
 from headwater.contract.messages import RetrainRequest
@@ -68,7 +69,10 @@ def _from_registry(settings: TrainerSettings, asked: Asked) -> None:
     before = registry.of_request(asked.request.request_id) if publishes else None
     if before is not None:
         calibrating.tell_of(settings, before, 0.0)
-        told = f"version {before.version} was published for {asked.request.request_id} before"
+        told = (
+            f"version {before.version} was published for {asked.request.request_id} before\n"
+            f"{next_step(before.asset_class, before.version)}"
+        )
         typer.echo(json.dumps({"version": before.version, "before": True}) if asked.as_json else told)
         return
     network = registry.network(asked.version)
@@ -135,4 +139,6 @@ def _show(asked: Asked, sites: Sites, manifest: Manifest, seconds: float) -> Non
     for key in sites.unlike[:MOST_TOLD]:
         typer.echo(f"  {key} scored far above the others while it was taken to be healthy: look at it before you ship")
     if asked.out is not None and not asked.dry_run:
-        typer.echo(f"publish it with: headwater train publish {asked.out}")
+        typer.echo(f"publish it: headwater train publish {asked.out}")
+    elif not asked.dry_run:
+        typer.echo(next_step(manifest.asset_class, manifest.version))

@@ -11,7 +11,16 @@ from headwater.contract.canonical import sha256
 from headwater.contract.errors import BadInput, Refused
 from headwater.contract.manifest import MODEL_FILE, model_path
 from headwater.contract.names import check_site
-from headwater.contract.rollout import Rollout, Target, decode_rollout, rank, rollout_path, wave_size
+from headwater.contract.rollout import (
+    Rollout,
+    Target,
+    decode_rollout,
+    in_field,
+    newest_generation,
+    rank,
+    rollout_path,
+    wave_size,
+)
 from headwater.transport.registry.publisher import Publisher
 
 OPEN = ("running", "paused")
@@ -25,12 +34,10 @@ class Documents:
 
     def current(self, asset_class: str) -> Rollout | None:
         """The document with the highest generation of a class, or None when there is none."""
-        prefix = f"rollout/{asset_class}/"
-        names = [path.removeprefix(prefix).removesuffix(".json") for path in self._publisher.targets(prefix)]
-        generations = [int(name) for name in names if name.isdecimal()]
-        if not generations:
+        generation = newest_generation(self._publisher.targets(f"rollout/{asset_class}/"), asset_class)
+        if not generation:
             return None
-        return decode_rollout(self._publisher.read(rollout_path(asset_class, max(generations))))
+        return decode_rollout(self._publisher.read(rollout_path(asset_class, generation)))
 
     def classes(self) -> list[str]:
         """Classes that have a rollout."""
@@ -69,7 +76,7 @@ def begin(current: Rollout | None, asset_class: str, target: Target, sites: Sequ
         asset_class=asset_class,
         generation=generation,
         target=target,
-        previous=_previous(current),
+        previous=None if current is None else in_field(current),
         sites=rank(rollout_id, [check_site(site) for site in sites]),
         reached=0,
         state="running",
@@ -78,13 +85,6 @@ def begin(current: Rollout | None, asset_class: str, target: Target, sites: Sequ
         reason=reason,
         created_at=_now(),
     )
-
-
-def _previous(current: Rollout | None) -> Target | None:
-    """What the sites run before a new rollout: the last complete one's target, or what a cancelled one went back to."""
-    if current is None:
-        return None
-    return current.target if current.state == "complete" else current.previous
 
 
 def waves(shares: Sequence[float], sites: int) -> list[int]:

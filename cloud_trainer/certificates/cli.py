@@ -61,3 +61,7 @@ def certify(
             f"{each.runtime}: {each.windows:,} windows, worst {each.worst:.1e}, 99.9 % below {each.p999:.1e}, "
             f"{each.flips} alarm flips"
         )
+    if not dry_run:
+        typer.echo(
+            f"next: headwater train compare {manifest.asset_class} {folder}, then headwater train publish {folder}"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ import typer
 
 from cloud_trainer.options import check_together
 from cloud_trainer.settings import TrainerSettings
+from cloud_trainer.showing import next_step
 from headwater.contract.errors import BadInput
 from headwater.transport.files import read_named
 from headwater.transport.settings import load
@@ -67,15 +69,18 @@ def compare(
     """
     check_together(context, [*WHERE_APART, ("dry_run", "record")], WHERE_NEEDS)
     from cloud_trainer.judging import asked, lives_asked, words  # noqa: PLC0415  # numpy, which `--help` does not need
+    from cloud_trainer.judging.champion import named  # noqa: PLC0415  # as above
     from cloud_trainer.tracing.finding import found  # noqa: PLC0415  # as above
 
     settings = load("trainer", TrainerSettings)
     where = asked.Range(folder, site, behind, offsets_of(offsets), dataset, labels)
-    first, second = found(settings, champion), found(settings, challenger)
+    beaten, second = named(settings, champion), found(settings, challenger)
+    first = beaten.model
     if lives_asked.is_asked(first, second):
         outcome = lives_asked.judged(settings, first, second, where)
     else:
         outcome = asked.judged(settings, first, second, where)
+    outcome = replace(outcome, decision=beaten.noted(outcome.decision))
     written = [] if dry_run else asked.keep(settings, outcome, second, record=record)
     told = {**msgspec.to_builtins(outcome.decision), "sha256": outcome.decision.digest(), "written": written}
     typer.echo(json.dumps(told, indent=2) if as_json else "\n".join(words.lines_of(outcome.decision)))
@@ -105,6 +110,15 @@ def publish(
     if as_json:
         typer.echo(json.dumps(msgspec.to_builtins(run), indent=2))
     else:
-        typer.echo(
-            f"{run.asset_class} version {run.version}{' would be' if dry_run else ' is'} published: {run.sha256}"
+        state = (
+            "was published before"
+            if run.detail == publishing.BEFORE
+            else "would be published"
+            if dry_run
+            else "is published"
         )
+        typer.echo(f"{run.asset_class} version {run.version} {state}: {run.sha256}")
+        if run.detail not in ("", publishing.BEFORE):
+            typer.echo(f"  {run.detail}")
+        if not dry_run and run.version is not None:
+            typer.echo(next_step(run.asset_class, run.version))

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from cloud_trainer.certificates.certifying import check_certified
+from cloud_trainer.judging.champion import champion_of
 from cloud_trainer.judging.decision import JUDGE_FILE, Decision, decode_decision
 from cloud_trainer.runs import Runs
 from cloud_trainer.settings import TrainerSettings
@@ -16,16 +17,19 @@ from cloud_trainer.tracing.finding import published
 from cloud_trainer.tracing.models import Model
 from headwater.contract.canonical import sha256
 from headwater.contract.errors import BadInput, GateFailed
-from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE, decode_manifest, model_path
+from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE, model_path
 from headwater.contract.messages import TrainingRun
 from headwater.transport.files import read_named
 from headwater.transport.registry.publisher import Publisher
+
+BEFORE = "was published before"  # detail of a folder's second publication, which does nothing
 
 
 def publish(settings: TrainerSettings, folder: Path, *, unjudged: bool, reason: str, dry_run: bool) -> TrainingRun:
     """Sign the model in a folder as the next version of its class, and tell of it; the same folder only once.
 
-    GateFailed without a certificate of each runtime, or a decision for it against the version that is newest now.
+    GateFailed without a certificate of each runtime, or a decision for it against the champion of now; Untrusted where
+    no published version reads back, so that there is no champion.
     """
     if unjudged and not reason:
         raise BadInput("--unjudged needs a reason", hint='--reason "first model with the new sensors"')
@@ -33,15 +37,16 @@ def publish(settings: TrainerSettings, folder: Path, *, unjudged: bool, reason: 
     asset_class = model.manifest.asset_class
     before = _same(signed, model)
     if before is not None:
-        return _run(model, before, began, "was published before")
+        return _run(model, before, began, BEFORE)
     check_certified(model.manifest, settings.parity.runtimes)
     versions = signed.versions(asset_class)
     metrics = dict(model.manifest.metrics)
-    if versions and not unjudged:
-        champion = models.from_published(signed, asset_class, versions[-1])
-        decision = _decision(folder)
-        check(decision, champion, model)
-        metrics["judge"] = {"sha256": decision.digest(), "verdict": decision.verdict, "champion": versions[-1]}
+    champion = None if unjudged else champion_of(signed, asset_class)
+    if champion is not None:
+        decision = _decision(folder, asset_class)
+        check(decision, champion.model, model)
+        number = champion.model.manifest.version
+        metrics["judge"] = {"sha256": decision.digest(), "verdict": decision.verdict, "champion": number}
     elif unjudged:
         metrics["judge"] = {"verdict": "not asked", "reason": reason}
     version = max(versions, default=0) + 1
@@ -50,7 +55,7 @@ def publish(settings: TrainerSettings, folder: Path, *, unjudged: bool, reason: 
     if not dry_run:
         files = {MODEL_FILE: model.data, MANIFEST_FILE: manifest.encode()}
         signed.publish({model_path(asset_class, version, name): data for name, data in files.items()})
-    run = _run(model, version, began, reason)
+    run = _run(model, version, began, reason if champion is None else champion.why)
     if not dry_run:
         runs = Runs(settings.kafka)
         runs.prepare()
@@ -76,11 +81,11 @@ def check(decision: Decision, champion: Model, challenger: Model) -> None:
         )
 
 
-def _decision(folder: Path) -> Decision:
+def _decision(folder: Path, asset_class: str) -> Decision:
     if not (folder / JUDGE_FILE).exists():
         raise GateFailed(
-            f"{folder} was not judged against the published version",
-            hint=f"headwater train compare CLASS {folder} --offsets FILE",
+            f"{folder} was not judged against the champion of its class",
+            hint=f"headwater train compare {asset_class} {folder} --offsets FILE",
         )
     return decode_decision(read_named(folder / JUDGE_FILE, 16 << 20))
 
@@ -88,11 +93,9 @@ def _decision(folder: Path) -> Decision:
 def _same(signed: Publisher, model: Model) -> int | None:
     """The version that was published for the same request with the same bytes."""
     asset_class = model.manifest.asset_class
-    for version in reversed(signed.versions(asset_class)):
-        found = decode_manifest(signed.read(model_path(asset_class, version, MANIFEST_FILE)))
-        if (found.request_id, found.sha256) == (model.manifest.request_id, model.manifest.sha256):
-            return version
-    return None
+    same = (model.manifest.request_id, model.manifest.sha256)
+    there = models.manifests(signed, asset_class)
+    return next((found.version for found in there if (found.request_id, found.sha256) == same), None)
 
 
 def _run(model: Model, version: int, began: float, detail: str) -> TrainingRun:

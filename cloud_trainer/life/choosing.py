@@ -9,9 +9,8 @@ import msgspec
 import pydantic
 
 from cloud_trainer.life.recipe import LifeRecipe
-from cloud_trainer.tracing.models import Versions
+from cloud_trainer.tracing.models import Versions, manifests
 from headwater.contract.errors import BadInput, BadSetting
-from headwater.contract.manifest import MANIFEST_FILE, decode_manifest, model_path
 
 
 def check_installed() -> None:
@@ -30,16 +29,13 @@ def recipe_of(models: Versions, asset_class: str, named: Mapping[str, LifeRecipe
     """
     if asset_class in named:
         return named[asset_class]
-    versions = models.versions(asset_class)
-    if not versions:
-        return None
-    manifest = decode_manifest(models.read(model_path(asset_class, versions[-1], MANIFEST_FILE)))
-    if manifest.life is msgspec.UNSET:
+    manifest = next(manifests(models, asset_class), None)
+    if manifest is None or manifest.life is msgspec.UNSET:
         return None
     try:
         return LifeRecipe.model_validate(manifest.metrics.get("recipe", {}))
     except pydantic.ValidationError as error:
         raise BadInput(
-            f"the recipe of version {versions[-1]} of {asset_class} is none that this program knows",
+            f"the recipe of version {manifest.version} of {asset_class} is none that this program knows",
             hint="name one in headwater.toml: [[trainer.life]]",
         ) from error

@@ -11,6 +11,7 @@ import structlog
 from cloud_trainer.datasets.collecting import Collected
 from cloud_trainer.judging import lives as judging
 from cloud_trainer.judging.decision import Decision
+from cloud_trainer.judging.gate import champion_for
 from cloud_trainer.life import making
 from cloud_trainer.life.checking import fit_to_learn
 from cloud_trainer.life.contest import Tell
@@ -18,7 +19,7 @@ from cloud_trainer.life.lives import lives
 from cloud_trainer.life.making import LifeMade
 from cloud_trainer.life.recipe import LifeRecipe
 from cloud_trainer.recipe import Recipe
-from cloud_trainer.tracing.models import Model, Versions, from_published
+from cloud_trainer.tracing.models import Model, Published
 from headwater.contract.errors import BadInput
 from headwater.contract.manifest import Manifest
 
@@ -40,22 +41,21 @@ def make_from(
     return making.certified(made, runtimes)
 
 
-def judged(models: Versions, made: LifeMade, manifest: Manifest) -> Decision | None:
-    """What the judge says of a model against the newest version, on the lives that it was trained on.
+def judged(models: Published, made: LifeMade, manifest: Manifest) -> Decision | None:
+    """What the judge says of a model against the champion, on the lives that it was trained on.
 
     The challenger knows them, so that what it does worse on them it does worse indeed; it is never preferred here.
     None: there is no version yet, or the one that is there cannot say anything of these lives.
     """
-    versions = models.versions(manifest.asset_class)
-    if not versions:
+    champion = champion_for(models, manifest.asset_class)
+    if champion is None:
         return None
-    champion = from_published(models, manifest.asset_class, versions[-1])
-    if champion.manifest.life is msgspec.UNSET:
-        _log.warning("not judged: the version before finds anomalies", version=versions[-1])
+    if champion.model.manifest.life is msgspec.UNSET:
+        _log.warning("not judged: the champion finds anomalies", champion=champion.model.name)
         return None
     challenger = Model(manifest, made.data, manifest.encode(), "trained just now")
     try:
-        return judging.compare(champion, challenger, made.lives)
+        return champion.noted(judging.compare(champion.model, challenger, made.lives))
     except BadInput as error:  # it needs a channel that is no longer there
-        _log.warning("not judged against the version before", version=versions[-1], why=str(error))
+        _log.warning("not judged", champion=champion.model.name, why=str(error))
         return None

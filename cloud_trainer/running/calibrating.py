@@ -18,6 +18,7 @@ from cloud_trainer.running.site_folders import checked, collected_sites, merged
 from cloud_trainer.running.sites import Sites, calibrate, numbered
 from cloud_trainer.runs import Runs
 from cloud_trainer.settings import TrainerSettings
+from cloud_trainer.tracing.models import manifests
 from headwater.contract.errors import BadInput
 from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, decode_manifest, model_path
 from headwater.contract.messages import RetrainRequest, TrainingRun
@@ -63,8 +64,8 @@ class Registry:
 
     def of_request(self, request_id: str) -> Manifest | None:
         """The version that was published for this request, if that was done."""
-        manifests = map(self._manifest, reversed(self._models.versions(self.asset_class)))
-        return next((one for one in manifests if one.request_id == request_id), None)
+        there = manifests(self._models, self.asset_class)
+        return next((one for one in there if one.request_id == request_id), None)
 
     def publish(self, sites: Sites, model: bytes, request_id: str) -> Manifest:
         """Sign it as the next version; Conflict where another took its number meanwhile."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import structlog
+
 from headwater.contract.canonical import sha256
-from headwater.contract.errors import BadInput, Untrusted
+from headwater.contract.errors import BadInput, DataMissing, Untrusted
 from headwater.contract.manifest import (
     MANIFEST_FILE,
     MAX_MANIFEST_BYTES,
@@ -25,6 +27,7 @@ from headwater.transport.files import read_named
 HOW = (
     "name a folder with model.tflite and manifest.json, or a published one as pump/3, pump (the newest), or by SHA-256"
 )
+_log = structlog.get_logger(__name__)
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -80,6 +83,15 @@ def from_published(models: Versions, asset_class: str, version: int) -> Model:
     return _model(manifest_bytes, data, f"published as {asset_class} version {version}")
 
 
+def manifests(models: Versions, asset_class: str) -> Iterator[Manifest]:
+    """Manifests of a class, the newest version's first; one that does not read back is passed over with a warning."""
+    for version in reversed(models.versions(asset_class)):
+        try:
+            yield decode_manifest(models.read(model_path(asset_class, version, MANIFEST_FILE)))
+        except (Untrusted, DataMissing) as error:
+            _log.warning("a manifest does not read back", of=asset_class, version=version, why=str(error))
+
+
 def is_folder(name: str) -> bool:
     """Whether a model is named by its folder."""
     return Path(name, MANIFEST_FILE).is_file() or (Path(name).is_dir() and not PATTERN.fullmatch(name))
@@ -91,10 +103,25 @@ def find_published(models: Published, name: str) -> Model:
     if slash and PATTERN.fullmatch(asset_class) and version.isdecimal():
         return from_published(models, asset_class, int(version))
     if PATTERN.fullmatch(name) and (versions := models.versions(name)):
-        return from_published(models, name, versions[-1])
+        return _newest(models, name, versions)
     if _DIGEST.fullmatch(name):
         return _by_digest(models, name)
     raise BadInput(f"there is no model {name!r}", hint=HOW)
+
+
+def _newest(models: Published, asset_class: str, versions: list[int]) -> Model:
+    """The newest version; where its copy in the store is damaged or gone, with a warning, the newest that reads back.
+
+    The error of the newest where none reads back.
+    """
+    first: Untrusted | DataMissing | None = None
+    for version in reversed(versions):
+        try:
+            return from_published(models, asset_class, version)
+        except (Untrusted, DataMissing) as error:
+            _log.warning("a published version does not read back", of=asset_class, version=version, why=str(error))
+            first = first or error
+    raise first or BadInput(f"no version of {asset_class} is published", hint=HOW)
 
 
 def _by_digest(models: Published, digest: str) -> Model:

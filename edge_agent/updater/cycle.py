@@ -22,7 +22,14 @@ from headwater.contract.errors import BadSetting, Conflict, GateFailed, Headwate
 from headwater.contract.manifest import MANIFEST_FILE, model_path
 from headwater.contract.messages import Refusal
 from headwater.contract.refusals import REVOKED
-from headwater.contract.rollout import MAX_ROLLOUT_BYTES, Rollout, Target, desired, rollout_path
+from headwater.contract.rollout import (
+    MAX_ROLLOUT_BYTES,
+    Rollout,
+    Target,
+    desired,
+    newest_generation,
+    rollout_path,
+)
 from headwater.transport.files import file_error
 from headwater.transport.objects import ObjectStore, open_store
 from headwater.transport.registry.client import Client, Refreshed
@@ -120,7 +127,7 @@ class Cycle:
         return None
 
     def _follow(self, asset_class: str) -> None:
-        newest = plan.newest_generation(self._client.targets(f"rollout/{asset_class}/"), asset_class)
+        newest = newest_generation(self._client.targets(f"rollout/{asset_class}/"), asset_class)
         plan.check_generation(asset_class, newest, self._memory.floors.generation.get(asset_class, 0))
         now = self._memory.desired
         wanted = now.classes.get(asset_class)

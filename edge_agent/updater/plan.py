@@ -14,17 +14,6 @@ from headwater.contract.rollout import Rollout, Target, decode_rollout
 MOST_REFUSALS = 16  # remembered and reported, the newest
 
 
-def newest_generation(paths: Iterable[str], asset_class: str) -> int:
-    """The highest n among signed `rollout/<class>/<n>.json`; 0 when there is none."""
-    found = [0]
-    for path in paths:
-        name = path.removeprefix(f"rollout/{asset_class}/")
-        number = name.removesuffix(".json")
-        if name not in (path, number) and number.isascii() and number.isdecimal() and str(int(number)) == number:
-            found.append(int(number))
-    return max(found)
-
-
 def check_generation(asset_class: str, newest: int, floor: int) -> None:
     """Untrusted when the store offers less than this edge has seen: an old document, signed long ago, is replayed."""
     if newest < floor:

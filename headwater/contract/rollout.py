@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -87,6 +87,11 @@ def desired(rollout: Rollout, site: str) -> Target | None:
     return rollout.target if reached else rollout.previous
 
 
+def in_field(rollout: Rollout) -> Target | None:
+    """What sites run that no wave moves: a complete rollout's target, else what was there before it; None: nothing."""
+    return rollout.target if rollout.state == "complete" else rollout.previous
+
+
 def rank(rollout_id: str, sites: Sequence[str]) -> tuple[str, ...]:
     """Sites by the hash of rollout id and site, so that no site is always the first to try."""
     return tuple(sorted(set(sites), key=lambda site: hashlib.sha256(f"{rollout_id}/{site}".encode()).digest()))
@@ -97,6 +102,17 @@ def wave_size(share: float, sites: int) -> int:
     if not 0 < share <= 1:
         raise BadInput(f"share {share} of a wave is not between 0 and 1")
     return max(1, math.ceil(share * sites - 1e-9))
+
+
+def newest_generation(paths: Iterable[str], asset_class: str) -> int:
+    """The highest n among signed `rollout/<class>/<n>.json`; 0 when there is none."""
+    found = [0]
+    for path in paths:
+        name = path.removeprefix(f"rollout/{asset_class}/")
+        number = name.removesuffix(".json")
+        if name not in (path, number) and number.isascii() and number.isdecimal() and str(int(number)) == number:
+            found.append(int(number))
+    return max(found)
 
 
 def rollout_path(asset_class: str, generation: int) -> str:

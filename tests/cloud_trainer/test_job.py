@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,9 @@ class Fragile:
 
     def read(self, path: str) -> bytes:
         return self._models.read(path)
+
+    def targets(self, prefix: str = "") -> Mapping[str, object]:
+        return self._models.targets(prefix)
 
 
 class FragileRuns(Runs):

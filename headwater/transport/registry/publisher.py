@@ -107,7 +107,8 @@ class Publisher:
             raise Untrusted(
                 f"{path} has other bytes than were signed",
                 reason=BAD_DIGEST,
-                hint="its copy in the store was changed or damaged, and no edge takes it: publish anew or name another",
+                hint="its copy in the store was changed or damaged, and no edge takes it: name another "
+                "version, or train and publish the next",
             )
         return found.data
 

@@ -36,6 +36,8 @@ def test_a_version_with_more_false_alarms_is_not_published(tmp_path: Path) -> No
         gate.consented(worse, loud.manifest)
     same = gate.judged(published, learn, quiet.manifest, quiet.data)
     assert same is not None
+    assert same.notes[0].startswith("the champion is version 1, the newest")
     manifest = gate.consented(same, quiet.manifest)
     assert manifest.metrics["judge"] == {"sha256": same.digest(), "verdict": "undecided", "champion": 1}
+    assert gate.against(manifest) == "judged against version 1"
     assert same.as_run().state == "judged"

@@ -32,7 +32,7 @@ Call = Callable[..., Any]
 
 @pytest.fixture
 def call(cloud: Cloud, tmp_path: Path) -> Call:
-    """`headwater train …` with a store of its own; its JSON."""
+    """`headwater train …` with a store of its own; its JSON, or what people see."""
     store = (tmp_path / "store").as_uri()
     init_repository(open_store(ObjectSettings(endpoint=store)), tmp_path / "keys")
     environment = {
@@ -42,11 +42,12 @@ def call(cloud: Cloud, tmp_path: Path) -> Call:
         "HEADWATER_TRAINER__KEYS": str(tmp_path / "keys"),
     }
 
-    async def run(*arguments: str) -> Any:
-        done = await asyncio.to_thread(CliRunner().invoke, app, ["train", *arguments, "--json"], env=environment)
+    async def run(*arguments: str, plain: bool = False) -> Any:
+        form = () if plain else ("--json",)
+        done = await asyncio.to_thread(CliRunner().invoke, app, ["train", *arguments, *form], env=environment)
         if done.exception is not None:
             raise done.exception
-        return json.loads(done.stdout)
+        return done.stdout if plain else json.loads(done.stdout)
 
     return run
 
@@ -69,12 +70,18 @@ async def test_a_model_is_published_when_the_judge_prefers_it(cloud: Cloud, call
     first = await call("publish", str(deaf))
     assert (first["version"], first["state"]) == (1, "published")
     assert await call("publish", str(deaf)) == {**first, "detail": "was published before", "at": ANY, "seconds": ANY}
+    said = await call("publish", str(deaf), plain=True)
+    assert said.startswith("rig version 1 was published before: ")
+    assert "headwater fleet rollout start --class rig --version 1 --sites" in said
 
     with pytest.raises(GateFailed, match="was not judged"):
         await call("publish", str(good))
     where = ["--folder", str(rigs), "--behind", "600", "--site", "lab"]
     decided = await call("compare", "rig", str(good), *where, "--record")
     assert decided["verdict"] == "promote"
+    would = await call("publish", str(good), "--dry-run", plain=True)
+    assert "rig version 2 would be published" in would
+    assert "the champion is version 1, the newest; no rollout has left one in the field" in would
     second = await call("publish", str(good))
     assert second["version"] == 2
     told = await call("explain", "rig/2")

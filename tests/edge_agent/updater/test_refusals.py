@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from cloud_trainer.export import export
-from edge_agent.updater.plan import newest_generation
 from edge_agent.updater.trial import judge
 from headwater.contract.canonical import sha256
 from headwater.contract.errors import GateFailed
 from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE, Manifest
 from headwater.contract.refusals import MEANINGS
-from headwater.contract.rollout import Target, rollout_path
+from headwater.contract.rollout import Target, newest_generation, rollout_path
 from tests.edge_agent.scorer.models import CLASS, make
 from tests.edge_agent.updater.site import Site
 
