@@ -18,7 +18,7 @@ from headwater.contract.errors import BadInput
 from headwater.contract.features import FeatureSpec, Scaling, Window
 from headwater.contract.memory import Memory, MemorySpec
 from headwater.contract.overhaul import Came, Overhaul, Overhauled
-from headwater.contract.reading import Reading
+from headwater.contract.reading import Reading, decode
 from headwater.contract.windows import Cadence, Charge, Expected, Windows, expected
 from tests.contract.lives import SENSORS, cycle, features, memory
 
@@ -74,6 +74,16 @@ def test_a_life_is_the_same_over_storing_and_over_maps(seed: int) -> None:
             of = rng.choice(maps) if of is kept and rng.random() < 0.3 else of
             life = Cycles(of)
             life.restore(stored)
+
+
+def test_a_sensor_beyond_all_numbers_is_a_missing_one() -> None:
+    """No reading brings 1e308 to where it would overflow; the cycle is one without that sensor."""
+    wild = decode(b'{"t":1,"values":{"load":0.1,"a":1e308,"b":1.0,"c":-1e308}}')
+    gap = Reading(1, {"load": 0.1, "a": None, "b": 1.0, "c": None})
+    found = [Cycles(memory()).push(0, each) for each in (wild, gap)]
+    assert found[0] is not None
+    assert found[1] is not None
+    assert vector(memory(), found[0]) == vector(memory(), found[1])
 
 
 def test_what_cannot_be_placed_is_no_cycle() -> None:
