@@ -85,4 +85,3 @@ def _kind(manifest: Manifest) -> str:
     if manifest.life is msgspec.UNSET:
         return f"  window {manifest.features.window} readings, step {manifest.features.step}"
     return f"  remaining life up to {manifest.life.most:g} cycles, an alarm below {manifest.life.warn:g}"
-

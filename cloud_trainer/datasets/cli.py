@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import typer
 
+from cloud_trainer.datasets.words import ranges
 from cloud_trainer.options import AS_JSON, CLASS, OFFSETS, check_together
 from cloud_trainer.settings import TrainerSettings
 from headwater.contract.errors import BadInput, Untrusted
@@ -239,8 +240,8 @@ def _progress(doing: str, total: int) -> Iterator[Told]:
 
 def _show(found: DatasetFile) -> None:
     typer.echo(f"{found.asset_class}: {found.records:,} records, sha256 {found.sha256}")
-    for topic, of in sorted(found.spans.items()):
-        typer.echo(f"  {topic}: " + ", ".join(f"{p}: {span.start} to {span.end}" for p, span in sorted(of.items())))
+    for line in ranges(found.offsets):
+        typer.echo(f"  {line}")
     typer.echo(f"  {sum(found.readings.values()):,} readings of {len(found.readings)} assets")
     typer.echo(f"  channels {', '.join(found.channels)}")
     for reason, count in sorted(found.excluded.items()):

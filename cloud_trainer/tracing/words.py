@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from cloud_trainer.datasets.words import ranges
 from cloud_trainer.pool.words import table
 from cloud_trainer.tracing.ended import Ended
 from cloud_trainer.tracing.lineage import NEAR, SAME, Again, Cause
@@ -72,14 +73,6 @@ def lines_of_model(told: dict[str, Any]) -> list[str]:
     return lines if run is None else [*lines, f"  run        {run['state']} in {run['seconds']:.1f} s"]
 
 
-def ranges(offsets: dict[str, dict[str, Any]]) -> list[str]:
-    """Lines of a dataset's offsets."""
-    return [
-        f"{topic}: " + ", ".join(f"{p}: {start} to {end}" for p, (start, end) in sorted(parts.items()))
-        for topic, parts in sorted(offsets.items())
-    ]
-
-
 def _short(value: Any, none: str) -> str:
     return none if value is None else msgspec.json.encode(value).decode()
 
@@ -141,9 +134,11 @@ def lines_of_trace(told: dict[str, Any]) -> list[str]:
     if "ended" in told:
         lines += _lines_of_end(alarm, told["ended"], told.get("opened"))
     elif alarm is not None:
-        blamed = ", ".join(f"{name} {share:.0%}" for name, share in alarm["channels"])
+        of = f"; {_left(alarm)}" if "remaining" in alarm else ""
+        if alarm["channels"]:
+            of += f"; most of it {', '.join(f'{name} {share:.0%}' for name, share in alarm['channels'])}"
         lines.append(f"alarm    {alarm['at']}  {alarm['episode']} {alarm['state']} at {_time(alarm['t'])}")
-        lines.append(f"         {alarm['site']}/{alarm['asset']}: peak {alarm['peak']:.4g}; most of it {blamed}")
+        lines.append(f"         {alarm['site']}/{alarm['asset']}: peak {alarm['peak']:.4g}{of}")
     return lines + _lines_of_score(told) if "score" in told else lines
 
 
@@ -170,13 +165,15 @@ def _lines_of_score(told: dict[str, Any]) -> list[str]:
 def _lines_of_life(score: dict[str, Any]) -> list[str]:
     if "cycles" not in score:
         return []
-    left = "no number"
-    if "remaining" in score:
-        left = f"{score['remaining']:.1f} cycles remain ({score['low']:.1f} to {score['high']:.1f})"
+    left = _left(score) if "remaining" in score else "no number"
     since = f"since the overhaul at offset {score['life_since']} at the edge"
     if score["life_since"] < 0:
         since = "that were seen; the life began earlier, as no overhaul is known"
     return [f"life     {left}, after {score['cycles']:,} {since}"]
+
+
+def _left(told: dict[str, Any]) -> str:
+    return f"{told['remaining']:.1f} cycles remain ({told['low']:.1f} to {told['high']:.1f})"
 
 
 def _in_words(again: dict[str, Any], score: dict[str, Any]) -> str:
