@@ -38,6 +38,7 @@ _log = structlog.get_logger(__name__)
 _FLAT_SHARE, _FLAT_LEAST = 0.2, 100
 _BAD_TIMES, _BAD_LEAST = 0.05, 20
 _NAMED = 3  # assets that a sentence names
+_LOGGED = 10  # of each check, in the log
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -74,6 +75,17 @@ class Report(msgspec.Struct, frozen=True):
             yield f"  {each.level:<7}  {each.name}: {each.detail}"
         if not self.findings:
             yield "  nothing was found that speaks against learning from them"
+
+    def log(self) -> None:
+        """The warnings, in one line however many they are: what they are of by check, and the first in full."""
+        warnings = [each for each in self.findings if each.level == "warning"]
+        of: dict[str, list[str]] = {}
+        for each in warnings:
+            of.setdefault(each.check, []).append(each.of)
+        if warnings:
+            found = "; ".join(f"{check}: {_some(names, _LOGGED)}" for check, names in of.items())
+            more = " (headwater train dataset check shows all of them)" if len(warnings) > 1 else ""
+            _log.warning("data check", found=found, detail=f"{warnings[0].name}: {warnings[0].detail}{more}")
 
     def gate(self) -> None:
         """GateFailed when there is an error."""
@@ -122,15 +134,13 @@ def check(found: Collected, recipe: Recipe) -> Report:
 def fit_to_learn(found: Collected, recipe: Recipe) -> TrainingSet:
     """What may be learned from, once it passed all checks: warnings are logged, GateFailed for an error."""
     report = check(found, recipe)
-    for each in report.findings:
-        if each.level == "warning":
-            _log.warning("data check", found=each.name, detail=each.detail)
+    report.log()
     report.gate()
     return training_set(found, recipe)
 
 
-def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
+def _some(keys: list[str], most: int = _NAMED) -> str:
+    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
 
 
 def _missing(tables: Mapping[str, Table], channels: tuple[str, ...], present: float) -> Iterator[Finding]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import structlog
 
 from cloud_trainer.datasets.checks import Finding, Report, examine
 from cloud_trainer.datasets.collecting import Collected
@@ -13,7 +12,6 @@ from cloud_trainer.life.histories import left_of
 from cloud_trainer.life.lives import Lives, check_enough
 from cloud_trainer.recipe import Recipe
 
-_log = structlog.get_logger(__name__)
 _SAME = 0.999  # correlation with what is left, over all lives
 
 
@@ -28,9 +26,7 @@ def fit_to_learn(found: Collected, given: Lives, recipe: Recipe) -> None:
     first = examine(found.tables(), found.channels, found.labels, known)
     told = [each for each in _tellers(given) if each.name not in recipe.accept]
     report = Report(first.assets, first.readings, first.channels, [*told, *first.findings])
-    for each in report.findings:
-        if each.level == "warning":
-            _log.warning("data check", found=each.name, detail=each.detail)
+    report.log()
     report.gate()
 
 

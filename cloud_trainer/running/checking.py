@@ -6,12 +6,9 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import msgspec
-import structlog
 
 from cloud_trainer.datasets.checks import Finding, Report
 from cloud_trainer.series import TrainingSet
-
-_log = structlog.get_logger(__name__)
 
 
 class Read(NamedTuple):
@@ -26,9 +23,7 @@ def refusals(report: Report, assets: Iterable[str], channels: Collection[str]) -
 
     Everything else that was found is logged. GateFailed for an error in such a channel of the whole class.
     """
-    for each in report.findings:
-        if each.level == "warning":
-            _log.warning("data check", found=each.name, detail=each.detail)
+    report.log()
     every, refused, of_class = list(assets), dict[str, str](), list[Finding]()
     for each in report.errors:
         beginning, _, channel = each.of.rpartition("/")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from cloud_trainer.datasets.building import from_recordings
 from cloud_trainer.datasets.checks import Report, check, examine, fit_to_learn
@@ -165,6 +166,22 @@ def test_recordings_are_held_against_their_own_labels(rigs: Path) -> None:
 def test_what_passed_is_the_training_set(rigs: Path) -> None:
     """Nothing is changed by checking."""
     assert fit_to_learn(from_recordings(rigs, "rig", "lyon"), Recipe()).source.records == 900
+
+
+def test_warnings_are_one_line_of_the_log(tmp_path: Path) -> None:
+    """Twelve channels that stand still are named together; one alone says all there is."""
+    for still in (12, 1):
+        header = ("datetime", *recorded.CHANNELS, *(f"still{n}" for n in range(still)))
+        lines = [[*line, *["7"] * still] for line in recorded.rows(300, 1)]
+        recorded.write(tmp_path / "rig-1.csv", lines, header)
+        with capture_logs() as logged:
+            fit_to_learn(from_recordings(tmp_path, "rig", "lyon"), Recipe())
+        (line,) = logged
+        assert (line["event"], line["log_level"]) == ("data check", "warning")
+        assert line["detail"].startswith("flat:still0: stood still at 1 of 1 assets for up to 300 readings: lyon/rig-1")
+        assert line["found"].startswith("flat: still0, still1, still10, still11,") is (still == 12)
+        assert line["found"].endswith(" and 2 more" if still == 12 else "flat: still0")
+        assert ("headwater train dataset check shows all" in line["detail"]) is (still == 12)
 
 
 def test_labels_belong_to_the_rows_that_are_readings(tmp_path: Path) -> None:
