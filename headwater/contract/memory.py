@@ -157,8 +157,8 @@ class Memory:
     def step(self, settings: Floats, sensors: Floats) -> Vectors:
         """Take the next reading of the first n lanes; their vectors float32 [n, features].
 
-        Settings [n, settings] and sensors [n, sensors] are in their own units, none beyond `reading.MAX_VALUE`; NaN for a
-        sensor that is missing.
+        Settings [n, settings] and sensors [n, sensors] are in their own units, none beyond `reading.MAX_VALUE`; NaN for
+        a sensor that is missing.
         """
         n, spec = len(sensors), self._spec
         newest = self._newest(settings, sensors)
