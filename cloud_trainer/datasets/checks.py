@@ -6,7 +6,7 @@
 | `flat` | a channel that stood still for a fifth of an asset's readings, 100 at least | warning |
 | `unit` | a channel of a site ten times as high and restless as at other sites, or as low | error; warning from 4 |
 | `unit-jump` | the same from one moment on within the readings of an asset | warning |
-| `spike` | values as for "no value" (-9999), single ones far from all others | warning; error where these are often |
+| `spike` | values as for "no value" (-9999), single ones far from all others | warning; error where they are often |
 | `time-repeated`, `time-backward` | readings with the time of the one before, or an earlier one | error above 5 % |
 | `clock` | a channel that tells the row number: it only grows, or only falls | error; warning for one with steps |
 | `label` | a channel that is called as a label is, or equals one | error |
@@ -17,7 +17,7 @@ An error refuses the training. One that is meant so, such as hours since overhau
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -104,16 +104,18 @@ def examine(
     channels: tuple[str, ...],
     labels: Mapping[str, Mask],
     recipe: Recipe,
+    ends: Mapping[str, Collection[int]] | None = None,
 ) -> Report:
     """All checks on the readings of one class, by `site/asset`; `labels`: which of an asset's rows are abnormal.
 
+    `ends`: with which of its rows an asset failed, where that is known.
     Findings whose names are in `recipe.accept` are warnings.
     """
     found: list[Finding] = []
     found += _missing(tables, channels, recipe.present)
     found += _flat(tables, channels)
     found += [Finding(*each) for each in units(tables, channels)]
-    found += [Finding(*each) for each in spikes(tables, channels, labels, recipe.accept)]
+    found += [Finding(*each) for each in spikes(tables, channels, labels, recipe.accept, ends)]
     found += _times(tables)
     found += [Finding(*each) for each in leaks(tables, channels, labels)]
     judged = [msgspec.structs.replace(each, level="warning") if each.name in recipe.accept else each for each in found]

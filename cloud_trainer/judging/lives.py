@@ -6,6 +6,7 @@ apart. A unit is an asset with all its lives: they are what is drawn anew when t
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -141,8 +142,14 @@ def _figure(name: str, units: Floats) -> Figure:
     width = student(len(units), CONFIDENCE)
     (one, two), (first, second) = (each.tolist() for each in spread_of(statistic, units))
     more, error = difference_of(statistic, units)
+    most = 1.0 if name == "coverage" else math.inf  # a share is at most all
     return Figure(
-        one, two, interval(one, first, width), interval(two, second, width), more, interval(more, error, width)
+        one,
+        two,
+        interval(one, first, width, (0.0, most)),
+        interval(two, second, width, (0.0, most)),
+        more,
+        interval(more, error, width, (-most, most)),
     )
 
 

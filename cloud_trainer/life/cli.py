@@ -16,6 +16,8 @@ from cloud_trainer.showing import card_of, request_of, show_run
 from headwater.contract.errors import BadInput
 from headwater.transport.settings import load
 
+_OPTIONS = {"budget_s": "budget"}  # that are not called as in the recipe
+
 
 def life(
     context: typer.Context,
@@ -53,7 +55,10 @@ def life(
     """
     check_together(
         context,
-        [("folder", "offsets"), ("offsets", "dataset"), ("dataset", "site"), ("out", "reason")],
+        [
+            *(("folder", "offsets"), ("offsets", "dataset"), ("dataset", "site")),
+            *((other, "reason") for other in ("out", "folder", "dry_run")),  # of what is published
+        ],
         {"site": ("folder",), "version": ("out",)},
     )
     if folder is not None and out is None and not dry_run:
@@ -72,8 +77,13 @@ def life(
     recorded = None if folder is None else local.Recorded(folder, site, dataset)
     made = local.make(trainer, recipe, request, recorded)
     manifest = local.write(made, request.request_id, version, None if dry_run else out)
-    written = f"\nwritten to {out}; publish it with: headwater train publish {out}" if out and not dry_run else ""
-    typer.echo(manifest.encode().decode() if as_json else card_of(manifest) + written)
+    typer.echo(manifest.encode().decode() if as_json else card_of(manifest) + _written(out, dry_run=dry_run))
+
+
+def _written(out: Path | None, *, dry_run: bool) -> str:
+    if dry_run:
+        return f"\nnothing was {f'written to {out}' if out else 'published'}: --dry-run"
+    return f"\nwritten to {out}; publish it with: headwater train publish {out}"
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
@@ -86,6 +96,7 @@ def _changed(recipe: LifeRecipe, given: dict[str, Any]) -> LifeRecipe:
     try:
         return LifeRecipe.model_validate({**recipe.model_dump(), **named})
     except pydantic.ValidationError as error:
-        raise BadInput(
-            error.errors()[0]["msg"].removeprefix("Value error, "), hint="headwater train life --help"
-        ) from error
+        first = error.errors()[0]
+        option = "".join(f"--{_OPTIONS.get(str(name), name)}: " for name in first["loc"][:1])
+        words = first["msg"].removeprefix("Value error, ")
+        raise BadInput(option + words, hint="headwater train life --help") from error

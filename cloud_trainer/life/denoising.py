@@ -2,7 +2,7 @@
 
 1. Regimes: settings are divided by their span, and gathered around centres that lie apart (`_APART` in some setting);
    where that would be more than `_MOST` the settings say nothing that can be told apart, and there is one regime.
-   Without settings there is one.
+   Without settings there is one. One of fewer than `_FEWEST` cycles is none: these go to the nearest of the others.
 2. Scale: mean and standard deviation of each sensor within its regime. Sensors that stand still in any are left out.
 3. Map: within a regime, ridge regression from the sensors of one cycle to the mean of the cycles around it without
    itself: what the neighbours agree about is signal, and the noise of the cycle has no part in it. The training needs
@@ -31,6 +31,7 @@ _APART = 0.15
 _MOST = 12
 _LOOKED_AT = 5_000  # rows for the first centres
 _ROUNDS = 5
+_FEWEST = 30  # cycles in a regime: what a mean, a scale and a map are learned from
 _STILL = 1e-6  # of the mean: what rounding leaves. A governed shaft moves by 3e-5 of its speed, and that says much
 _NEAR = 20  # cycles on each side
 _RIDGE = 0.01
@@ -87,6 +88,16 @@ def _centres(settings: Floats) -> Floats:
     for _ in range(_ROUNDS):
         near = _nearest(settings, centres)
         centres = np.array([settings[near == number].mean(axis=0) for number in np.unique(near)])
+    return _filled(settings, centres)
+
+
+def _filled(settings: Floats, centres: Floats) -> Floats:
+    """Those that are nearest to enough rows, the emptiest left out first, for its rows go to another; one at least."""
+    while len(centres) > 1:
+        counts = np.bincount(_nearest(settings, centres), minlength=len(centres))
+        if counts.min() >= _FEWEST:
+            break
+        centres = np.delete(centres, counts.argmin(), axis=0)
     return centres
 
 

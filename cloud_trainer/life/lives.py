@@ -3,11 +3,15 @@
 A recording is one life, and its last row is the failure. In topics a life lies between two overhauls of an asset
 (headwater/contract/overhaul.py), and counts where the second one says that it ran to failure. Where features count from
 the overhaul, a life whose beginning was not recorded is none: nobody knows how old the asset was.
+
+For training, values that no machine reads (datasets/spikes.py) are missing, in settings as well; who judges a model
+leaves them in, for the edge scores values as they come.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -15,11 +19,13 @@ import numpy as np
 from cloud_trainer.datasets.collecting import Collected
 from cloud_trainer.datasets.columns import Table
 from cloud_trainer.datasets.overhauls import Life, Overhauls
+from cloud_trainer.datasets.spikes import bands, without
 from cloud_trainer.life.histories import Fleet, Floats, History
+from cloud_trainer.series import Series
 from headwater.contract.errors import BadInput, GateFailed
 from headwater.contract.manifest import Dataset
 
-LEAST_LIVES, LEAST_ASSETS = 10, 3
+LEAST_LIVES, LEAST_ASSETS, LEAST_CYCLES = 10, 3, 5
 NO_SETTING = "no-setting"  # cycles that lack a setting: nobody can say how the machine was run, so they are none
 GOES_ON, PREVENTED, UNKNOWN_BEGIN = "goes on", "overhauled before it failed", "its beginning was not recorded"
 
@@ -33,6 +39,7 @@ class Lives(NamedTuple):
     source: Dataset
     left_out: dict[str, list[str]]  # names of lives by reason
     sensors_left_out: list[str]  # too rare
+    wild: Mapping[str, int] = {}  # values taken for missing, by channel; never written to
 
     @property
     def cycles(self) -> int:
@@ -40,12 +47,21 @@ class Lives(NamedTuple):
         return sum(len(each.sensors) for each in self.fleet.histories)
 
 
-def lives(found: Collected, settings: tuple[str, ...], *, is_lifelong: bool, present: float) -> Lives:
+def lives(
+    found: Collected,
+    settings: tuple[str, ...],
+    *,
+    is_lifelong: bool,
+    present: float,
+    accept: Collection[str] | None = None,
+) -> Lives:
     """The lives among these readings; sensors are all other channels that a share `present` of the cycles carry.
 
+    `accept`: wild values of no other channel are learned from; None: of all, as the edge scores them.
     BadInput where a setting is no channel, or no channel is left to be a sensor.
     """
-    channels, tables = found.channels, found.tables()
+    channels = found.channels
+    tables, wild = (found.tables(), dict[str, int]()) if accept is None else _tamed(found, accept)
     missing = [name for name in settings if name not in channels]
     if missing:
         raise BadInput(
@@ -59,7 +75,7 @@ def lives(found: Collected, settings: tuple[str, ...], *, is_lifelong: bool, pre
     excluded = Counter(found.excluded)
     columns = [channels.index(name) for name in settings]
     for owner, (key, one) in enumerate(tables.items()):
-        for number, life in enumerate(_lives_of(found, key, one), start=1):
+        for number, life in enumerate(_lives_of(found, key), start=1):
             name = key if found.site else f"{key}#{number}"
             values = one.values[life.start : life.end]
             placed = np.isfinite(values[:, columns]).all(axis=1)
@@ -77,14 +93,40 @@ def lives(found: Collected, settings: tuple[str, ...], *, is_lifelong: bool, pre
     fleet = Fleet(settings, sensors, [History(each[:, columns], each[:, others]) for each in rows], tuple(owners))
     source = Dataset(found.offsets, found.sha256, sum(map(len, rows)), dict(+excluded))
     rare = sorted(set(channels) - set(settings) - set(sensors))
-    return Lives(found.asset_class, fleet, tuple(names), source, left_out, rare if rows else [])
+    return Lives(found.asset_class, fleet, tuple(names), source, left_out, rare if rows else [], wild)
+
+
+def failures(found: Collected) -> dict[str, list[int]]:
+    """By asset the rows of its table in which a life ended with a failure."""
+    return {key: [life.end - 1 for life in _lives_of(found, key) if life.failed] for key in found.columns}
+
+
+def _tamed(found: Collected, accept: Collection[str]) -> tuple[dict[str, Table], dict[str, int]]:
+    """All readings without wild values, and how many those were by channel."""
+    tables, total = found.tables(), Counter[str]()
+    ends, of_class = failures(found), bands([one.values for one in tables.values()])
+    for key, one in tables.items():
+        series = Series(one.t, one.values, np.zeros(len(one.t), np.int64))
+        series, counts = without(series, found.channels, accept, of_class, ends[key])
+        tables[key] = one._replace(values=series.values)
+        total.update(counts)
+    return tables, dict(sorted(total.items()))
 
 
 def check_enough(given: Lives) -> None:
-    """GateFailed where too few lives of too few assets ended with a failure."""
-    count, assets = len(given.names), len(set(given.fleet.owner_of))
+    """GateFailed where too few lives of too few assets ended with a failure; one of a few cycles does not count."""
+    lengths = [len(each.sensors) for each in given.fleet.histories]
+    owners = [owner for owner, length in zip(given.fleet.owner_of, lengths, strict=True) if length >= LEAST_CYCLES]
+    count, assets = len(owners), len(set(owners))
     if count >= LEAST_LIVES and assets >= LEAST_ASSETS:
         return
+    brief = len(lengths) - count
+    if brief:
+        raise GateFailed(
+            f"{brief} of {len(lengths)} lives of {given.asset_class} have fewer than {LEAST_CYCLES} cycles: "
+            f"{LEAST_LIVES} longer ones of {LEAST_ASSETS} assets are needed, {count} of {assets} are there",
+            hint="a row is a cycle: in a folder each recording is a whole life, a row for each of its cycles",
+        )
     told = "; ".join(f"{why}: {len(names)}, such as {names[0]}" for why, names in sorted(given.left_out.items()))
     raise GateFailed(
         f"{count} lives of {assets} assets of {given.asset_class} ended with a failure, {LEAST_LIVES} of "
@@ -94,9 +136,9 @@ def check_enough(given: Lives) -> None:
     )
 
 
-def _lives_of(found: Collected, key: str, one: Table) -> list[Life]:
+def _lives_of(found: Collected, key: str) -> list[Life]:
     if found.site:
-        return [Life(0, len(one.t), begins=True, failed=True)]
+        return [Life(0, len(found.columns[key]), begins=True, failed=True)]
     return list(found.overhauls.get(key, Overhauls()).lives(found.columns[key]))
 
 

@@ -34,6 +34,7 @@ _TOLERANCE = TOLERANCE / _NEAR  # of the scores; the certificates' is of `most`
 _DISTURBED = 0.3  # standard deviations of each feature, where lives are too few to be replayed alone
 _ON = 2e-6  # of `most`: what runtimes are off by, five times
 _MOST_NAMED = 50
+_TURNS = 50  # of disturbing all lives, for each part that is replayed
 
 
 class Missed(NamedTuple):
@@ -111,6 +112,11 @@ def replay_of(made: LifeMade) -> Replay:
     wide = np.concatenate([rows for _, rows in chosen]).std(axis=0)
     rng, turn = np.random.default_rng(made.recipe.seed), 0
     while sum(len(part.rows) for part in parts) < LEAST:
+        if turn == _TURNS * len(parts):
+            raise GateFailed(
+                f"{turn} times disturbed, too few lives have no score on the level of the alarm: nothing to compare",
+                hint="is `most` far above the lives' lengths, or `warn` what a model without news says of each cycle?",
+            )
         turn += 1
         for name, rows in chosen:
             disturbed = (rows + _DISTURBED * wide * rng.normal(size=rows.shape)).astype(np.float32)
@@ -185,6 +191,7 @@ def _metrics(made: LifeMade) -> dict[str, Any]:
             why: {"count": len(names), "names": names[:_MOST_NAMED]} for why, names in sorted(given.left_out.items())
         },
         "channels_left_out": sorted([*given.sensors_left_out, *still]),
+        **({"values_taken_for_missing": dict(given.wild)} if given.wild else {}),
         "latents": spec.latents,
         "regimes": len(spec.regimes),
         "recipe": made.recipe.model_dump(mode="json"),

@@ -22,7 +22,7 @@ class LifeRecipe(BaseModel):
     settings: tuple[str, ...] = Field(
         (), description="Channels that say how the machine is run, such as altitude or load; the others are sensors."
     )
-    most: float = Field(125.0, gt=0, description="Cycles beyond which remaining life is not told apart.")
+    most: float = Field(125.0, gt=0, le=100_000, description="Cycles beyond which remaining life is not told apart.")
     warn: float = Field(30.0, gt=0, description="Cycles: an alarm opens when fewer are predicted to remain.")
     is_lifelong: bool = Field(
         True, description="Whether features count from the overhaul; else the last 30 cycles only."
@@ -38,8 +38,14 @@ class LifeRecipe(BaseModel):
     epochs: float = Field(80.0, gt=0, description="How often each row is trained on.")
     folds: int = Field(5, ge=2, description="Parts of the assets for cross-validation.")
     missed: float = Field(0.1, gt=0, lt=1, description="Share of true values that intervals may miss.")
-    every: int = Field(5, ge=1, description="Cycles between two rows that intervals are calibrated on.")
-    young: int = Field(20, ge=0, description="First cycles of a life that they are not calibrated on.")
+    every: int = Field(
+        5,
+        ge=1,
+        description="Cycles between two rows that intervals are calibrated on; fewer in lives of less than 100.",
+    )
+    young: int = Field(
+        20, ge=0, description="First cycles of a life that they are not calibrated on; at most a fifth of it."
+    )
     open_after: int = Field(3, ge=1, description="Cycles in a row below `warn` that open an alarm.")
     close_after: int = Field(6, ge=1, description="Cycles in a row beyond the recovery level that close it.")
     recovery: float = Field(0.8, gt=0, le=1, description="Share of the threshold under which a score counts as well.")

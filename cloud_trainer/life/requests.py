@@ -33,7 +33,7 @@ def make_from(
 
     GateFailed: too few lives, a check, a runtime that computes something else. BadInput: a setting that is no channel.
     """
-    given = lives(found, life.settings, is_lifelong=life.is_lifelong, present=recipe.present)
+    given = lives(found, life.settings, is_lifelong=life.is_lifelong, present=recipe.present, accept=recipe.accept)
     fit_to_learn(found, given, recipe)
     _log.info("lives read", lives=len(given.names), cycles=given.cycles, left_out=given.left_out)
     made = making.make(given, life, tell)

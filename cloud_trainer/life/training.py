@@ -18,6 +18,9 @@ from cloud_trainer.life.network import Network
 from cloud_trainer.life.recipe import LifeRecipe
 from headwater.contract.memory import MemorySpec
 
+_YOUNG = 5  # the part of a short life that is young
+_ASKED = 20  # cycles that a short life is asked about, where it has them
+
 
 @dataclass(frozen=True)
 class LifeModel:
@@ -85,8 +88,11 @@ def folds(fleet: Fleet, count: int) -> list[tuple[list[int], list[int]]]:
 
 
 def asked(cycles: int, recipe: LifeRecipe) -> slice:
-    """The cycles of a life that cross-validation asks about: every so many behind its first."""
-    return slice(min(recipe.young, cycles - 1), None, recipe.every)
+    """The cycles of a life that cross-validation asks about: every so many behind its first.
+
+    A short life is asked more often, and nothing but its first fifth is passed over: else it would be its end alone.
+    """
+    return slice(min(recipe.young, cycles // _YOUNG), None, max(1, min(recipe.every, cycles // _ASKED)))
 
 
 def checked(fleet: Fleet, says: Mapping[int, Floats], recipe: LifeRecipe) -> Checked:

@@ -11,11 +11,13 @@ from cloud_trainer import train
 from cloud_trainer.datasets.building import from_folder, from_recordings
 from cloud_trainer.datasets.checks import Report, check, examine
 from cloud_trainer.datasets.columns import Table
-from cloud_trainer.datasets.spikes import tamed, wild
+from cloud_trainer.datasets.spikes import bands, tamed, wild
 from cloud_trainer.making import make, make_manifest
 from cloud_trainer.recipe import Recipe
 from cloud_trainer.running.runner import open_runner
 from cloud_trainer.running.sites import calibrate
+from cloud_trainer.series import Series, TrainingSet
+from headwater.contract.manifest import Dataset
 from tests.cloud_trainer.datasets import recorded
 from tests.cloud_trainer.datasets.test_checks import CHANNELS, ROWS, tables
 
@@ -108,3 +110,50 @@ def test_good_readings_are_the_very_same(tmp_path: Path) -> None:
     """Nothing is copied or changed where nothing is wild."""
     learn = from_folder(spoilt(tmp_path, ""), "rig", "lyon")
     assert tamed(learn, [])[0] is learn
+
+
+def test_a_sentinel_that_is_most_of_the_readings_is_refused() -> None:
+    """The edge would see hardly anything else: somebody has to look. It is missing all the same."""
+    rng = np.random.default_rng(4)
+    for count, is_often in ((190, False), (230, True), (400, True)):
+        given = tables()
+        key = "site-1/rig"
+        rows = rng.permutation(400)[:count]
+        given[key] = given[key]._replace(values=given[key].values.copy())
+        given[key].values[400:] = np.nan
+        given[key].values[rows, 0] = -9999.0
+        (one,) = (each for each in of(given).findings if each.check == "spike")
+        assert one.level == ("error" if is_often else "warning")
+        assert f"-9999 (as for no value) {count} times at {key}" in one.detail
+        others = bands([each.values for each in given.values()])[0]
+        assert wild(given[key].values[:, 0], others).missing.sum() == count
+
+
+def test_an_asset_with_few_readings_is_held_against_its_class() -> None:
+    """Sixty readings of one asset say little, hundreds of all do. Few in all say nothing, and nothing is taken out."""
+    rng = np.random.default_rng(5)
+    series = {}
+    for number in range(12):
+        values = rng.normal(30, 1, (60, 1))
+        if not number:
+            values[20] = -9999.0
+        series[f"site/rig-{number}"] = Series(np.arange(60) * 1000, values, np.zeros(60, np.int64))
+    source = Dataset({}, "", 720, {})
+    tame, counts = tamed(TrainingSet("rig", ("flow",), series, source), [])
+    assert counts == {"flow": 1}
+    assert np.isnan(tame.series["site/rig-0"].values[20, 0])
+    alone = TrainingSet("rig", ("flow",), {"site/rig-0": series["site/rig-0"]}, source)
+    assert tamed(alone, []) == (alone, {})
+
+
+def test_a_rise_that_ends_with_the_failure_is_none() -> None:
+    """What a machine reads when it fails it never read; a sentinel there is missing as anywhere."""
+    rng = np.random.default_rng(6)
+    values = rng.normal(30, 1, 200)
+    values[50] = 90.0
+    values[197:] = 60.0, 90.0, 150.0
+    assert np.flatnonzero(wild(values, None, [199]).missing).tolist() == [50]
+    assert wild(values, None, [199]).is_often is False
+    assert wild(values).is_often
+    values[199] = -9999.0
+    assert np.flatnonzero(wild(values, None, [199]).missing & wild(values).sentinel).tolist() == [199]

@@ -49,6 +49,19 @@ def test_regimes_are_found_and_what_stands_still_is_left_out(lives: Fleet) -> No
         denoising.learn(lives, latents=4, is_lifelong=True)
 
 
+def test_a_way_of_running_with_hardly_a_cycle_is_none_of_its_own(lives: Fleet) -> None:
+    """Its cycles go to the nearest other; the sensors move in each regime, and a model can be made."""
+    settings = [each.settings.copy() for each in lives.histories]
+    settings[0][40, 0], settings[1][20:23, 0], settings[2][7, 0] = 60.0, 90.0, 10.0
+    rare = [each._replace(settings=one) for each, one in zip(lives.histories, settings, strict=True)]
+    spec = denoising.learn(lives._replace(histories=rare), latents=2, is_lifelong=True)
+    assert spec.sensors == ("hot", "fast", "rough")
+    assert sorted(round(regime.centre[0]) for regime in spec.regimes) == [0, 25]
+    often = [one._replace(settings=np.where(one.settings > 12, 25.0, one.settings)) for one in lives.histories]
+    often[0] = often[0]._replace(settings=np.full_like(often[0].settings, 60.0))
+    assert len(denoising.learn(lives._replace(histories=often), latents=2, is_lifelong=True).regimes) == 3
+
+
 def test_a_sensor_that_moves_little_for_its_height_is_heard(lives: Fleet) -> None:
     """As the speed of a shaft that is governed: what it moves by is small beside what it is, and says as much."""
     high = [each._replace(sensors=each.sensors + np.array([0.0, 0.0, 0.0, 50_000.0])) for each in lives.histories]
@@ -126,6 +139,17 @@ def test_it_knows_more_than_the_clock(lives: Fleet) -> None:
     clock = np.array([truth[age == each].mean() for each in age])  # it has even seen these
     off = np.sqrt(np.mean((np.concatenate(model.predict(unseen)) - truth) ** 2))
     assert off < 0.75 * np.sqrt(np.mean((clock - truth) ** 2))
+
+
+def test_short_lives_are_asked_about_more_of_their_cycles() -> None:
+    """Of a life of hundred cycles and more every fifth behind the first twenty, of a short one as good as each."""
+    every = LifeRecipe()
+    for cycles in (100, 128, 362):
+        assert training.asked(cycles, every) == slice(20, None, 5)
+    for cycles in range(1, 100):
+        asked = list(range(cycles))[training.asked(cycles, every)]
+        assert asked[0] <= cycles / 5
+        assert len(asked) >= min(16, 0.8 * cycles)
 
 
 def _calibrated(lives: Fleet, recipe: LifeRecipe) -> LifeSpec:

@@ -120,9 +120,45 @@ def test_intervals_hold_their_share_of_lives_that_are_new(made: LifeMade) -> Non
         truth = np.minimum(left_of(history), 80)
         low, high = made.life.of(made.life.remaining(network.score(rows)[0].astype(np.float64)))
         held.append(((low <= truth) & (truth <= high)).mean())
-    assert 0.86 < np.mean(held) < 0.97
+    assert 0.85 < np.mean(held) < 0.97
     assert 0.86 < making.figures(made)["coverage"] < 0.97
     assert made.life.promised == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("is_lifelong", [True, False])
+def test_intervals_of_brief_lives_hold_as_well(tmp_path: Path, is_lifelong: bool) -> None:
+    """Lives of 12 to 23 cycles: what is said of them is of whole lives, and not of their ends alone."""
+    brief = LIFE.model_copy(update={"most": 16, "warn": 4, "budget_s": 0, "is_lifelong": is_lifelong})
+    found = make(write_lives(tmp_path, fleet(30, 1, shortest=12, longest=24)), brief)
+    unseen, network = fleet(60, 8, shortest=12, longest=24), tflite.Model(found.data)
+    held, off = [], []
+    for rows, history in zip(vectors(found.model.spec, unseen), unseen.histories, strict=True):
+        truth = np.minimum(left_of(history), 16)
+        says = found.life.remaining(network.score(rows)[0].astype(np.float64))
+        low, high = found.life.of(says)
+        held += [(low <= truth) & (truth <= high)]
+        off += [(says - truth) ** 2]
+    assert np.concatenate(held).mean() > 0.85
+    said = making.figures(found)
+    assert said["rmse"] == pytest.approx(np.sqrt(np.concatenate(off).mean()), rel=0.25)
+    assert said["coverage"] == pytest.approx(np.concatenate(held).mean(), abs=0.08)
+
+
+def test_lives_that_cannot_be_replayed_end_in_a_sentence(made: LifeMade, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each score is as near to the alarm as runtimes differ: nothing can be compared, and nobody tries for ever."""
+    monkeypatch.setattr(making, "_ON", 10.0)
+    with pytest.raises(GateFailed, match="no score on the level of the alarm") as raised:
+        making.replay_of(made)
+    assert "most" in raised.value.hint
+    with pytest.raises(ValueError, match="less than or equal to 100000"):
+        LifeRecipe(most=1e7)
+
+
+def test_what_is_taken_for_missing_is_in_the_manifest(made: LifeMade) -> None:
+    """As many values of each channel as `lives` says; nothing where there are none."""
+    assert "values_taken_for_missing" not in making.make_manifest("engine-1", 1, made).metrics
+    other = made._replace(lives=made.lives._replace(wild={"hot": 3}))
+    assert making.make_manifest("engine-1", 1, other).metrics["values_taken_for_missing"] == {"hot": 3}
 
 
 def test_predictions_are_of_lives_left_out(made: LifeMade) -> None:
