@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from fleet import signing
-from fleet.documents import Documents
+from fleet.documents import OPEN, Documents
 from fleet.events import KafkaJournal
 from fleet.options import AS_JSON, DRY_RUN, tell
 from fleet.reports import KafkaReports
@@ -120,6 +120,8 @@ def status(
             wanted = f"{site['wanted']}{' (pinned)' if site['site'] in one['pins'] else ''}"
             void = f"; the limits of {site['void']:,} machines do not hold" if site["void"] else ""
             typer.echo(f"  {site['site']}: runs {site['version'] or 'nothing yet'}, should {wanted}{refused}{void}")
+        if one["state"] in OPEN:
+            typer.echo(f"  {_open_still(one)}")
     if not found:
         typer.echo("no rollouts yet; headwater fleet rollout start --help")
 
@@ -214,7 +216,9 @@ def _with_sites(document: Rollout, settings: FleetSettings) -> dict[str, Any]:
         report, wanted = statuses.get(site), desired(document, site)
         active = report.active.get(document.asset_class) if report else None
         refused = [
-            f"{r.version}: {r.reason}" for r in (report.refused if report else []) if r.generation >= document.begun
+            f"{r.version}: {r.reason} ({r.detail})"
+            for r in (report.refused if report else [])
+            if r.asset_class == document.asset_class and r.generation >= document.begun
         ]
         sites.append(
             {
@@ -227,6 +231,16 @@ def _with_sites(document: Rollout, settings: FleetSettings) -> dict[str, Any]:
             }
         )
     return {**_plain(document), "sites": sites}
+
+
+def _open_still(rollout: dict[str, Any]) -> str:
+    """What to do about a rollout that has not ended: whether a command still watches it, nobody can see."""
+    since = f"{rollout['reached']} of {len(rollout['sites'])} sites were sent it, the last at {rollout['created_at']}"
+    name = rollout["asset_class"]
+    return (
+        f"{since}; unless a command still watches it, go on with: headwater fleet rollout resume --class {name}, "
+        f"or undo it with: headwater fleet rollout rollback --class {name}"
+    )
 
 
 def _plain(document: Rollout) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 from msgspec.structs import replace
 
-from edge_agent.updater import plan
+from edge_agent.updater import plan, unloaded
 from edge_agent.updater.fetch import Fetcher
 from edge_agent.updater.memory import Memory, note_failure
 from edge_agent.updater.settings import UpdaterSettings
@@ -107,13 +107,24 @@ class Cycle:
         refreshed = self._client.refresh()
         problem = refreshed.problem
         if problem is None:
-            for asset_class in self._settings.asset_classes:
+            loaded = self._settings.asset_classes
+            self._write(unloaded.forgiven(self._memory.desired, loaded))
+            for asset_class in loaded:
                 problem = self._followed(asset_class) or problem
+            problem = self._tell_of_unloaded() or problem
         if problem is not None:
             _log.warning("no newer model", site=self._site, why=str(problem), freshness=refreshed.freshness)
         self._write(self._state(refreshed, problem))
         self.problem = problem
         return self._memory.desired
+
+    def _tell_of_unloaded(self) -> HeadwaterError | None:
+        now = self._memory.desired
+        try:
+            self._write(unloaded.refused(self._client, now, self._settings.asset_classes, self._site, self._clock_ms()))
+        except HeadwaterError as error:
+            return error
+        return None
 
     def _followed(self, asset_class: str) -> HeadwaterError | None:
         """Follow one class; the problem, if the moment was bad."""

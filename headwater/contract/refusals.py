@@ -21,6 +21,7 @@ PREFLIGHT_CRASHED = "preflight-crashed"
 PREFLIGHT_TIMEOUT = "preflight-timeout"
 REVOKED = "revoked"
 NOT_ON_DISK = "not-on-disk"
+CLASS_NOT_LOADED = "class-not-loaded"
 
 MEANINGS: dict[str, str] = {
     BAD_SIGNATURE: "signed metadata does not have the signatures, versions or digests that its roles demand",
@@ -39,4 +40,5 @@ MEANINGS: dict[str, str] = {
     PREFLIGHT_TIMEOUT: "the trial process did not end in time",
     REVOKED: "the version lies below the signed revocation floor",
     NOT_ON_DISK: "the scorer cannot read a file of the version that the updater placed",
+    CLASS_NOT_LOADED: "the rollout sends a class that is not among the site's edge.asset_classes",
 }

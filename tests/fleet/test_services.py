@@ -9,16 +9,19 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from fleet import documents
 from fleet.cli import app
 from fleet.events import FleetEvent, KafkaJournal
 from fleet.reports import KafkaReports
 from headwater.app.cli import main
 from headwater.contract import messages, topics
 from headwater.contract.manifest import MANIFEST_FILE, MODEL_FILE
-from headwater.contract.messages import Active, Status
+from headwater.contract.messages import Active, Refusal, Status
 from headwater.contract.rollout import Rollout, Target
 from headwater.transport.kafka import ensure_topics, send
 from headwater.transport.kafka_batch import Cluster, KafkaSettings, read_tail
+from headwater.transport.objects import ObjectSettings, open_store
+from headwater.transport.registry.publisher import Publisher
 from tests.edge_agent.scorer.models import make
 
 
@@ -111,6 +114,34 @@ def test_an_operator_s_day(operator: Any, kafka: str, tmp_path: Path, unique: st
     report(1)
     assert operator("rollout", "rollback", "--class", "pump", "--site", site)["pins"][site]["version"] == 1
     assert operator("renew")["done"] is True
+
+
+def test_a_rollout_that_waits_says_for_what_and_how_to_go_on(
+    operator: Any, kafka: str, tmp_path: Path, unique: str
+) -> None:
+    """Whose command was killed: what the site refuses, of this class alone, and both ways to end it."""
+    site = f"s-{unique[-8:]}"
+    settings = KafkaSettings(brokers=kafka)
+    topic = topics.remote(site, topics.STATUS)
+    ensure_topics(settings, [topics.TopicSpec(topic, 1, topics.COMPACT)])
+    refused = [
+        Refusal("pump", 1, "class-not-loaded", "class pump is not among edge.asset_classes", 1, 0),
+        Refusal("engine", 7, "not-signed", "engine v7", 9, 0),
+    ]
+    send(settings, topic, site.encode(), messages.encode(Status(site, 1, 0, "", "", {}, {}, refused, {}, {})))
+    operator("keys", "init")
+    operator("publish", model_folder(tmp_path / "m", 1))
+    store = open_store(ObjectSettings(endpoint=f"file://{tmp_path}/store"))
+    signed = documents.Documents(Publisher(store, tmp_path / "keys", "rollout"))
+    signed.publish(documents.reach(documents.begin(None, "pump", signed.target("pump", 1), [site], ""), 1))
+
+    [shown] = operator("rollout", "status")["rollouts"]
+    assert shown["sites"][0]["refused"] == "1: class-not-loaded (class pump is not among edge.asset_classes)"
+    said = CliRunner().invoke(app, ["rollout", "status"]).stdout
+    assert f"{site}: runs nothing yet, should 1; refused 1: class-not-loaded" in said
+    assert "1 of 1 sites were sent it, the last at 20" in said
+    for way in ("resume", "rollback"):
+        assert f"headwater fleet rollout {way} --class pump" in said
 
 
 @pytest.mark.parametrize(

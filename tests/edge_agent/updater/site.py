@@ -26,6 +26,7 @@ class Site:
     state: Path
     settings: dict[str, Any] = field(default_factory=dict)
     generation: int = 0
+    classes: tuple[str, ...] = (CLASS,)
 
     def publish(
         self, version: int, *, data: bytes | None = None, manifest: Manifest | None = None, **make_: Any
@@ -63,7 +64,7 @@ class Site:
 
     def updater_settings(self) -> UpdaterSettings:
         """Settings with the fleet's root of trust."""
-        return UpdaterSettings(root_file=self.repo.keys / "root.json", asset_classes=(CLASS,), **self.settings)
+        return UpdaterSettings(root_file=self.repo.keys / "root.json", asset_classes=self.classes, **self.settings)
 
     def running(self) -> int:
         """Version that desired.json asks for."""

@@ -11,7 +11,7 @@ import pytest
 
 from edge_agent import status
 from edge_agent.parts import _updater_once as run_updater_once
-from edge_agent.scorer.status import _COUNTS
+from edge_agent.scorer.status import _COUNTS, VOID
 from edge_agent.settings import EdgeSettings
 from edge_agent.status_text import COUNTS, lines
 from edge_agent.updater.cycle import once
@@ -84,7 +84,7 @@ def test_what_heals_and_what_does_not(site: Site) -> None:
 
 def test_every_count_has_words() -> None:
     """No key name of JSON is shown to people."""
-    assert set(COUNTS) == set(_COUNTS)
+    assert set(COUNTS) == {*_COUNTS, VOID}
     counts = {"counts": {"before_model": 7}}
     found = {"site": "lyon", "bridge_pid": None, "desired": None, "problems": [], "status": counts}
     assert "count     7 readings that came before there was a model" in lines(found)
