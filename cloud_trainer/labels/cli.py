@@ -29,7 +29,8 @@ def label(
 
     The kinds healthy and false-alarm say that there was no fault; any other kind names one. The same file may be read
     again, and an order that was corrected replaces what it said before. What operators said of alarms at the plants
-    (headwater edge acknowledge) is stored with them, and counts where no order speaks.
+    (headwater edge acknowledge) is stored with them, and counts where no order speaks. So are failures that were told
+    there (headwater edge overhauled --failed): faults, of the moment of the asset's last reading before.
 
     Example:  headwater train label orders.csv
 
@@ -48,6 +49,8 @@ def label(
         typer.echo(f"{told.read} orders read, {told.new} of them new" + (" (nothing is stored)" if dry_run else ""))
     if told.words:
         typer.echo(f"{told.words} alarms called true or false by operators, {told.new_words} of these words new")
+    if told.failures:
+        typer.echo(f"{told.failures} failures told with an overhaul, {told.new_failures} of them new")
     for one in told.restated:
         typer.echo(line_of(one))
     if told.request_id:

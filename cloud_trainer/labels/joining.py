@@ -5,7 +5,9 @@ machine is repaired after its alarm. It is wrong when labels of that time say on
 others nothing is known, and they count in no precision. A fault is found when an alarm is right by it.
 
 What an operator said of an alarm is a label of that alarm alone, and counts only where no order speaks: who repaired
-the machine knows more. It counts in no recall, since nobody says a word of an alarm that did not come.
+the machine knows more. It counts in no recall, since nobody says a word of an alarm that did not come. That a machine
+failed (FAILURE) is said with its overhaul, alarm or not: it counts as an order of its moment does, in recall too, but
+does not say that the machine was well at any other time.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import numpy as np
 from cloud_trainer.datasets.health import Mask
 from cloud_trainer.judging.material import FAULT, NORMAL, UNKNOWN, Truth
 from cloud_trainer.series import Series, TrainingSet
-from headwater.contract.labels import Label
+from headwater.contract.labels import FAILURE, Label
 from headwater.contract.messages import Alarm
 
 _EVER = 1 << 62
@@ -160,7 +162,8 @@ def truth_of(learn: TrainingSet, labels: Sequence[Label], lead_ms: int) -> Mappi
         if not mine:
             continue
         orders = _orders(mine)
-        truth = np.full(len(series), NORMAL if orders else UNKNOWN, np.int8)
+        is_looked_after = any(label.kind != FAILURE for label in orders)
+        truth = np.full(len(series), NORMAL if is_looked_after else UNKNOWN, np.int8)
         for label in mine:
             if label.episode:
                 truth[_within(series, label)] = FAULT if label.is_fault else NORMAL

@@ -32,6 +32,8 @@ class Told(NamedTuple):
     request_id: str
     words: int = 0  # of operators, on alarms that are known
     new_words: int = 0
+    failures: int = 0  # that plants told with an overhaul
+    new_failures: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """With the shares that follow from the counts."""
@@ -40,6 +42,7 @@ class Told(NamedTuple):
             {**msgspec.to_builtins(one), **{name: getattr(one, name) for name in shares}} for one in self.restated
         ]
         counts = {"read": self.read, "new": self.new, "words": self.words, "new_words": self.new_words}
+        counts |= {"failures": self.failures, "new_failures": self.new_failures}
         return {**counts, "restated": restated, "request_id": self.request_id or None}
 
 
@@ -52,9 +55,14 @@ def carry_out(settings: TrainerSettings, file: Path | None, asset_class: str, *,
     new = 0 if dry_run else store.write(settings.kafka, orders)
     alarms = store.alarms(settings.kafka)
     found = episodes(alarms)
-    said = words.as_labels(words.read(settings.kafka, alarms), found)
+    heard = words.read(settings.kafka, alarms)
+    said = words.as_labels(heard.words, found)
     new_words = 0 if dry_run else store.write(settings.kafka, said)
-    labels = _with(store.read(settings.kafka), [*orders, *said])
+    stored = store.read(settings.kafka)
+    known = {label.key for label in stored}
+    failed = [one for one in heard.failures if one.key not in known]  # what stood before it may be gone by now
+    new_failures = 0 if dry_run else store.write(settings.kafka, failed)
+    labels = _with(stored, [*orders, *said, *failed])
     classes = [asset_class] if asset_class else sorted({one.asset_class for one in found})
     lead_ms = int(settings.label_lead_s * 1000)
     restated = [one for name in classes for one in restate(name, found, labels, lead_ms, _assets(settings, name))]
@@ -62,9 +70,10 @@ def carry_out(settings: TrainerSettings, file: Path | None, asset_class: str, *,
     if retrain:
         request_id = request_of(asset_class, labels)
         if not dry_run and request_id not in runs.requests():
-            why = f"labels arrived: {new} new orders, {new_words} new words of operators, {len(labels)} in all"
+            why = f"labels arrived: {new} new orders, {new_words} new words of operators, {new_failures} new failures"
+            why += f", {len(labels)} in all"
             runs.request(RetrainRequest(request_id, asset_class, None, getpass.getuser(), why))
-    return Told(len(orders), new, restated, request_id, len(said), new_words)
+    return Told(len(orders), new, restated, request_id, len(said), new_words, len(heard.failures), new_failures)
 
 
 def _assets(settings: TrainerSettings, asset_class: str) -> list[str]:

@@ -14,6 +14,7 @@ from headwater.contract.names import check_name, check_site
 from headwater.contract.reading import MAX_TIME_MS
 
 FALSE_ALARM, TRUE_ALARM = "false-alarm", "true-alarm"
+FAILURE = "failure"  # that the plant said with an overhaul: a fault of its moment, and no word of any other time
 NO_FAULT = ("healthy", FALSE_ALARM)  # kinds that say that there was none; every other kind names a fault
 
 

@@ -19,6 +19,7 @@ from cloud_trainer.settings import TrainerSettings
 from headwater.app.cli import app
 from headwater.contract import headers
 from headwater.contract.acknowledgement import Acknowledgement
+from headwater.contract.overhaul import Overhaul
 from headwater.contract.reading import encode
 from tests.cloud_trainer.cloud import Cloud
 
@@ -120,3 +121,42 @@ async def test_what_operators_say_becomes_a_label(cloud: Cloud, tmp_path: Path) 
     assert (await told())["new_words"] == 1
     assert {kind for _, kind, _, _ in await asyncio.to_thread(mine)} == {"false-alarm"}
     assert (await told())["new_words"] == 0
+
+
+async def test_a_failed_overhaul_confirms_the_alarm_before_it(cloud: Cloud, tmp_path: Path) -> None:
+    """A fault at the sensor time of the last reading, however far the box's clock is from it; a plain one is none."""
+    for asset, minute in (("pump-1", 10), ("pump-2", 400)):
+        await cloud.alarm(asset, f"{cloud.site}-{asset}-1", "opened", minute * MINUTE)
+        await cloud.alarm(asset, f"{cloud.site}-{asset}-1", "closed", (minute + 5) * MINUTE)
+
+    async def overhaul(asset: bytes, *, failed: bool) -> None:
+        said = Overhaul(asset.decode(), 1_750_000_000_000, failed, "anna")
+        await cloud.raw(asset, said.encode(), ((headers.OVERHAULED, asset),))
+
+    for asset, minute, failed in ((b"pump-1", 20, True), (b"pump-2", 410, False), (b"pump-3", 500, True)):
+        await cloud.raw(asset, encode(minute * MINUTE, {"flow": 1.0}))
+        await overhaul(asset, failed=failed)
+    environment = {
+        **os.environ,
+        "HEADWATER_TRAINER__KAFKA__BROKERS": cloud.settings.brokers,
+        "HEADWATER_TRAINER__KEYS": str(tmp_path / "none"),
+    }
+
+    async def label(*more: str) -> str:
+        done = await asyncio.to_thread(CliRunner().invoke, app, ["train", "label", *more], env=environment)
+        assert done.exit_code == 0, (done.output, done.exception)
+        return done.stdout
+
+    before = json.loads(await label("--json", "--dry-run"))
+    told = json.loads(await label("--json"))
+    assert (before["failures"] - told["failures"], before["new_failures"], told["new_failures"]) == (0, 0, 2)
+    stored = [one for one in await asyncio.to_thread(store.read, cloud.settings) if one.site == cloud.site]
+    assert {(one.asset, one.kind, one.t_from // MINUTE, one.t_to // MINUTE) for one in stored} == {
+        ("pump-1", "failure", 20, 20),
+        ("pump-3", "failure", 500, 500),
+    }
+    await cloud.forget(cloud.readings, 0, 1)
+    assert f"{told['failures']} failures told with an overhaul, 0 of them new" in await label()
+    again = [one for one in await asyncio.to_thread(store.read, cloud.settings) if one.site == cloud.site]
+    assert again == stored, "what was known while its readings were there stays"
+    assert told["restated"][0]["right"] >= 1

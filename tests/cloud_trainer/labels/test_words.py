@@ -10,7 +10,7 @@ from cloud_trainer.labels.joining import episodes, restate, truth_of
 from cloud_trainer.labels.words import as_labels
 from cloud_trainer.series import Series, TrainingSet
 from headwater.contract.acknowledgement import Acknowledgement
-from headwater.contract.labels import Label
+from headwater.contract.labels import FAILURE, FALSE_ALARM, Label
 from headwater.contract.manifest import Dataset
 from headwater.contract.reading import MAX_TIME_MS
 from tests.cloud_trainer.labels.test_labels import ALARMS, MINUTE, order
@@ -52,6 +52,21 @@ def test_words_count_in_precision_where_no_order_speaks() -> None:
     told = {label.episode: label.is_fault for label in words()}
     assert told["a"] is False, "the order said that it was right"
     assert told["b"] is True, "the order said that it was none"
+
+
+def test_a_failure_is_a_fault_of_its_moment() -> None:
+    """It confirms the alarm before it, is missed where none came, and says nothing of other times."""
+    failed = [order("pump-1", 130, 130, FAILURE, "overhaul-1"), order("pump-2", 400, 400, FAILURE, "overhaul-2")]
+    whole = restate("pump", episodes(ALARMS), [*words(), *failed], 60 * MINUTE)[0]
+    assert (whole.known, whole.right, whole.faults, whole.found) == (3, 1, 2, 1)
+    said_false = Label("lyon", "pump-1", 100 * MINUTE, 110 * MINUTE, FALSE_ALARM, "b", 0, episode="b")
+    whole = restate("pump", episodes(ALARMS), [said_false, failed[0]], 60 * MINUTE)[0]
+    assert (whole.known, whole.right) == (1, 1), "who overhauled it knows more"
+    t = np.arange(0, 200, 10, dtype=np.int64) * MINUTE
+    series = Series(t, np.zeros((20, 1)), np.zeros(20, np.int64))
+    learn = TrainingSet("pump", ("flow",), {"lyon/pump-1": series}, Dataset({}, "", 20))
+    truth = truth_of(learn, [failed[0]], 0)["lyon/pump-1"].tolist()
+    assert truth == [UNKNOWN] * 13 + [FAULT] + [UNKNOWN] * 6
 
 
 def test_words_say_which_readings_were_faulty() -> None:
