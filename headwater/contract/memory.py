@@ -233,8 +233,10 @@ class Memory:
         if not self._has_gaps:
             return np.asarray(total / heed)
         found: Floats = total / np.maximum(heed, _LEAST)
-        for place, other in longer if not heed.all() else ():
-            np.copyto(found[:, place], found[:, other], where=heed[:, place] == 0)
+        if not heed.all():
+            empty = heed == 0
+            for place, other in longer:
+                np.copyto(found[:, place], found[:, other], where=empty[:, place])
         return found
 
     def fill(self, cycles: int, first: tuple[Floats, Floats], last: tuple[Floats, Floats], lane: int = 0) -> None:
