@@ -18,9 +18,8 @@ from cloud_trainer.life.cli import life
 from cloud_trainer.options import AS_JSON, CLASS, OFFSETS, check_together
 from cloud_trainer.settings import TrainerSettings
 from cloud_trainer.showing import card_of, line_of, request_of, show_run
-from cloud_trainer.tracing.cli import explain, lineage
+from cloud_trainer.tracing.cli import MODEL, explain, lineage
 from headwater.contract.errors import BadInput
-from headwater.contract.manifest import MANIFEST_FILE, decode_manifest, model_path
 from headwater.transport import logs
 from headwater.transport.settings import load
 
@@ -184,7 +183,7 @@ def sites(
 
 @app.command()
 def jobs(as_json: bool = AS_JSON) -> None:
-    """List requests and what became of them, oldest first.
+    """List requests and what became of them: when the last word on each came, the oldest first.
 
     Example:  headwater train jobs
     """
@@ -192,7 +191,7 @@ def jobs(as_json: bool = AS_JSON) -> None:
 
     runs = Runs(load("trainer", TrainerSettings).kafka)
     runs.prepare()
-    found = list(runs.all().values())
+    found = sorted(runs.all().values(), key=lambda one: one.at)
     if as_json:
         typer.echo(json.dumps({"runs": [msgspec.to_builtins(one) for one in found]}, indent=2))
         return
@@ -203,22 +202,15 @@ def jobs(as_json: bool = AS_JSON) -> None:
 
 
 @app.command()
-def show(
-    version: int = typer.Argument(min=1, help="Published version."), asset_class: str = CLASS, as_json: bool = AS_JSON
-) -> None:
-    """Show what a version is and what it learned from.
+def show(model: str = MODEL, as_json: bool = AS_JSON) -> None:
+    """Show what a model is and what it learned from.
 
-    Example:  headwater train show 3 --class pump
+    Example:  headwater train show pump/3
     """
-    from headwater.transport.objects import open_store  # noqa: PLC0415  # boto3, which `--help` does not need
-    from headwater.transport.registry.publisher import Publisher  # noqa: PLC0415  # cryptography is slow to load
+    from cloud_trainer.tracing.finding import found  # noqa: PLC0415  # boto3, which `--help` does not need
 
-    settings = load("trainer", TrainerSettings)
-    models = Publisher(open_store(settings.objects), settings.keys, "models")
-    if version not in models.versions(asset_class):
-        raise BadInput(f"version {version} of {asset_class} is not published")
-    data = models.read(model_path(asset_class, version, MANIFEST_FILE))
-    typer.echo(data.decode() if as_json else card_of(decode_manifest(data)))
+    one = found(load("trainer", TrainerSettings), model)
+    typer.echo(one.manifest_bytes.decode() if as_json else card_of(one.manifest))
 
 
 app.command()(life)

@@ -258,7 +258,7 @@ async def test_the_command_line_asks_and_the_service_answers(
     assert run["version"] >= 1, "another one where a request of another test was still waiting"
     jobs = json.loads(await command("jobs", "--json"))["runs"]
     assert run in jobs
-    assert "800 records" in await command("show", str(run["version"]), "--class", "pump")
+    assert "800 records" in await command("show", f"pump/{run['version']}")
     scraped = f"http://127.0.0.1:{environment['HEADWATER_TRAINER__METRICS_PORT']}/metrics"
     page = await asyncio.to_thread(lambda: urllib.request.urlopen(scraped, timeout=5).read().decode())
     assert "\nheadwater_trainer_ready 1.0\n" in page
