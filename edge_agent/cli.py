@@ -164,12 +164,16 @@ def overhauled(
     """
     from edge_agent.overhauling import overhauled as say
 
-    said = say(_load(site), asset, by, failed=failed)
+    settings = _load(site)
+    said = say(settings, asset, by, failed=failed)
     if as_json:
         typer.echo(json.dumps(said._asdict(), indent=2))
         return
     typer.echo(f"{asset}: overhauled{' after a failure' if failed else ''}, in readings[{said.partition}]")
-    if not said.asset_class:
+    if said.asset_class:
+        most = settings.scorer.checkpoint_interval_s
+        typer.echo(f"headwater edge lives may show the life before until the next checkpoint, in {most:g} s at most")
+    else:
         typer.echo(f"no model has judged {asset} yet: check its name, unless it is new", err=True)
 
 
@@ -177,7 +181,8 @@ def overhauled(
 def lives(site: str | None = SITE, as_json: bool = AS_JSON) -> None:
     """What is left of the lives of assets that have a model of remaining life, the shortest first.
 
-    It is at most as old as the scorer's last checkpoint (edge.scorer.checkpoint_interval_s).
+    It is as the scorer stored it last, which the column `stored` says: an overhaul shows behind the next checkpoint
+    (edge.scorer.checkpoint_interval_s).
 
     Example:  headwater edge lives
     """

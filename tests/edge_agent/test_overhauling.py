@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -133,11 +134,13 @@ async def test_a_life_from_overhaul_to_overhaul_over_kills_and_a_swap(edge: Edge
 
     newest = (await scores(edge))[-1]
     life = await stored(newest.cycles)
+    assert opened.raised_at <= life["stored_at"] <= time.time() * 1000
     assert (life["asset"], life["asset_class"], life["episode"]) == (ASSET, CLASS, opened.episode)
     assert all(life[name] == getattr(newest, name) for name in ("remaining", "low", "high", "cycles", "life_since"))
     shown = (await asyncio.to_thread(CliRunner().invoke, app, ["edge", "lives"])).stdout
     assert f"{life['remaining']:.1f}" in shown
     assert "ALARM" in shown
+    assert re.search(r"\d s ago +ALARM", shown)
 
     second = await command("edge", "overhauled", ASSET, "--failed", "--by", "mia")
     assert (second["failed"], second["asset_class"]) == (True, CLASS)
@@ -265,6 +268,9 @@ async def test_readings_without_a_setting_are_counted_and_no_cycles(edge: Edge) 
     assert status.counts["unplaced"] == 2
     await machine.run(1)
     assert [score.cycles for score in await scores(edge)] == [1, 2, 3]
+    await stored(3)
+    shown = await asyncio.to_thread(CliRunner().invoke, app, ["edge", "overhauled", ASSET])
+    assert "headwater edge lives may show the life before until the next checkpoint, in 10 s at most" in shown.stdout
     assert edge.terminate() == 0
 
 
