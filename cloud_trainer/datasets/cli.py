@@ -159,12 +159,19 @@ def freeze(
 
     dataset = read_file(file)
     with _progress("freezing", dataset.records) as told:
-        done = sessions.freeze_dataset(load("trainer", TrainerSettings), dataset, folder, told)
-    told_of = {"sha256": dataset.sha256, "records": dataset.records, "files": len(done.parts), "bytes": done.size_bytes}
+        done, was_there = sessions.freeze_dataset(load("trainer", TrainerSettings), dataset, folder, told)
+    told_of = {
+        "sha256": dataset.sha256,
+        "records": dataset.records,
+        "files": len(done.parts),
+        "bytes": done.size_bytes,
+        "was_there": was_there,
+    }
     if as_json:
         typer.echo(json.dumps(told_of))
         return
-    typer.echo(f"frozen: {dataset.records:,} records in {len(done.parts)} files, {done.size_bytes:,} bytes")
+    state = "was frozen before, and is proven" if was_there else "frozen"
+    typer.echo(f"{state}: {dataset.records:,} records in {len(done.parts)} files, {done.size_bytes:,} bytes")
     typer.echo(f"next: headwater train run --class {dataset.asset_class} --dataset {dataset.sha256}")
 
 

@@ -123,6 +123,12 @@ async def _standing(store: ObjectStore, digest: str, told: Told | None) -> tuple
     return frozen, raw.etag
 
 
+def index_tag(store: ObjectStore, digest: str) -> str | None:
+    """The tag of a frozen dataset's index, which changes when it is written; None where there is none."""
+    found = store.get(_index_key(digest), max_bytes=MOST_BYTES)
+    return None if found is None else found.etag
+
+
 def open_frozen(store: ObjectStore, digest: str) -> Frozen:
     """The frozen dataset with this digest, or with the only one that begins so; DataMissing when there is none."""
     if not _DIGEST.fullmatch(digest):

@@ -11,7 +11,7 @@ import msgspec
 from cloud_trainer.datasets import building, ranges
 from cloud_trainer.datasets.collecting import Collected, Told
 from cloud_trainer.datasets.file import DatasetFile, read_file
-from cloud_trainer.datasets.frozen import Frozen, freeze, frozen_digests, open_frozen, read_unproven
+from cloud_trainer.datasets.frozen import Frozen, freeze, frozen_digests, index_tag, open_frozen, read_unproven
 from cloud_trainer.datasets.ranges import Offsets
 from cloud_trainer.datasets.sources import FolderSource, KafkaSource
 from cloud_trainer.settings import TrainerSettings
@@ -94,11 +94,26 @@ def read_dataset(settings: TrainerSettings, opened: Opened, folder: Path | None,
     return building.from_kafka(settings.kafka, dataset.asset_class, dataset.offsets, settings.recipe, told)
 
 
+class Froze(NamedTuple):
+    """A frozen dataset, and whether it was there, and proven, before anything was written."""
+
+    frozen: Frozen
+    was_there: bool
+
+
 def freeze_dataset(
     settings: TrainerSettings, dataset: DatasetFile, folder: Path | None, told: Told | None = None
-) -> Frozen:
+) -> Froze:
     """Freeze the records of a dataset file; errors as `freeze` raises them."""
     store = open_store(settings.objects)
+    before = index_tag(store, dataset.sha256)
+    frozen = _freeze(settings, store, dataset, folder, told)
+    return Froze(frozen, before is not None and index_tag(store, dataset.sha256) == before)
+
+
+def _freeze(
+    settings: TrainerSettings, store: ObjectStore, dataset: DatasetFile, folder: Path | None, told: Told | None
+) -> Frozen:
     if dataset.site:
         return asyncio.run(freeze(_rows(dataset, folder), dataset, store, told))
 

@@ -38,7 +38,11 @@ def test_a_dataset_is_built_verified_frozen_and_learned_from(rigs: Path, capsys:
     built(rigs)
     digest = json.loads(Path("rig.dataset.json").read_text())["sha256"]
     assert ended("dataset", "verify", "rig.dataset.json", "--folder", str(rigs)) == 0
-    assert ended("dataset", "freeze", "rig.dataset.json", "--folder", str(rigs)) == 0
+    freeze = ("dataset", "freeze", "rig.dataset.json", "--folder", str(rigs))
+    assert ended(*freeze) == 0
+    assert "\nfrozen: 900 records in" in capsys.readouterr().out
+    assert ended(*freeze) == 0
+    assert capsys.readouterr().out.startswith("was frozen before, and is proven: 900 records in")
     run = ("run", "--class", "rig", "--dataset")
     assert ended(*run, "rig.dataset.json", "--folder", str(rigs), "--out", "one") == 0
     for file in rigs.glob("*.csv"):

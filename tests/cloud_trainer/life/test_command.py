@@ -118,7 +118,7 @@ def test_a_model_is_published_with_a_certificate_alone(
     (out / MANIFEST_FILE).write_bytes(msgspec.structs.replace(manifest, certificates=()).encode())
     with pytest.raises(GateFailed, match="is not certified for litert"):
         CliRunner().invoke(app, ["publish", str(out), "--dry-run"], catch_exceptions=False)
-    train("certify", str(out))
+    assert f"then headwater train publish {out}" in train("certify", str(out)).stdout
     assert "engine version 1 would be published" in train("publish", str(out), "--dry-run").stdout
 
 

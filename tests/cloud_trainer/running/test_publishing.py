@@ -36,7 +36,7 @@ def command(folder: Path, cloud: Cloud, s3: S3Address, *arguments: str) -> subpr
         "HEADWATER_TRAINER__KEYS": str(folder / "keys"),
         "HEADWATER_TRAINER__WORKERS": "1",
     }
-    program = [sys.executable, "-m", "headwater", "train", "sites", "--class", "pump", "--json", *arguments]
+    program = [sys.executable, "-m", "headwater", "train", "sites", "--class", "pump", *arguments]
     return subprocess.run(
         program, capture_output=True, text=True, timeout=120, check=False, cwd=folder, env={**kept, **given}
     )
@@ -56,8 +56,9 @@ async def test_a_request_id_is_published_once(cloud: Cloud, s3: S3Address, tmp_p
     arguments = ["--offsets", "offsets.json", "--request-id", f"{cloud.site}-sites"]
 
     refused = await asyncio.to_thread(command, tmp_path, cloud, s3, *arguments, "--version", "7")
-    once = await asyncio.to_thread(command, tmp_path, cloud, s3, *arguments)
-    again = await asyncio.to_thread(command, tmp_path, cloud, s3, *arguments)
+    once = await asyncio.to_thread(command, tmp_path, cloud, s3, *arguments, "--json")
+    again = await asyncio.to_thread(command, tmp_path, cloud, s3, *arguments, "--json")
+    plain = await asyncio.to_thread(command, tmp_path, cloud, s3, *arguments)
 
     assert refused.returncode == 2
     assert "version 7 of pump is not published" in refused.stderr
@@ -65,6 +66,8 @@ async def test_a_request_id_is_published_once(cloud: Cloud, s3: S3Address, tmp_p
     told = json.loads(once.stdout)
     assert (told["version"], told["network_of_version"], told["assets"]) == (2, 1, 2)
     assert json.loads(again.stdout) == {"version": 2, "before": True}
+    assert "was published for" in plain.stdout
+    assert "headwater fleet rollout start --class pump --version 2 --sites" in plain.stdout
     assert models.versions("pump") == [1, 2]
     first, second = (models.read(model_path("pump", version, MODEL_FILE)) for version in (1, 2))
     assert first == second

@@ -174,6 +174,8 @@ def test_a_command_measures_the_recordings_of_many_sites(
     made = decode_manifest((tmp_path / "found" / "manifest.json").read_bytes())
     assert (tmp_path / "found" / "model.tflite").read_bytes() == MADE.model
     assert made.thresholds == of(changed(), pool).manifest.thresholds
+    said = CliRunner().invoke(app, [*arguments, "--out", "again"]).stdout
+    assert "publish it: headwater train publish again" in said
     refused = CliRunner().invoke(app, arguments)
     assert isinstance(refused.exception, BadInput)
     assert "--out" in refused.exception.hint
