@@ -91,14 +91,14 @@ def read(path: Path, asset: str) -> Recording:
 
 
 def _channels(path: Path, header: list[str]) -> tuple[str, ...]:
-    names = header[1:] if header[:1] == [_TIME] else header
-    channels = tuple(name for name in names if name not in _LABELS)
-    if not channels or _TIME in names or any(_is_value(name) for name in header):
+    is_timed = header[:1] == [_TIME]
+    channels = tuple(name for name in header[is_timed:] if name not in _LABELS)
+    if not channels or (not is_timed and (_TIME in header or any(map(_is_value, header)))):
         raise BadInput(f"{path}, line 1: {';'.join(header)[:80]!r} is not a header of a recording", hint=_EXPECTED)
     if len(set(header)) != len(header) or "" in header:
         raise BadInput(f"{path}, line 1: a column has no name, or one that is used twice")
     stray = [name for name in channels if name.strip().lower() in _TOLD_BY_ROWS]
-    if names is header and stray:
+    if stray and not is_timed:
         raise BadInput(
             f"{path}, line 1: there is no column {_TIME!r}, and {stray[0]!r} is not one of a sensor",
             hint=f"call it {_TIME} and put it first, if it holds times; or leave it out: rows are counted",

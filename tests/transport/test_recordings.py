@@ -78,6 +78,13 @@ def test_commas_divide_where_the_header_has_no_semicolon(tmp_path: Path) -> None
     assert named.channels == ("flow, hot",)
 
 
+def test_channels_may_be_called_anything_where_times_are_told(tmp_path: Path) -> None:
+    """Numbers of sensors, too, and what would count rows elsewhere."""
+    write(tmp_path, "a.csv", "datetime;1001;nan;cycle\n2020-03-09 10:14:33;1;2;3\n")
+    (found,) = recordings(tmp_path)
+    assert found.rows[0].values == {"1001": 1.0, "nan": 2.0, "cycle": 3.0}
+
+
 def test_rows_without_times_are_a_second_apart(tmp_path: Path) -> None:
     """Empty lines are no rows, and labels are told apart as ever."""
     write(tmp_path, "a.csv", "flow,heat,anomaly\n1.5,40,0\n\n,41,1\n")
