@@ -17,6 +17,7 @@ from headwater.transport.files import read_named
 from headwater.transport.settings import load
 
 NAMED = "A folder with both files, or a published model: pump/3, pump (newest), or its SHA-256."
+CHAMPION = "As the challenger; of pump alone the version that the rollouts left in the field, else the newest."
 FOLDER = typer.Option(None, "--folder", help="Judge on the recordings in a folder, with the labels that they have.")
 SITE = typer.Option("recorded", help="With --folder: the site that its assets belong to.")
 BEHIND = typer.Option(0, "--behind", min=0, help="With --folder: leave out the first rows of each, as trained on.")
@@ -46,7 +47,7 @@ def offsets_of(path: Path | None) -> dict[str, dict[str, tuple[int, int]]] | Non
 def compare(
     context: typer.Context,
     *,
-    champion: str = typer.Argument(..., help=NAMED),
+    champion: str = typer.Argument(..., help=CHAMPION),
     challenger: str = typer.Argument(..., help=NAMED),
     folder: Path = FOLDER,
     site: str = SITE,
