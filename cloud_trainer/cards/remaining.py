@@ -35,7 +35,7 @@ PREDICTIONS_FILE = "predictions.csv"
 def draw_beside(folder: Path) -> list[str]:
     """Write the card of the model in a folder there, from the predictions that lie beside it."""
     model = models.from_folder(folder)
-    told, drawn = _card(model, lives.read(folder / PREDICTIONS_FILE), None, (None, None))
+    told, drawn = _card(model, lives.read(folder / PREDICTIONS_FILE), None, (None, None), is_left_out=True)
     return write(told, drawn, folder)
 
 
@@ -47,11 +47,11 @@ def make(
     beside = model.folder / PREDICTIONS_FILE if model.folder else None
     named = predictions or (beside if beside and beside.exists() and where.folder is None else None)
     if named is not None:
-        return _card(model, lives.read(named), None, past)
+        return _card(model, lives.read(named), None, past, is_left_out=predictions is None)
     given = lives_asked.readings(settings, where, model)
     if not given.names:
         raise BadInput("no life in this range ended with a failure", hint="name other lives, or --predictions FILE")
-    return _card(model, _said(model, given), given, past)
+    return _card(model, _said(model, given), given, past, is_left_out=False)
 
 
 def _said(model: Model, given: Lives) -> Predictions:
@@ -67,8 +67,10 @@ def _card(
     seen: Predictions,
     given: Lives | None,
     past: tuple[RetrainRequest | None, TrainingRun | None],
+    *,
+    is_left_out: bool,
 ) -> tuple[dict[str, Any], list[Picture]]:
-    """`given` is None where the predictions are of lives of the training set, each by a model that had not seen it."""
+    """`given` is None where predictions were read; `is_left_out`: each by a model that did not know its life."""
     drawn = [plots.remaining(seen)] + ([plots.off_by_truth(seen)] if seen.left is not None else [])
     source = model.manifest.dataset if given is None else given.source
     metrics = model.manifest.metrics
@@ -84,7 +86,7 @@ def _card(
             "readings": len(seen.predicted),
             "readings_counted": len(seen.predicted),
             "is_training_data": given is not None and source.sha256 == model.manifest.dataset.sha256,
-            "is_left_out": given is None,
+            "is_left_out": is_left_out,
             "trained_on": None if given is None else shared(model, source),
         },
         "figures": {},

@@ -170,6 +170,10 @@ def test_a_card_on_other_lives(lives: Path, tmp_path: Path) -> None:
         assert ("It was trained on these, or on a part of them (dataset" in done.stdout) is known
         assert (said in done.stdout) is known
     assert "Remaining life, rmse" in train("card", str(out), "--out", str(tmp_path / "card")).stdout
+    named = ("--predictions", str(out / "predictions.csv"))
+    for more in ((), named):
+        card = json.loads(train("card", str(out), *more, "--out", str(tmp_path / "card"), "--json").stdout)
+        assert card["seen_on"]["is_left_out"] is (more == ()), "nobody says how those of a file were made"
 
 
 @pytest.mark.parametrize(
