@@ -111,9 +111,9 @@ def decide(figures: dict[str, Figure], promised: float, doubts: list[str]) -> tu
     low, high = within
     words = f"rmse differs by {figures['rmse'].difference:+.3g} cycles ({low:+.3g} to {high:+.3g})"
     if low > 0:
-        return "keep", [f"{words}: worse beyond chance"]
+        return "keep", [f"{words}: worse beyond chance", *doubts]
     if high >= 0:
-        return "undecided", [f"{words}: chance explains it"]
+        return "undecided", [f"{words}: chance explains it", *doubts]
     held = figures["coverage"].challenger_interval
     if held is not None and held[1] < promised:
         doubts = [f"its intervals hold {figures['coverage'].challenger:.0%}, {promised:.0%} are promised", *doubts]
