@@ -162,7 +162,7 @@ def test_spoilt_content_is_not_signed_again(repo: Repo) -> None:
         repo.publisher("models").publish({MODEL: b"model one"})
     with pytest.raises(Untrusted, match="other bytes") as caught:
         repo.publisher("rollout").read(MODEL)
-    assert "publish anew" in caught.value.hint
+    assert "name another version" in caught.value.hint
 
 
 def test_a_store_without_conditional_writes_is_refused(repo: Repo, tmp_path: Path, unique: str) -> None:
