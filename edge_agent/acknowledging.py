@@ -6,13 +6,13 @@ import asyncio
 import time
 from typing import NamedTuple
 
+from edge_agent.saying import say
 from edge_agent.settings import EdgeSettings
 from headwater.contract import headers, messages, topics
 from headwater.contract.acknowledgement import Acknowledgement, asset_of
 from headwater.contract.errors import BadInput
 from headwater.contract.messages import Alarm
 from headwater.contract.partitioning import partition_of
-from headwater.transport.kafka import send
 from headwater.transport.kafka_batch import Cluster, read_records
 
 
@@ -31,15 +31,7 @@ def acknowledge(settings: EdgeSettings, episode: str, by: str, *, is_false: bool
     asset = asset_of(episode, settings.site)
     partition, was_open = asyncio.run(_look(settings, asset, episode))
     said = Acknowledgement(episode, is_false, int(time.time() * 1000), by)
-    said.check()
-    send(
-        settings.kafka,
-        topics.READINGS,
-        asset.encode(),
-        said.encode(),
-        headers=((headers.ACKNOWLEDGES, episode.encode()),),
-        partition=partition,
-    )
+    say(settings, asset, partition, said, (headers.ACKNOWLEDGES, episode))
     return Said(asset, episode, is_false, was_open, partition)
 
 

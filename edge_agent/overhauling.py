@@ -6,13 +6,13 @@ import asyncio
 import time
 from typing import NamedTuple
 
+from edge_agent.saying import say
 from edge_agent.settings import EdgeSettings
 from headwater.contract import headers, topics
 from headwater.contract.checkpoint import AssetState, decode
 from headwater.contract.names import check_name
 from headwater.contract.overhaul import Overhaul
 from headwater.contract.partitioning import partition_of
-from headwater.transport.kafka import send
 from headwater.transport.kafka_batch import Cluster, read_compacted
 
 
@@ -31,15 +31,7 @@ def overhauled(settings: EdgeSettings, asset: str, by: str, *, failed: bool) -> 
     check_name(asset, "asset")
     partition, asset_class = asyncio.run(_look(settings, asset))
     said = Overhaul(asset, int(time.time() * 1000), failed, by)
-    said.check()
-    send(
-        settings.kafka,
-        topics.READINGS,
-        asset.encode(),
-        said.encode(),
-        headers=((headers.OVERHAULED, asset.encode()),),
-        partition=partition,
-    )
+    say(settings, asset, partition, said, (headers.OVERHAULED, asset))
     return Said(asset, failed, said.at, partition, asset_class)
 
 

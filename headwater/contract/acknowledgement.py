@@ -11,13 +11,11 @@ from collections.abc import Iterable
 import msgspec
 
 from headwater.contract import headers
-from headwater.contract.canonical import canonical_json
 from headwater.contract.errors import BadInput
+from headwater.contract.spoken import MAX_SPOKEN_BYTES, Spoken
 
-_MOST = 4096  # bytes
 
-
-class Acknowledgement(msgspec.Struct, frozen=True):
+class Acknowledgement(Spoken, frozen=True):
     """`is_false`: nothing was wrong. `at`: Unix time in ms, by the clock of the box."""
 
     episode: str
@@ -25,18 +23,6 @@ class Acknowledgement(msgspec.Struct, frozen=True):
     at: int
     by: str = ""
     v: int = 1
-
-    def encode(self) -> bytes:
-        """Canonical JSON."""
-        return canonical_json(self)
-
-    def check(self) -> None:
-        """Raise BadInput where nobody would heed it, since it is too long."""
-        size = len(self.encode())
-        if size > _MOST:
-            raise BadInput(
-                f"{size:,} bytes, a word on an alarm has {_MOST:,} at most", hint="shorten who says it (--by)"
-            )
 
 
 def acknowledgement(
@@ -48,7 +34,7 @@ def acknowledgement(
         return None
     data = bytes(value or b"")
     try:
-        found = msgspec.json.decode(data if len(data) <= _MOST else b"", type=Acknowledgement)
+        found = msgspec.json.decode(data if len(data) <= MAX_SPOKEN_BYTES else b"", type=Acknowledgement)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise BadInput(f"not an acknowledgement of {named[:80]!r}: {error}") from error
     if found.v != 1 or found.episode != named:
@@ -59,7 +45,7 @@ def acknowledgement(
 def word_in(value: bytes | memoryview | None) -> Acknowledgement | None:
     """The word in a record's value, by that alone, where headers were not kept; None for anything else."""
     data = bytes(value or b"")
-    if not data.startswith(b"{") or len(data) > _MOST:
+    if not data.startswith(b"{") or len(data) > MAX_SPOKEN_BYTES:
         return None
     try:
         found = msgspec.json.decode(data, type=Acknowledgement)

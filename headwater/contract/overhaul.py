@@ -14,14 +14,12 @@ import msgspec
 
 from headwater.contract import headers
 from headwater.contract.arrival import Arrival, Unusable, arrival, known_name
-from headwater.contract.canonical import canonical_json
 from headwater.contract.errors import BadInput
 from headwater.contract.headers import Headers
+from headwater.contract.spoken import MAX_SPOKEN_BYTES, Spoken
 
-_MOST = 4096  # bytes
 
-
-class Overhaul(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Overhaul(Spoken, frozen=True, forbid_unknown_fields=True):
     """From here on the asset is as new. `failed`: the life before ran to failure. `at`: Unix time in ms, by the box."""
 
     asset: str
@@ -29,18 +27,6 @@ class Overhaul(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     failed: bool
     by: str = ""
     v: int = 1
-
-    def encode(self) -> bytes:
-        """Canonical JSON."""
-        return canonical_json(self)
-
-    def check(self) -> None:
-        """Raise BadInput where nobody would heed it, since it is too long."""
-        size = len(self.encode())
-        if size > _MOST:
-            raise BadInput(
-                f"{size:,} bytes, a record of an overhaul has {_MOST:,} at most", hint="shorten who says it (--by)"
-            )
 
 
 class Overhauled(NamedTuple):
@@ -61,7 +47,7 @@ Came = Arrival | Overhauled
 def overhaul_in(value: bytes | memoryview | None) -> Overhaul | None:
     """The overhaul in a record's value, by that alone; None for anything else."""
     data = bytes(value or b"")
-    if not data.startswith(b"{") or len(data) > _MOST:
+    if not data.startswith(b"{") or len(data) > MAX_SPOKEN_BYTES:
         return None
     try:
         found = msgspec.json.decode(data, type=Overhaul)
