@@ -184,6 +184,6 @@ async def _count(settings: KafkaSettings, topic: str) -> int:
 
 
 def _names(settings: KafkaSettings) -> set[str]:
-    from headwater.transport import kafka  # noqa: PLC0415  # librdkafka
+    from headwater.transport import kafka  # noqa: PLC0415  # librdkafka, which `--help` does not need
 
     return set(kafka.topic_names(settings))
